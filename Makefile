@@ -1,0 +1,58 @@
+# Snowbus. `make demo` and `make test` need Python 3.11 or newer, make and git; the rest is set up here.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(READY) ## the virtual environment, with everything locked
+
+$(READY): requirements.lock pyproject.toml
+	@echo "Setting up $(VENV) …"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Snowbus needs Python 3.11 or newer; name one with make PYTHON=…")'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --require-hashes --requirement requirements.lock
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY) ## sample traffic through the whole path, on the embedded log
+	@$(BIN)/snowbus up --demo
+
+test: $(READY) types-tree ## the tests; what the machine cannot run is named at the end
+	@$(BIN)/python -m pytest -m "not faults"
+
+faults: $(READY) ## long fault runs: kills, outages, pauses
+	@$(BIN)/python -m pytest -m faults --timeout 1200 -s
+
+lint: $(READY) types-tree ## style, types, import rules
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache | tail -n 2
+
+format: $(READY) ## rewrite the code in the house's style
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format .
+
+bench: $(READY) ## figures beside their floors
+	@$(BIN)/python -m pytest tests/benchmarks -s --timeout 1800
+
+lock: ## renew requirements.lock (needs uv)
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--extra tracker --group dev --output-file requirements.lock pyproject.toml requirements/build.in
+
+# Type checkers cannot follow the package-dir mapping of pyproject.toml; they read this folder of links.
+types-tree:
+	@mkdir -p build/types/snowbus
+	@for package in bus producers consumers cli schemas; do ln -sfn ../../../$$package build/types/snowbus/$$package; done
+
+clean: ## remove what was made here
+	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+.PHONY: help setup demo test faults lint format bench lock types-tree clean

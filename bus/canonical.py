@@ -1,0 +1,151 @@
+"""The canonical view: what everyone who reads an event gets, in Snowplow's own enriched names and types.
+
+The shape is that of the Analytics SDKs: typed atomic fields, `unstruct_event_<vendor>_<name>_<model>` with the
+event's data, `contexts_<vendor>_<name>_<model>` with a list of entities' data.
+"""
+
+from typing import Any, NamedTuple
+
+from . import json_text
+from .errors import PayloadError
+from .event import Event, FieldError
+from .iglu.uri import IgluUri, parse_iglu_uri
+from .payload import Payload, checked_self_describing, load_payload, self_describing
+from .tracker_protocol import BY_CODE, EVENTS, timestamp_from_ms
+
+_SNOWPLOW = "com.snowplowanalytics.snowplow"
+_UNTYPED_SCHEMAS = {
+    "pv": IgluUri(_SNOWPLOW, "page_view", "jsonschema", 1, 0, 0),
+    "pp": IgluUri(_SNOWPLOW, "page_ping", "jsonschema", 1, 0, 0),
+    "se": IgluUri("com.google.analytics", "event", "jsonschema", 1, 0, 0),
+    "tr": IgluUri(_SNOWPLOW, "transaction", "jsonschema", 1, 0, 0),
+    "ti": IgluUri(_SNOWPLOW, "transaction_item", "jsonschema", 1, 0, 0),
+}
+_FROM_SOURCE = {
+    "user_ipaddress": "ip",
+    "useragent": "user_agent",
+    "network_userid": "network_userid",
+    "page_url": "referer",
+}
+_SELF_DESCRIBING = {"ue_pr", "ue_px", "co", "cx"}
+
+
+class Entity(NamedTuple):
+    """One self-describing JSON of an event: its schema and its data."""
+
+    schema: IgluUri
+    data: Any
+
+
+class Decoded(NamedTuple):
+    """A payload, decoded: typed `fields`, the self-describing event, its entities, and what could not be decoded."""
+
+    fields: dict[str, Any]
+    unstruct_event: Entity | None
+    contexts: list[Entity]
+    problems: list[FieldError]
+
+
+def canonical_view(event: Event) -> dict[str, Any]:
+    """The canonical view of an event. Never raises: what cannot be decoded is left as the string that was sent."""
+    try:
+        payload = load_payload(event.payload)
+    except PayloadError:
+        payload = {}
+    return view_of(event, decode(payload))
+
+
+def view_of(event: Event, decoded: Decoded) -> dict[str, Any]:
+    """The canonical view, from an event and its payload already decoded."""
+    view = dict(decoded.fields)
+    view["event_id"] = view.get("event_id", event.event_id)
+    view["collector_tstamp"] = timestamp_from_ms(event.ingest_tstamp)
+    for name, key in _FROM_SOURCE.items():
+        if name not in view and key in event.source:
+            view[name] = event.source[key]
+    if decoded.unstruct_event is not None:
+        view[decoded.unstruct_event.schema.column("unstruct_event")] = decoded.unstruct_event.data
+    for entity in decoded.contexts:
+        view.setdefault(entity.schema.column("contexts"), []).append(entity.data)
+    return view
+
+
+def decode(payload: Payload) -> Decoded:
+    """Decode a payload by the table. Never raises: what is wrong is a problem, and stays as the string that was
+    sent.""" fields: dict[str, Any] = {} problems: list[FieldError] = [] for code, text in payload.items():
+        parameter = BY_CODE.get(code)
+        if parameter is None or text == "":
+            continue
+        if code == "nuid" and payload.get("tnuid"):
+            continue
+        try:
+            value = parameter.kind.convert(text)
+        except ValueError:
+            value = text
+            problems.append(FieldError(parameter.names[0], "", "", parameter.kind.expected, text))
+            fields[parameter.names[0]] = text
+            continue
+        if len(parameter.names) == 1:
+            fields[parameter.names[0]] = value
+        else:
+            fields.update(zip(parameter.names, value, strict=True))
+    unstruct_event = _unstruct_event(payload, problems) if payload.get("e") == "ue" else None
+    schema = unstruct_event.schema if unstruct_event else _UNTYPED_SCHEMAS.get(payload.get("e", ""))
+    if schema is not None:
+        fields.update(
+            event_vendor=schema.vendor,
+            event_name=schema.name,
+            event_format=schema.format,
+            event_version=schema.version,
+        )
+    return Decoded(fields, unstruct_event, _contexts(payload, problems), problems)
+
+
+def event_schema(payload: Payload) -> IgluUri | None:
+    """The Iglu URI of what happened: that of the self-describing event, or Snowplow's own for the older types."""
+    if payload.get("e") == "ue":
+        event = _unstruct_event(payload, [])
+        return event.schema if event else None
+    return _UNTYPED_SCHEMAS.get(payload.get("e", ""))
+
+
+def event_type(payload: Payload) -> str:
+    """The canonical `event` of a payload (`page_view` for `pv`), or an empty string."""
+    return EVENTS.get(payload.get("e", ""), "")
+
+
+def _unstruct_event(payload: Payload, problems: list[FieldError]) -> Entity | None:
+    expected = "a self-describing JSON"
+    try:
+        outer = self_describing(payload, plain="ue_pr", base64="ue_px")
+        if outer is None:
+            raise PayloadError("nothing")
+        return _entity(outer["data"])
+    except PayloadError as error:
+        problems.append(FieldError("unstruct_event", "", "", expected, error.reason))
+        return None
+
+
+def _contexts(payload: Payload, problems: list[FieldError]) -> list[Entity]:
+    try:
+        outer = self_describing(payload, plain="co", base64="cx")
+    except PayloadError as error:
+        problems.append(FieldError("contexts", "", "", "a self-describing JSON", error.reason))
+        return []
+    if outer is None:
+        return []
+    if not isinstance(outer["data"], list):
+        problems.append(FieldError("contexts", "", "/data", "an array", json_text.dumps(outer["data"])[:200]))
+        return []
+    entities = []
+    for position, item in enumerate(outer["data"]):
+        try:
+            entities.append(_entity(item))
+        except PayloadError as error:
+            problems.append(FieldError(f"contexts[{position}]", "", "", "a self-describing JSON", error.reason))
+    return entities
+
+
+def _entity(value: Any) -> Entity:
+    described = checked_self_describing(value)
+    return Entity(parse_iglu_uri(described["schema"]), described["data"])

@@ -1,0 +1,89 @@
+"""The errors that Snowbus raises.
+
+    SnowbusError
+    ├── ConfigurationError       a setting or an address that cannot work
+    ├── JsonError                text that is not JSON
+    ├── PayloadError             what was sent is not a Snowplow event
+    ├── EnvelopeError            bytes on the log that are not one of our events
+    ├── FilterError              a filter that cannot be understood
+    └── LogError                 the log did not do what it was asked
+        ├── LogUnavailableError  it cannot be reached, or not in time (retriable)
+        ├── RecordTooLargeError  a record is larger than the log takes
+        ├── TopicNotFoundError   no such topic
+        ├── NotAssignedError     a partition is no longer this member's (after a rebalance)
+        └── LogClosedError       the log was used after close()
+
+Errors carry their facts as attributes; the sentence is made from them. `retriable` says whether the same call may
+succeed later without anybody changing anything.
+"""
+
+
+class SnowbusError(Exception):
+    """The base of every error that Snowbus raises on purpose."""
+
+    retriable = False
+
+
+class ConfigurationError(SnowbusError):
+    """A setting that cannot work; says which one and what would."""
+
+
+class JsonError(SnowbusError, ValueError):
+    """Text that is not JSON."""
+
+
+class PayloadError(SnowbusError, ValueError):
+    """What was sent is not a Snowplow event; `reason` is a sentence for whoever sent it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class EnvelopeError(SnowbusError, ValueError):
+    """Bytes on the log that are not one of our events."""
+
+
+class FilterError(SnowbusError, ValueError):
+    """A filter that cannot be understood; `parameter` names the part of it."""
+
+    def __init__(self, parameter: str, reason: str) -> None:
+        super().__init__(f"{parameter}: {reason}")
+        self.parameter = parameter
+        self.reason = reason
+
+
+class LogError(SnowbusError):
+    """The log did not do what it was asked."""
+
+
+class LogUnavailableError(LogError):
+    """The log cannot be reached, or did not answer in time."""
+
+    retriable = True
+
+
+class RecordTooLargeError(LogError):
+    """A record of `size` bytes is larger than the `limit` of the log."""
+
+    def __init__(self, topic: str, *, size: int, limit: int) -> None:
+        super().__init__(f"a record of {size} bytes is larger than the {limit} that topic {topic} takes")
+        self.topic = topic
+        self.size = size
+        self.limit = limit
+
+
+class TopicNotFoundError(LogError):
+    """No such topic on the log."""
+
+    def __init__(self, topic: str) -> None:
+        super().__init__(f"the log has no topic {topic!r}; `snowbus topics --create` makes the usual ones")
+        self.topic = topic
+
+
+class NotAssignedError(LogError):
+    """A partition is no longer this group member's, after a rebalance; whoever has it now will read on."""
+
+
+class LogClosedError(LogError):
+    """The log was used after it was closed."""

@@ -1,0 +1,1 @@
+"""Iglu: the names of schemas, and (with the registries) the schemas themselves."""

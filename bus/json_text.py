@@ -1,0 +1,72 @@
+"""JSON text in and out, without loss: orjson where it can, the standard library where it can't.
+
+orjson is what makes us fast, but it turns integers beyond 64 bits into floats and refuses lone surrogates. Trackers
+send both. So text that may hold either is read by the standard library, and every value read here can be written
+here.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+import orjson
+
+from .errors import JsonError
+
+_LONG_NUMBER = re.compile(r"\d{17}|[eE]\+?\d{3}")
+_MAX_INT_DIGITS = 4000  # CPython refuses to convert more than 4300
+
+
+def loads(text: str) -> Any:
+    """The value of a JSON text. Numbers that no Python number can hold come out as the string of their digits.
+
+    Raises JsonError for anything that is not JSON.
+    """
+    if not _LONG_NUMBER.search(text):
+        try:
+            return orjson.loads(text)
+        except ValueError:  # perhaps only a lone surrogate
+            pass
+    try:
+        return json.loads(text, parse_int=_parse_int, parse_float=_parse_float, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise JsonError(f"not JSON: {error}") from None
+
+
+def dumps(value: Any) -> str:
+    """Compact JSON text of a value, pure ASCII only where a lone surrogate leaves no other way."""
+    return dump_bytes(value).decode()
+
+
+def dump_bytes(value: Any) -> bytes:
+    """As `dumps`, in UTF-8."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # a lone surrogate, or an integer beyond 64 bits
+        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+
+
+def map_strings(value: Any, change: Callable[[str], str]) -> Any:
+    """A JSON value with every string in it, keys included, changed."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {change(name): map_strings(item, change) for name, item in value.items()}
+    if isinstance(value, list):
+        return [map_strings(item, change) for item in value]
+    return value
+
+
+def _parse_int(digits: str) -> int | str:
+    return int(digits) if len(digits) <= _MAX_INT_DIGITS else digits
+
+
+def _parse_float(digits: str) -> float | str:
+    number = float(digits)
+    return number if math.isfinite(number) else digits
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise JsonError(f"{name} is not a JSON number")

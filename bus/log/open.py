@@ -1,0 +1,27 @@
+"""Opens a log by its URL."""
+
+from urllib.parse import urlsplit
+
+from ..errors import ConfigurationError
+from .interface import Log, LogOptions
+
+
+async def open_log(url: str, options: LogOptions | None = None) -> Log:
+    """Open `kafka://host:9092,host2:9092` or `sqlite:///relative/path` (`sqlite:////absolute/path`).
+
+    Opening does not wait for Kafka to be there: what needs it says LogUnavailableError until it is. Raises
+    ConfigurationError for a URL that cannot be understood.
+    """
+    options = options or LogOptions()
+    # The drivers are imported where they are needed, so that one does not cost the other's start-up.
+    match urlsplit(url).scheme:
+        case "kafka":
+            from .kafka import KafkaLog  # noqa: PLC0415
+
+            return await KafkaLog.open(url, options)
+        case "sqlite":
+            from .sqlite import SqliteLog  # noqa: PLC0415
+
+            return await SqliteLog.open(url, options)
+        case scheme:
+            raise ConfigurationError(f"log {url!r}: {scheme or 'no'} scheme; use kafka://host:9092 or sqlite:///path")

@@ -1,0 +1,67 @@
+"""Every metric, made in one place; roles that share a process share one registry."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+_LATENCY_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+class Metrics:
+    """The metrics of one process, each an attribute, in a registry of their own."""
+
+    content_type = CONTENT_TYPE_LATEST
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        self.ingest_requests = Counter(
+            "snowbus_ingest_requests", "Requests answered.", ("method", "status"), registry=registry
+        )
+        self.ingest_events = Counter("snowbus_ingest_events", "Events durable on the log.", registry=registry)
+        self.ingest_refused = Counter(
+            "snowbus_ingest_refused", "Events and requests not understood.", ("reason",), registry=registry
+        )
+        self.ingest_seconds = Histogram(
+            "snowbus_ingest_seconds",
+            "From a request to its answer.",
+            buckets=_LATENCY_SECONDS,
+            registry=registry,
+        )
+        self.ingest_pending = Gauge("snowbus_ingest_pending", "Requests waiting for the log.", registry=registry)
+        self.collect_requests = Counter(
+            "snowbus_collect_requests",
+            "Answers of the collector; 0 is no answer.",
+            ("status",),
+            registry=registry,
+        )
+        self.collect_delivered = Counter(
+            "snowbus_collect_delivered_events", "Events that the collector took.", registry=registry
+        )
+        self.collect_dead = Counter(
+            "snowbus_collect_dead_events", "Events that the collector will not take.", registry=registry
+        )
+        self.collect_in_flight = Gauge("snowbus_collect_in_flight", "Requests under way.", registry=registry)
+        self.collect_seconds = Histogram(
+            "snowbus_collect_seconds",
+            "From a request to the collector's answer.",
+            buckets=_LATENCY_SECONDS,
+            registry=registry,
+        )
+        self.collect_lag_seconds = Gauge(
+            "snowbus_collect_oldest_undelivered_seconds",
+            "Age of the oldest event that is read and not delivered.",
+            registry=registry,
+        )
+        self.gateway_connections = Gauge("snowbus_gateway_connections", "Websockets open.", registry=registry)
+        self.gateway_messages = Counter(
+            "snowbus_gateway_messages", "Messages sent to readers.", ("type",), registry=registry
+        )
+        self.gateway_refused = Counter("snowbus_gateway_refused", "Handshakes refused.", ("status",), registry=registry)
+        self.gateway_ring_misses = Counter(
+            "snowbus_gateway_ring_misses",
+            "Readers that fell behind the ring and went to the log.",
+            registry=registry,
+        )
+
+    def render(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,132 @@
+"""Every setting, as one table: it drives the flags, the `SNOWBUS_*` environment, `snowbus.toml`, `--help` and the docs.
+
+A setting `ingest_listen` is `--listen` on `snowbus ingest`, `--ingest-listen` on `snowbus up`,
+`SNOWBUS_INGEST_LISTEN` in the environment and `ingest_listen = …` in `snowbus.toml`. Settings that begin with no
+role's name are the same everywhere.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .log.interface import LogOptions
+
+PositiveInt = Annotated[int, Field(gt=0)]
+PositiveSeconds = Annotated[float, Field(gt=0)]
+
+ROLES = ("ingest", "collect", "gateway")
+
+
+class Settings(BaseModel):
+    """The settings of all roles. Making one reads nothing but what it is given."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    # The log
+    log: str = Field(
+        "sqlite:///snowbus.db",
+        description="Where events are kept: kafka://host:9092,host2:9092 or sqlite:///path.",
+    )
+    partitions: PositiveInt = Field(4, description="Partitions of the topics that Snowbus creates.")
+    replication_factor: PositiveInt = Field(1, description="Replicas of the topics that Snowbus creates (Kafka).")
+    append_timeout: PositiveSeconds = Field(
+        10.0, description="Seconds until an append that is not durable yet counts as failed."
+    )
+    max_record_bytes: PositiveInt = Field(1_048_576, description="The largest record, in bytes.")
+    session_timeout: PositiveSeconds = Field(
+        10.0, description="Seconds after which a silent member of a group loses its partitions."
+    )
+    retention_hours: float = Field(
+        168.0, ge=0, description="Hours that the embedded log keeps records; 0 keeps them for ever."
+    )
+    retention_bytes: int = Field(
+        0, ge=0, description="Bytes that the embedded log keeps of each topic; 0 sets no limit."
+    )
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="How to talk to Kafka."
+    )
+    kafka_ssl_cafile: str = Field("", description="PEM file of the authorities that sign Kafka's certificates.")
+    kafka_ssl_certfile: str = Field("", description="PEM file of our certificate, for mutual TLS.")
+    kafka_ssl_keyfile: str = Field("", description="PEM file of the key to our certificate.")
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "PLAIN", description="How to authenticate to Kafka, with a SASL_* protocol."
+    )
+    kafka_sasl_username: str = Field("", description="The user name at Kafka.")
+    kafka_sasl_password: str = Field("", description="The password at Kafka.", json_schema_extra={"secret": True})
+
+    # Diagnostics
+    logging_format: Literal["auto", "human", "json"] = Field(
+        "auto", description="How diagnostics are written to stderr; auto is human on a terminal, else json."
+    )
+    logging_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least that is written."
+    )
+
+    # Ingest
+    ingest_listen: str = Field("127.0.0.1:8080", description="HOST:PORT of ingest; port 0 picks a free one.")
+    ingest_max_body_bytes: PositiveInt = Field(
+        1_000_000, description="The largest request body; what is larger gets 413."
+    )
+    ingest_max_pending: PositiveInt = Field(
+        2_000, description="Requests that may wait for the log; what comes beyond gets 503."
+    )
+    ingest_retry_after: PositiveInt = Field(5, description="Seconds in the Retry-After of a 503.")
+    ingest_cookie_name: str = Field("sp", description="The cookie with the network user id; empty sets none.")
+    ingest_cookie_domain: str = Field("", description="The cookie's domain; empty is the host asked for.")
+    ingest_cookie_days: PositiveInt = Field(365, description="Days that the cookie lives.")
+    ingest_trusted_proxies: tuple[str, ...] = Field(
+        (), description="Networks (CIDR) whose X-Forwarded-For is believed."
+    )
+
+    # Collector consumer
+    collector: str = Field("", description="URL of the Snowplow collector that events are forwarded to.")
+    group: str = Field("collector", description="The group that the collector consumer reads in.")
+    collect_listen: str = Field(
+        "127.0.0.1:8082", description="HOST:PORT of /health, /ready and /metrics; port 0 picks a free one."
+    )
+    collect_batch_events: PositiveInt = Field(200, description="Events in one request, at most.")
+    collect_batch_bytes: int = Field(
+        1_000_000, gt=1_000, le=1_048_576, description="Bytes of one request's body, at most."
+    )
+    collect_in_flight: PositiveInt = Field(8, description="Requests under way at once, at most.")
+    collect_timeout: PositiveSeconds = Field(30.0, description="Seconds until a request without an answer failed.")
+    collect_backoff: PositiveSeconds = Field(0.5, description="Seconds before the first retry, about.")
+    collect_backoff_max: PositiveSeconds = Field(60.0, description="Seconds between retries, at most.")
+    collect_drain_timeout: PositiveSeconds = Field(
+        20.0, description="Seconds that requests under way get to finish at a stop or a rebalance."
+    )
+
+    # Gateway
+    gateway_listen: str = Field("127.0.0.1:8081", description="HOST:PORT of the gateway; port 0 picks a free one.")
+    gateway_insecure: bool = Field(
+        default=False, description="Listen on an address beyond loopback without asking for tokens."
+    )
+    gateway_tokens: tuple[str, ...] = Field(
+        (), description="Tokens that readers may show.", json_schema_extra={"secret": True}
+    )
+    gateway_allowed_origins: tuple[str, ...] = Field(
+        (), description="Origins of web pages, besides our own, that may connect."
+    )
+    gateway_max_connections: PositiveInt = Field(2_000, description="Websockets at once, at most.")
+    gateway_ring_events: PositiveInt = Field(20_000, description="Latest events kept in memory for live readers.")
+    gateway_ring_bytes: PositiveInt = Field(64_000_000, description="Bytes of them, at most.")
+    gateway_heartbeat: PositiveSeconds = Field(10.0, description="Seconds of silence before a heartbeat.")
+
+    def log_options(self) -> LogOptions:
+        """What to open the log with."""
+        return LogOptions(
+            partitions=self.partitions,
+            replication_factor=self.replication_factor,
+            append_timeout=self.append_timeout,
+            max_record_bytes=self.max_record_bytes,
+            retention_seconds=self.retention_hours * 3600,
+            retention_bytes=self.retention_bytes,
+            session_timeout=self.session_timeout,
+            security_protocol=self.kafka_security_protocol,
+            ssl_cafile=self.kafka_ssl_cafile,
+            ssl_certfile=self.kafka_ssl_certfile,
+            ssl_keyfile=self.kafka_ssl_keyfile,
+            sasl_mechanism=self.kafka_sasl_mechanism,
+            sasl_username=self.kafka_sasl_username,
+            sasl_password=self.kafka_sasl_password,
+        )

@@ -1,0 +1,217 @@
+"""The Snowplow tracker protocol as one table: each parameter, its canonical name and its type.
+
+Source: the atomic-field mapping of Snowplow Enrich, whose enriched names are the canonical ones here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from ipaddress import ip_address
+from typing import Any
+from uuid import UUID
+
+EVENTS = {
+    "pv": "page_view",
+    "pp": "page_ping",
+    "ue": "unstruct",
+    "se": "struct",
+    "tr": "transaction",
+    "ti": "transaction_item",
+}
+PLATFORMS = ("web", "mob", "pc", "srv", "app", "tv", "cnsl", "iot", "headset")
+
+_YEAR_10000_MS = 253_402_300_800_000
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A type of parameter: what is `expected`, in words, and how to `convert` the string, which raises ValueError."""
+
+    expected: str
+    convert: Callable[[str], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter on the wire; a WxH `size` has two `names`, every other kind one."""
+
+    code: str
+    names: tuple[str, ...]
+    kind: Kind
+
+
+def timestamp_from_ms(ms: int) -> str:
+    """Milliseconds since 1970 as the Analytics SDKs write a time: `2024-02-29T12:00:00.000Z`."""
+    moment = datetime.fromtimestamp(ms // 1000, UTC)
+    return f"{moment.year:04}-{moment:%m-%dT%H:%M:%S}.{ms % 1000:03}Z"
+
+
+def _event(value: str) -> str:
+    if value not in EVENTS:
+        raise ValueError
+    return EVENTS[value]
+
+
+def _platform(value: str) -> str:
+    if value not in PLATFORMS:
+        raise ValueError
+    return value
+
+
+def _epoch_ms(value: str) -> str:
+    ms = _integer(value)
+    if not 0 <= ms < _YEAR_10000_MS:
+        raise ValueError
+    return timestamp_from_ms(ms)
+
+
+def _integer(value: str) -> int:
+    if not (value.isascii() and value.removeprefix("-").isdigit() and len(value) <= 20):
+        raise ValueError
+    return int(value)
+
+
+def _decimal(value: str) -> float:
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        raise ValueError from None
+    if not number.is_finite() or abs(number) >= Decimal("1e300"):
+        raise ValueError
+    return float(number)
+
+
+def _flag(value: str) -> bool:
+    if value not in ("1", "0"):
+        raise ValueError
+    return value == "1"
+
+
+def _size(value: str) -> tuple[int, int]:
+    width, x, height = value.partition("x")
+    if not x:
+        raise ValueError
+    return _integer(width), _integer(height)
+
+
+def _uuid(value: str) -> str:
+    if len(value) != 36:
+        raise ValueError
+    return str(UUID(value))
+
+
+def _ip(value: str) -> str:
+    ip_address(value)
+    return value
+
+
+TEXT = Kind("text", str)
+EVENT = Kind("one of " + ", ".join(EVENTS), _event)
+PLATFORM = Kind("one of " + ", ".join(PLATFORMS), _platform)
+IP = Kind("an IP address", _ip)
+UUID_TEXT = Kind("a hyphenated UUID", _uuid)
+EPOCH_MS = Kind("milliseconds since 1970, before the year 10000", _epoch_ms)
+INTEGER = Kind("an integer", _integer)
+DECIMAL = Kind("a number", _decimal)
+FLAG = Kind("1 or 0", _flag)
+SIZE = Kind("WIDTHxHEIGHT", _size)
+
+
+def _rows(kind: Kind, *pairs: str) -> tuple[Parameter, ...]:
+    """Parameters written as `code name` or `code name name`."""
+    return tuple(Parameter(code, tuple(names), kind) for code, *names in map(str.split, pairs))
+
+
+PARAMETERS: tuple[Parameter, ...] = (
+    *_rows(EVENT, "e event"),
+    *_rows(PLATFORM, "p platform"),
+    *_rows(
+        TEXT,
+        "aid app_id",
+        "tna name_tracker",
+        "tv v_tracker",
+        "uid user_id",
+        "duid domain_userid",
+        "nuid network_userid",
+        "tnuid network_userid",
+        "ua useragent",
+        "fp user_fingerprint",
+        "lang br_lang",
+        "cd br_colordepth",
+        "tz os_timezone",
+        "url page_url",
+        "page page_title",
+        "refr page_referrer",
+        "cs doc_charset",
+        "ev_ca se_category",
+        "ev_ac se_action",
+        "ev_la se_label",
+        "ev_pr se_property",
+        "se_ca se_category",
+        "se_ac se_action",
+        "se_la se_label",
+        "se_pr se_property",
+        "tr_id tr_orderid",
+        "tr_af tr_affiliation",
+        "tr_ci tr_city",
+        "tr_st tr_state",
+        "tr_co tr_country",
+        "tr_cu tr_currency",
+        "ti_id ti_orderid",
+        "ti_sk ti_sku",
+        "ti_na ti_name",
+        "ti_nm ti_name",
+        "ti_ca ti_category",
+        "ti_cu ti_currency",
+    ),
+    *_rows(IP, "ip user_ipaddress"),
+    *_rows(UUID_TEXT, "eid event_id", "sid domain_sessionid"),
+    *_rows(EPOCH_MS, "dtm dvce_created_tstamp", "stm dvce_sent_tstamp", "ttm true_tstamp"),
+    *_rows(
+        INTEGER,
+        "vid domain_sessionidx",
+        "tid txn_id",
+        "pp_mix pp_xoffset_min",
+        "pp_max pp_xoffset_max",
+        "pp_miy pp_yoffset_min",
+        "pp_may pp_yoffset_max",
+        "ti_qu ti_quantity",
+    ),
+    *_rows(
+        DECIMAL,
+        "ev_va se_value",
+        "se_va se_value",
+        "tr_tt tr_total",
+        "tr_tx tr_tax",
+        "tr_sh tr_shipping",
+        "ti_pr ti_price",
+    ),
+    *_rows(
+        FLAG,
+        "cookie br_cookies",
+        "f_pdf br_features_pdf",
+        "f_fla br_features_flash",
+        "f_java br_features_java",
+        "f_dir br_features_director",
+        "f_qt br_features_quicktime",
+        "f_realp br_features_realplayer",
+        "f_wma br_features_windowsmedia",
+        "f_gears br_features_gears",
+        "f_ag br_features_silverlight",
+    ),
+    *_rows(
+        SIZE,
+        "res dvce_screenwidth dvce_screenheight",
+        "vp br_viewwidth br_viewheight",
+        "ds doc_width doc_height",
+    ),
+)
+
+BY_CODE: dict[str, Parameter] = {parameter.code: parameter for parameter in PARAMETERS}
+"""Every parameter but the self-describing ones (ue_pr, ue_px, co, cx), which `canonical.py` reads."""
+
+CODE_BY_NAME: dict[str, str] = {
+    parameter.names[0]: parameter.code for parameter in PARAMETERS if len(parameter.names) == 1
+}
+"""The code to write for a canonical name; where two codes share a name, the later row is the modern one."""

@@ -1,0 +1,1 @@
+"""The demo: a shop that sends events, and a collector that is sometimes away."""

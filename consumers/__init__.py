@@ -1,0 +1,1 @@
+"""Consumers: whatever takes events off the log."""

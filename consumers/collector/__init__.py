@@ -1,0 +1,1 @@
+"""The collector consumer: forwards events to a Snowplow collector, and loses none."""

@@ -1,0 +1,1 @@
+"""The gateway: streams events live over websockets, and serves the debug page."""

@@ -1,0 +1,1 @@
+"""Producers: whatever puts events on the log."""
