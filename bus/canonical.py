@@ -71,8 +71,10 @@ def view_of(event: Event, decoded: Decoded) -> dict[str, Any]:
 
 
 def decode(payload: Payload) -> Decoded:
-    """Decode a payload by the table. Never raises: what is wrong is a problem, and stays as the string that was
-    sent.""" fields: dict[str, Any] = {} problems: list[FieldError] = [] for code, text in payload.items():
+    """Decode a payload by the table. Never raises: what is wrong is a problem, and stays the string that was sent."""
+    fields: dict[str, Any] = {}
+    problems: list[FieldError] = []
+    for code, text in payload.items():
         parameter = BY_CODE.get(code)
         if parameter is None or text == "":
             continue
