@@ -1,0 +1,97 @@
+"""Serves an ASGI app with uvicorn, inside a running event loop and without touching signals."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from typing import Any
+
+import uvicorn
+
+from .errors import ConfigurationError
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield  # whoever owns the loop owns the signals
+
+
+async def serve_http(
+    app: AsgiApp,
+    listen: str,
+    *,
+    ready: Callable[[str], None],
+    stop: asyncio.Event,
+    grace: float = 10.0,
+) -> None:
+    """Serve until `stop` is set, then let requests under way finish for `grace` seconds.
+
+    `ready` is called with the real address, for example `http://127.0.0.1:8080`, once requests are taken. Raises
+    ConfigurationError when the address cannot be listened on.
+    """
+    bound = bind(listen)
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=True,
+        proxy_headers=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=max(1, round(grace)),
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[bound]))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        while not server.started and not serving.done():
+            await asyncio.sleep(0.005)
+        if server.started:
+            ready(f"http://{address_of(bound)}")
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        server.should_exit = True
+        await serving
+    finally:
+        stopping.cancel()
+        if not serving.done():  # cancelled from outside
+            server.force_exit = server.should_exit = True
+            await serving
+        bound.close()
+
+
+def bind(listen: str) -> socket.socket:
+    """A socket bound to `HOST:PORT`; brackets stand around an IPv6 host. Raises ConfigurationError."""
+    host, port = split_listen(listen)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise ConfigurationError(f"cannot listen on {listen}: {error.strerror or error}") from None
+    bound.setblocking(False)
+    return bound
+
+
+def split_listen(listen: str) -> tuple[str, int]:
+    """The host and port of `HOST:PORT`. Raises ConfigurationError."""
+    host, colon, port = listen.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        raise ConfigurationError(f"{listen!r} is not HOST:PORT, for example 127.0.0.1:8080")
+    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - ":8080" means every address, as everywhere
+
+
+def address_of(bound: socket.socket) -> str:
+    """The `HOST:PORT` that a socket is really bound to."""
+    host, port = bound.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
