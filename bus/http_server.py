@@ -53,7 +53,7 @@ async def serve_http(
     serving = asyncio.create_task(server.serve(sockets=[bound]))
     stopping = asyncio.create_task(stop.wait())
     try:
-        while not server.started and not serving.done():
+        while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn tells by a flag only
             await asyncio.sleep(0.005)
         if server.started:
             ready(f"http://{address_of(bound)}")
