@@ -36,11 +36,13 @@ class Settings(BaseModel):
     session_timeout: PositiveSeconds = Field(
         10.0, description="Seconds after which a silent member of a group loses its partitions."
     )
-    retention_hours: float = Field(
-        168.0, ge=0, description="Hours that the embedded log keeps records; 0 keeps them for ever."
+    retention_hours: float | None = Field(
+        None, ge=0, description="Hours that the embedded log keeps records (168 unless set); 0 keeps them for ever."
     )
-    retention_bytes: int = Field(
-        0, ge=0, description="Bytes that the embedded log keeps of each topic; 0 sets no limit."
+    retention_bytes: int | None = Field(
+        None,
+        ge=0,
+        description="Bytes that the embedded log keeps of each topic (no limit unless set); 0 sets no limit.",
     )
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="How to talk to Kafka."
@@ -119,7 +121,7 @@ class Settings(BaseModel):
             replication_factor=self.replication_factor,
             append_timeout=self.append_timeout,
             max_record_bytes=self.max_record_bytes,
-            retention_seconds=self.retention_hours * 3600,
+            retention_seconds=None if self.retention_hours is None else self.retention_hours * 3600,
             retention_bytes=self.retention_bytes,
             session_timeout=self.session_timeout,
             security_protocol=self.kafka_security_protocol,

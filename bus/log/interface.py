@@ -21,17 +21,17 @@ OnAssigned = Callable[[Assignment], Awaitable[None]]
 class LogOptions:
     """What a log is opened with; a log ignores what is not its own.
 
-    Times are in seconds, sizes in bytes; a retention of 0 keeps everything. `partitions` and `replication_factor`
-    are for the topics that it creates. Retention is the embedded log's; Kafka has its own. From `client_id` on,
-    they are Kafka's.
+    Times are in seconds, sizes in bytes. `partitions` and `replication_factor` are for the topics that it creates.
+    Retention is the embedded log's (Kafka has its own): 0 keeps everything, None leaves what the topic was created
+    with, which is seven days. From `client_id` on, they are Kafka's.
     """
 
     partitions: int = 4
     replication_factor: int = 1
     append_timeout: float = 10.0
     max_record_bytes: int = 1_048_576
-    retention_seconds: float = 7 * 86_400
-    retention_bytes: int = 0
+    retention_seconds: float | None = None
+    retention_bytes: int | None = None
     session_timeout: float = 10.0
     client_id: str = "snowbus"
     security_protocol: str = "PLAINTEXT"

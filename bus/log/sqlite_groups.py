@@ -1,0 +1,208 @@
+"""Groups on the embedded log: who is a member, which partitions each has claimed, and what has been committed.
+
+A member that is alive renews itself; one that is silent for the session timeout is forgotten with its claims.
+Partitions change hands in two steps: the member that has too many drains and releases, then one that has too few
+claims.
+So at no moment do two members read the same partition.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
+
+from ..errors import LogError, NotAssignedError
+from ..event import TopicPartition
+from .sqlite_tables import Connection, partition_rows
+
+
+class Membership(NamedTuple):
+    """What a member finds when it renews itself.
+
+    `claimed` holds its partitions with committed offsets, `surplus` those that it should give up; `joined` is true
+    when it was not a member before, be it that it is new or that it was forgotten.
+    """
+
+    claimed: dict[TopicPartition, int]
+    surplus: frozenset[TopicPartition]
+    joined: bool
+    generation: int
+
+
+def quotas(held: Mapping[str, int], partitions: int) -> dict[str, int]:
+    """How many of the partitions each member should have, given how many it has: as equal as can be, moving few."""
+    least, extra = divmod(partitions, len(held))
+    by_most_held = sorted(held, key=lambda member: (-held[member], member))
+    return {member: least + (position < extra) for position, member in enumerate(by_most_held)}
+
+
+def generation(connection: Connection, group_id: str) -> int:
+    """A number that rises whenever members or claims of a group change."""
+    row = connection.execute("SELECT generation FROM groups WHERE group_id = ?", (group_id,)).fetchone()
+    return row[0] if row else 0
+
+
+def renew(
+    connection: Connection,
+    group_id: str,
+    member_id: str,
+    *,
+    topics: Sequence[str],
+    now: int,
+    session_timeout_ms: int,
+    from_latest: bool,
+) -> Membership:
+    """Renew a member, forget silent ones, claim what is free up to its quota, and tell what it has beyond it."""
+    _forget_silent(connection, group_id, now=now)
+    changed = joined = False
+    claimed: dict[TopicPartition, int] = {}
+    surplus: set[TopicPartition] = set()
+    for topic in topics:
+        rows = partition_rows(connection, topic)
+        (topic_id,) = connection.execute("SELECT id FROM topics WHERE name = ?", (topic,)).fetchone()
+        known = connection.execute(
+            "UPDATE members SET expires_at = ? WHERE group_id = ? AND member_id = ? AND topic_id = ?",
+            (now + session_timeout_ms, group_id, member_id, topic_id),
+        ).rowcount
+        if not known:
+            connection.execute(
+                "INSERT INTO members (group_id, member_id, topic_id, expires_at) VALUES (?, ?, ?, ?)",
+                (group_id, member_id, topic_id, now + session_timeout_ms),
+            )
+            changed = joined = True
+        owners = dict(
+            connection.execute(
+                "SELECT c.partition_id, c.member_id FROM claims c JOIN partitions p ON p.id = c.partition_id "
+                "WHERE c.group_id = ? AND p.topic_id = ?",
+                (group_id, topic_id),
+            ).fetchall()
+        )
+        held = {
+            member: 0
+            for (member,) in connection.execute(
+                "SELECT member_id FROM members WHERE group_id = ? AND topic_id = ?", (group_id, topic_id)
+            )
+        }
+        for owner in owners.values():
+            held[owner] += 1
+        quota = quotas(held, len(rows))[member_id]
+        mine = [row for row in rows if owners.get(row.id) == member_id]
+        surplus.update(TopicPartition(topic, row.partition) for row in mine[quota:])
+        for row in rows:
+            if row.id not in owners and len(mine) < quota:
+                connection.execute(
+                    "INSERT INTO claims (group_id, partition_id, member_id) VALUES (?, ?, ?)",
+                    (group_id, row.id, member_id),
+                )
+                connection.execute(
+                    "INSERT INTO commits (group_id, partition_id, next_offset) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                    (group_id, row.id, row.next_offset if from_latest else row.first_offset),
+                )
+                mine.append(row)
+                changed = True
+        for row in mine:
+            (offset,) = connection.execute(
+                "SELECT next_offset FROM commits WHERE group_id = ? AND partition_id = ?", (group_id, row.id)
+            ).fetchone()
+            claimed[TopicPartition(topic, row.partition)] = offset
+    if changed:
+        _bump(connection, group_id)
+    return Membership(claimed, frozenset(surplus), joined, generation(connection, group_id))
+
+
+def release(connection: Connection, group_id: str, member_id: str, partitions: Collection[TopicPartition]) -> None:
+    """Give up claims, so that other members can have them."""
+    connection.executemany(
+        "DELETE FROM claims WHERE group_id = ? AND member_id = ? AND partition_id = ?",
+        [(group_id, member_id, partition_id) for partition_id in _ids(connection, partitions).values()],
+    )
+    _bump(connection, group_id)
+
+
+def leave(connection: Connection, group_id: str, member_id: str) -> None:
+    """End a membership, with its claims."""
+    connection.execute("DELETE FROM claims WHERE group_id = ? AND member_id = ?", (group_id, member_id))
+    connection.execute("DELETE FROM members WHERE group_id = ? AND member_id = ?", (group_id, member_id))
+    _bump(connection, group_id)
+
+
+def commit(connection: Connection, group_id: str, member_id: str, offsets: Mapping[TopicPartition, int]) -> None:
+    """Commit offsets of partitions that the member has claimed. Raises NotAssignedError, and then commits none."""
+    ids = _ids(connection, offsets)
+    owned = {
+        partition_id
+        for (partition_id,) in connection.execute(
+            "SELECT partition_id FROM claims WHERE group_id = ? AND member_id = ?", (group_id, member_id)
+        )
+    }
+    lost = sorted(partition for partition, partition_id in ids.items() if partition_id not in owned)
+    if lost:
+        raise NotAssignedError(f"{', '.join(f'{topic}-{number}' for topic, number in lost)}: another member's by now")
+    set_commits(connection, group_id, offsets)
+
+
+def set_commits(connection: Connection, group_id: str, offsets: Mapping[TopicPartition, int]) -> None:
+    """Store committed offsets, whoever asks."""
+    ids = _ids(connection, offsets)
+    connection.executemany(
+        "INSERT INTO commits (group_id, partition_id, next_offset) VALUES (?, ?, ?) "
+        "ON CONFLICT DO UPDATE SET next_offset = excluded.next_offset",
+        [(group_id, ids[partition], offset) for partition, offset in offsets.items()],
+    )
+
+
+def reset(connection: Connection, group_id: str, offsets: Mapping[TopicPartition, int], *, now: int) -> None:
+    """Store committed offsets of a group without members. Raises LogError when it has some."""
+    _forget_silent(connection, group_id, now=now)
+    (members,) = connection.execute(
+        "SELECT count(DISTINCT member_id) FROM members WHERE group_id = ?", (group_id,)
+    ).fetchone()
+    if members:
+        raise LogError(f"group {group_id!r} has {members} members; stop them before its offsets are set")
+    set_commits(connection, group_id, offsets)
+
+
+def committed(connection: Connection, group_id: str) -> dict[TopicPartition, int]:
+    """Everything that a group has committed."""
+    return {
+        TopicPartition(topic, partition): offset
+        for topic, partition, offset in connection.execute(
+            """SELECT t.name, p.partition, c.next_offset FROM commits c JOIN partitions p ON p.id = c.partition_id
+               JOIN topics t ON t.id = p.topic_id WHERE c.group_id = ? ORDER BY t.name, p.partition""",
+            (group_id,),
+        )
+    }
+
+
+def group_ids(connection: Connection) -> list[str]:
+    """The groups that have members or have committed something."""
+    rows = connection.execute("SELECT group_id FROM commits UNION SELECT group_id FROM members ORDER BY group_id")
+    return [group_id for (group_id,) in rows]
+
+
+def _ids(connection: Connection, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+    ids = {
+        TopicPartition(topic, row.partition): row.id
+        for topic in {partition.topic for partition in partitions}
+        for row in partition_rows(connection, topic)
+    }
+    unknown = sorted(set(partitions) - set(ids))
+    if unknown:
+        raise NotAssignedError(f"{', '.join(f'{topic}-{number}' for topic, number in unknown)}: no such partition")
+    return {partition: ids[partition] for partition in partitions}
+
+
+def _forget_silent(connection: Connection, group_id: str, *, now: int) -> None:
+    gone = connection.execute("DELETE FROM members WHERE group_id = ? AND expires_at < ?", (group_id, now)).rowcount
+    if gone:
+        connection.execute(
+            "DELETE FROM claims WHERE group_id = ?1 AND member_id NOT IN "
+            "(SELECT member_id FROM members WHERE group_id = ?1)",
+            (group_id,),
+        )
+        _bump(connection, group_id)
+
+
+def _bump(connection: Connection, group_id: str) -> None:
+    connection.execute(
+        "INSERT INTO groups (group_id, generation) VALUES (?, 1) ON CONFLICT DO UPDATE SET generation = generation + 1",
+        (group_id,),
+    )

@@ -1,0 +1,296 @@
+"""The embedded log's tables, and the statements that append, read and expire records.
+
+A record's row id is its partition's number shifted left by 40 bits, plus its offset: one B-tree in which every
+partition is a contiguous range, appended at its end and expired at its beginning.
+"""
+
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from ..errors import RecordTooLargeError, TopicNotFoundError
+from ..event import Headers, ProducerRecord, Record, TopicPartition
+from .partitioner import partition_of
+
+APPLICATION_ID = 0x534E4F57  # "SNOW"
+FORMAT_VERSION = 1
+OFFSET_BITS = 40
+DEFAULT_RETENTION_SECONDS = 7 * 86_400
+
+SCHEMA = (
+    """CREATE TABLE topics (
+        id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, partitions INTEGER NOT NULL,
+        retention_seconds REAL NOT NULL, retention_bytes INTEGER NOT NULL) STRICT""",
+    """CREATE TABLE partitions (
+        id INTEGER PRIMARY KEY, topic_id INTEGER NOT NULL REFERENCES topics, partition INTEGER NOT NULL,
+        first_offset INTEGER NOT NULL DEFAULT 0, next_offset INTEGER NOT NULL DEFAULT 0,
+        bytes INTEGER NOT NULL DEFAULT 0, UNIQUE (topic_id, partition)) STRICT""",
+    """CREATE TABLE records (
+        id INTEGER PRIMARY KEY, timestamp INTEGER NOT NULL, key BLOB, value BLOB NOT NULL,
+        headers BLOB NOT NULL) STRICT""",
+    "CREATE TABLE groups (group_id TEXT PRIMARY KEY, generation INTEGER NOT NULL) STRICT, WITHOUT ROWID",
+    """CREATE TABLE members (
+        group_id TEXT NOT NULL, member_id TEXT NOT NULL, topic_id INTEGER NOT NULL, expires_at INTEGER NOT NULL,
+        PRIMARY KEY (group_id, member_id, topic_id)) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE claims (
+        group_id TEXT NOT NULL, partition_id INTEGER NOT NULL, member_id TEXT NOT NULL,
+        PRIMARY KEY (group_id, partition_id)) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE commits (
+        group_id TEXT NOT NULL, partition_id INTEGER NOT NULL, next_offset INTEGER NOT NULL,
+        PRIMARY KEY (group_id, partition_id)) STRICT, WITHOUT ROWID""",
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {FORMAT_VERSION}",
+)
+
+
+class Rows(Protocol):
+    """What a statement gives back."""
+
+    rowcount: int
+
+    def __iter__(self) -> Iterator[Any]:
+        """Row by row."""
+
+    def fetchone(self) -> Any:
+        """The next row, or None."""
+
+    def fetchall(self) -> list[Any]:
+        """All rows that are left."""
+
+
+class Connection(Protocol):
+    """What the statements here need of a connection to the file."""
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ..., /) -> Rows:
+        """Run one statement."""
+
+    def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> Rows:
+        """Run one statement for each row of parameters."""
+
+
+class PartitionRow(NamedTuple):
+    """One row of `partitions`."""
+
+    id: int
+    partition: int
+    first_offset: int
+    next_offset: int
+
+    @property
+    def base(self) -> int:
+        """The row id that offset 0 has in `records`."""
+        return self.id << OFFSET_BITS
+
+
+def partition_rows(connection: Connection, topic: str) -> list[PartitionRow]:
+    """The partitions of a topic, in order. Raises TopicNotFoundError."""
+    rows = connection.execute(
+        """SELECT p.id, p.partition, p.first_offset, p.next_offset FROM partitions p JOIN topics t ON t.id = p.topic_id
+           WHERE t.name = ? ORDER BY p.partition""",
+        (topic,),
+    ).fetchall()
+    if not rows:
+        raise TopicNotFoundError(topic)
+    return [PartitionRow(*row) for row in rows]
+
+
+def create_topic(
+    connection: Connection, topic: str, *, partitions: int, retention_seconds: float | None, retention_bytes: int | None
+) -> None:
+    """Create a topic unless it is there; in either case store the retention that is given."""
+    created = connection.execute(
+        "INSERT INTO topics (name, partitions, retention_seconds, retention_bytes) VALUES (?, ?, ?, 0) "
+        "ON CONFLICT DO NOTHING",
+        (topic, partitions, DEFAULT_RETENTION_SECONDS),
+    ).rowcount
+    (topic_id,) = connection.execute("SELECT id FROM topics WHERE name = ?", (topic,)).fetchone()
+    if created:
+        connection.executemany(
+            "INSERT INTO partitions (topic_id, partition) VALUES (?, ?)", [(topic_id, n) for n in range(partitions)]
+        )
+    if retention_seconds is not None:
+        connection.execute("UPDATE topics SET retention_seconds = ? WHERE id = ?", (retention_seconds, topic_id))
+    if retention_bytes is not None:
+        connection.execute("UPDATE topics SET retention_bytes = ? WHERE id = ?", (retention_bytes, topic_id))
+
+
+def append_records(
+    connection: Connection, topic: str, records: Sequence[ProducerRecord], *, now: int
+) -> list[tuple[int, int]]:
+    """Append records, stamped `now` (ms) where they have no time; returns each one's (partition, offset)."""
+    partitions = partition_rows(connection, topic)
+    next_offsets = [row.next_offset for row in partitions]
+    grown = [0] * len(partitions)
+    placed = []
+    rows = []
+    for record in records:
+        number = partition_of(record.key, len(partitions))
+        offset = next_offsets[number]
+        next_offsets[number] = offset + 1
+        headers = pack_headers(record.headers)
+        grown[number] += len(record.key or b"") + len(record.value) + len(headers)
+        timestamp = now if record.timestamp is None else record.timestamp
+        rows.append((partitions[number].base + offset, timestamp, record.key, record.value, headers))
+        placed.append((number, offset))
+    connection.executemany("INSERT INTO records (id, timestamp, key, value, headers) VALUES (?, ?, ?, ?, ?)", rows)
+    connection.executemany(
+        "UPDATE partitions SET next_offset = ?, bytes = bytes + ? WHERE id = ?",
+        [(next_offsets[row.partition], grown[row.partition], row.id) for row in partitions if grown[row.partition]],
+    )
+    return placed
+
+
+def read_records(
+    connection: Connection, positions: Sequence[tuple[TopicPartition, int]], *, max_records: int, max_bytes: int
+) -> list[Record]:
+    """Records from these positions on, partition by partition, until there are enough.
+
+    A position that has expired or lies beyond the end counts as the earliest one.
+    """
+    rows = {
+        TopicPartition(topic, row.partition): row
+        for topic in {partition.topic for partition, _ in positions}
+        for row in partition_rows(connection, topic)
+    }
+    records: list[Record] = []
+    size = 0
+    for partition, position in positions:
+        row = rows[partition]
+        offset = position if row.first_offset <= position <= row.next_offset else row.first_offset
+        if offset == row.next_offset:
+            continue
+        for row_id, timestamp, key, value, headers in connection.execute(
+            "SELECT id, timestamp, key, value, headers FROM records WHERE id >= ? AND id < ? ORDER BY id LIMIT ?",
+            (row.base + offset, row.base + row.next_offset, max_records - len(records)),
+        ):
+            records.append(Record(*partition, row_id - row.base, timestamp, key, value, unpack_headers(headers)))
+            size += len(value)
+            if size >= max_bytes:
+                return records
+        if len(records) >= max_records:
+            break
+    return records
+
+
+def offset_for_time(connection: Connection, row: PartitionRow, timestamp: int) -> int:
+    """The first offset at or after a time in ms, found by halving: times rise with offsets, as they do on any log."""
+    low, high = row.first_offset, row.next_offset
+    while low < high:
+        middle = (low + high) // 2
+        (found,) = connection.execute("SELECT timestamp FROM records WHERE id = ?", (row.base + middle,)).fetchone()
+        if found < timestamp:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def expire_records(connection: Connection, *, now: int, chunk: int) -> int:
+    """Delete up to `chunk` records of each partition that are past their topic's retention; returns how many.
+
+    Of a topic that is too large, the partition that holds the oldest record goes first.
+    """
+    deleted = 0
+    for topic_id, seconds, limit in connection.execute(
+        "SELECT id, retention_seconds, retention_bytes FROM topics"
+    ).fetchall():
+        rows = [
+            PartitionRow(*row)
+            for row in connection.execute(
+                "SELECT id, partition, first_offset, next_offset FROM partitions WHERE topic_id = ?", (topic_id,)
+            )
+        ]
+        if seconds:
+            cutoff = now - int(seconds * 1000)
+            deleted += sum(_delete_oldest(connection, row, before=cutoff, chunk=chunk) for row in rows)
+        (size,) = connection.execute("SELECT sum(bytes) FROM partitions WHERE topic_id = ?", (topic_id,)).fetchone()
+        if limit and size > limit:
+            deleted += _shrink(connection, rows, surplus=size - limit, chunk=chunk)
+    return deleted
+
+
+def pack_headers(headers: Headers) -> bytes:
+    """Headers as bytes: for each, the lengths of name and value, then both."""
+    parts = []
+    for name, value in headers:
+        encoded = name.encode()
+        parts.append(_HEADER.pack(len(encoded), len(value)))
+        parts.append(encoded)
+        parts.append(value)
+    return b"".join(parts)
+
+
+def unpack_headers(packed: bytes) -> Headers:
+    """The headers in what `pack_headers` made."""
+    headers = []
+    at = 0
+    while at < len(packed):
+        name_length, value_length = _HEADER.unpack_from(packed, at)
+        at += _HEADER.size
+        name = packed[at : at + name_length].decode()
+        at += name_length
+        headers.append((name, packed[at : at + value_length]))
+        at += value_length
+    return tuple(headers)
+
+
+def record_size(record: ProducerRecord) -> int:
+    """What a record counts, in bytes, against the largest record allowed."""
+    headers = sum(len(name) + len(value) for name, value in record.headers)
+    return len(record.key or b"") + len(record.value) + headers
+
+
+def check_sizes(topic: str, records: Sequence[ProducerRecord], limit: int) -> None:
+    """Raise RecordTooLargeError when one of the records is larger than the limit."""
+    for record in records:
+        size = record_size(record)
+        if size > limit:
+            raise RecordTooLargeError(topic, size=size, limit=limit)
+
+
+_HEADER = struct.Struct(">HI")
+
+
+def _delete_oldest(connection: Connection, row: PartitionRow, *, before: int, chunk: int) -> int:
+    """Delete the records at the head of a partition that are older than `before` (ms), `chunk` at most."""
+    end = min(row.next_offset, row.first_offset + chunk)
+    (young,) = connection.execute(
+        "SELECT min(id) FROM records WHERE id >= ? AND id < ? AND timestamp >= ?",
+        (row.base + row.first_offset, row.base + end, before),
+    ).fetchone()
+    return _delete_below(connection, row, end if young is None else young - row.base)
+
+
+def _shrink(connection: Connection, rows: list[PartitionRow], *, surplus: int, chunk: int) -> int:
+    """Delete the oldest records of a topic until `surplus` bytes are gone, `chunk` at most."""
+    heads = []
+    for row in rows:
+        heads += connection.execute(
+            "SELECT timestamp, id, ?, ifnull(length(key), 0) + length(value) + length(headers) FROM records "
+            "WHERE id >= ? AND id < ? ORDER BY id LIMIT ?",
+            (row.id, row.base + row.first_offset, row.base + row.next_offset, chunk),
+        ).fetchall()
+    heads.sort()
+    ends: dict[int, int] = {}
+    for _, row_id, partition_id, size in heads[:chunk]:
+        if surplus <= 0:
+            break
+        surplus -= size
+        ends[partition_id] = row_id - (partition_id << OFFSET_BITS) + 1
+    return sum(_delete_below(connection, row, ends[row.id]) for row in rows if row.id in ends)
+
+
+def _delete_below(connection: Connection, row: PartitionRow, offset: int) -> int:
+    """Delete the records of a partition below an offset."""
+    span = (row.base + row.first_offset, row.base + offset)
+    (size,) = connection.execute(
+        "SELECT ifnull(sum(ifnull(length(key), 0) + length(value) + length(headers)), 0) FROM records "
+        "WHERE id >= ? AND id < ?",
+        span,
+    ).fetchone()
+    deleted = connection.execute("DELETE FROM records WHERE id >= ? AND id < ?", span).rowcount
+    connection.execute(
+        "UPDATE partitions SET first_offset = max(first_offset, ?), bytes = max(0, bytes - ?) WHERE id = ?",
+        (offset, size, row.id),
+    )
+    return deleted
