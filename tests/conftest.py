@@ -1,0 +1,94 @@
+"""The logs that tests run on, and the machine's Kafka."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from support.kafka import KafkaServer, MockCluster, NoKafkaError, external_kafka, temporary_folder, wipe_now
+from support.requirements import require, required, summary
+
+
+class SharedKafka(NamedTuple):
+    """The Kafka that tests share: a real one, or none and why."""
+
+    bootstrap_servers: str
+    missing: str
+
+
+@pytest.fixture(scope="session")
+def shared_kafka() -> Iterator[SharedKafka]:
+    """A real Kafka for all tests, started when the first one asks; no test may harm it."""
+    if external := external_kafka():
+        yield SharedKafka(external, "")
+        return
+    folder = temporary_folder()
+    try:
+        with KafkaServer(folder) as server:
+            yield SharedKafka(server.bootstrap_servers, "")
+    except NoKafkaError as reason:
+        yield SharedKafka("", str(reason))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def real_kafka_url(shared_kafka: SharedKafka) -> str:
+    """The URL of a real Kafka, with no topics and no groups."""
+    require("real_kafka", shared_kafka.missing)
+    wipe_now(shared_kafka.bootstrap_servers)
+    return f"kafka://{shared_kafka.bootstrap_servers}"
+
+
+@pytest.fixture
+def kafka_url(request: pytest.FixtureRequest, shared_kafka: SharedKafka) -> Iterator[str]:
+    """The URL of a Kafka without groups and records: a real one, else a mock cluster (which has the usual topics)."""
+    if not shared_kafka.missing:
+        yield request.getfixturevalue("real_kafka_url")
+        return
+    if required("kafka"):
+        require("kafka", shared_kafka.missing)
+    try:
+        cluster = MockCluster()
+    except ImportError:
+        require("kafka", f"{shared_kafka.missing}; and no confluent-kafka for a mock cluster")
+    yield cluster.url
+
+
+@pytest.fixture
+def own_kafka() -> Iterator[KafkaServer]:
+    """A real Kafka of this test's own, started, to be killed and paused."""
+    folder = temporary_folder()
+    try:
+        server = KafkaServer(folder)
+    except NoKafkaError as reason:
+        shutil.rmtree(folder)
+        require("real_kafka", str(reason))
+        raise
+    try:
+        with server:
+            yield server
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """The URL of an embedded log that does not exist yet."""
+    return f"sqlite:///{tmp_path / 'log.db'}"
+
+
+@pytest.fixture(params=["sqlite", pytest.param("kafka", marks=pytest.mark.kafka)])
+def log_url(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty log: once the embedded one, once Kafka."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what this machine could not run."""
+    if lines := summary():
+        terminalreporter.section("not run on this machine")
+        for line in lines:
+            terminalreporter.line(line)
