@@ -16,6 +16,7 @@ UNSTRUCT_EVENT_SCHEMA = "iglu:com.snowplowanalytics.snowplow/unstruct_event/json
 CONTEXTS_SCHEMA = "iglu:com.snowplowanalytics.snowplow/contexts/jsonschema/1-0-1"
 PAYLOAD_DATA_SCHEMA = "iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4"
 
+_PAYLOAD_DATA = PAYLOAD_DATA_SCHEMA.rpartition("-0-")[0] + "-"
 _TO_STANDARD_ALPHABET = str.maketrans("-_", "+/", "= \r\n")
 _CODE_BY_EVENT = {name: code for code, name in EVENTS.items()}
 
@@ -41,6 +42,19 @@ def checked_payload(value: Any) -> Payload:
         if type(parameter) is not str:
             raise PayloadError(f"{code}: must be a string, not {_json_type(parameter)}")
     return value
+
+
+def is_payload_data(value: Any) -> bool:
+    """Whether a value is, by its schema, a payload_data: the envelope in which trackers POST their events."""
+    return isinstance(value, dict) and str(value.get("schema", "")).startswith(_PAYLOAD_DATA)
+
+
+def payloads_of_payload_data(value: dict[str, Any]) -> list[Payload]:
+    """The payloads in a payload_data. Raises PayloadError when it is empty or one of them is no payload."""
+    items = value.get("data")
+    if not isinstance(items, list) or not items:
+        raise PayloadError("data: must be a non-empty array of events")
+    return [checked_payload(item) for item in items]
 
 
 def complete(payload: Payload, *, tracker_version: str) -> Payload:

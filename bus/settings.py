@@ -5,9 +5,9 @@ A setting `ingest_listen` is `--listen` on `snowbus ingest`, `--ingest-listen` o
 role's name are the same everywhere.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from .log.interface import LogOptions
 
@@ -15,6 +15,13 @@ PositiveInt = Annotated[int, Field(gt=0)]
 PositiveSeconds = Annotated[float, Field(gt=0)]
 
 ROLES = ("ingest", "collect", "gateway")
+_ROLE_BY_NAME = {"collector": "collect", "group": "collect"}
+
+
+def role_of(name: str) -> str | None:
+    """The role that a setting belongs to, or None when it is the same for all."""
+    prefix = name.partition("_")[0]
+    return prefix if prefix in ROLES else _ROLE_BY_NAME.get(name)
 
 
 class Settings(BaseModel):
@@ -113,6 +120,12 @@ class Settings(BaseModel):
     gateway_ring_events: PositiveInt = Field(20_000, description="Latest events kept in memory for live readers.")
     gateway_ring_bytes: PositiveInt = Field(64_000_000, description="Bytes of them, at most.")
     gateway_heartbeat: PositiveSeconds = Field(10.0, description="Seconds of silence before a heartbeat.")
+
+    @field_validator("ingest_trusted_proxies", "gateway_tokens", "gateway_allowed_origins", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        """A list is written with commas where there are no lists: in the environment."""
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     def log_options(self) -> LogOptions:
         """What to open the log with."""

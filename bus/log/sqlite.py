@@ -52,6 +52,7 @@ class SqliteLog(Log):
         self._closed = False
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write, name="snowbus-log-writer", daemon=True)
+        self._written: asyncio.Future[None] = self._loop.create_future()
         self._readers = ThreadPoolExecutor(_READ_THREADS, thread_name_prefix="snowbus-log-reader")
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
@@ -177,8 +178,8 @@ class SqliteLog(Log):
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         self._jobs.put(None)
-        await asyncio.to_thread(self._writer.join)
-        await asyncio.to_thread(self._readers.shutdown)
+        await self._written
+        self._readers.shutdown()
         for connection in self._connections:
             connection.close()
         self.signal()
@@ -252,6 +253,7 @@ class SqliteLog(Log):
             for each, outcome in zip(jobs, outcomes, strict=True):
                 each.done(*outcome)
             self._call_in_loop(self.signal)
+        self._call_in_loop(self._written.set_result, None)
 
     def _call_in_loop(self, callback: Callable[..., None], *arguments: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop was closed without closing the log

@@ -1,0 +1,109 @@
+"""Runs a command's coroutine: on uvloop where there is one, with signals that ask it to stop, and the log opened."""
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+import structlog
+
+from snowbus.bus.log import Log, open_log
+from snowbus.bus.metrics import Metrics
+from snowbus.bus.settings import Settings
+
+T = TypeVar("T")
+Role = Callable[..., Awaitable[None]]
+
+_QUIET = ("aiokafka", "kafka", "snowplow_tracker", "uvicorn.error", "websockets.server")  # what they have to say, we say in our own words
+
+
+def run(main: Coroutine[Any, Any, T], settings: Settings) -> T:
+    """Run a coroutine to its end, with diagnostics on stderr as the settings say."""
+    configure_logging(settings)
+    try:
+        import uvloop  # noqa: PLC0415 - there is none on Windows
+    except ImportError:
+        return asyncio.run(main)
+    return uvloop.run(main)
+
+
+def run_role(name: str, role: Role, settings: Settings) -> None:
+    """Run one role until SIGTERM or Ctrl-C, and print the address that it listens on."""
+
+    async def main() -> None:
+        stop = stop_on_signals()
+        async with await open_log(settings.log, settings.log_options()) as log:
+            await role(log, settings, Metrics(), ready=lambda address: announce(name, address), stop=stop)
+
+    run(main(), settings)
+
+
+def announce(name: str, address: str) -> None:
+    """Say on stdout and in the diagnostics where a role listens."""
+    print(f"{name} listens on {address}", flush=True)
+    structlog.get_logger(__name__).info("ready", role=name, address=address)
+
+
+def stop_on_signals() -> asyncio.Event:
+    """An event that is set by SIGTERM or Ctrl-C; the second of them ends the process without draining."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+
+    def on_signal() -> None:
+        if stop.is_set() and task is not None:
+            task.cancel()
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    return stop
+
+
+async def with_log(settings: Settings, use: Callable[[Log], Awaitable[T]]) -> T:
+    """Open the log, use it, close it."""
+    async with await open_log(settings.log, settings.log_options()) as log:
+        return await use(log)
+
+
+def configure_logging(settings: Settings) -> None:
+    """Write diagnostics to stderr, for people or as JSON lines; libraries' own go the same way."""
+    human = settings.logging_format == "human" or (settings.logging_format == "auto" and sys.stderr.isatty())
+    level = logging.getLevelNamesMapping()[settings.logging_level.upper()]
+    shared: list[structlog.types.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    last: list[structlog.types.Processor] = (
+        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        if human
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    )
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    if level > logging.DEBUG:
+        for name in _QUIET:
+            logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -1,0 +1,159 @@
+"""The bus emitter: puts events on the log from a thread of its own, so that tracking never waits for it."""
+
+import asyncio
+import contextlib
+import itertools
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from snowbus.bus.acceptance import accept
+from snowbus.bus.errors import LogError, PayloadError, SnowbusError
+from snowbus.bus.event import EVENTS_TOPIC, ProducerRecord
+from snowbus.bus.log import Log, LogOptions, open_log
+from snowbus.bus.version import producer_name
+
+from .base import as_payload
+
+logger = structlog.get_logger(__name__)
+
+_BATCH = 500
+_RETRY_SECONDS = 0.5
+_IDLE_SECONDS = 0.2
+_EXIT_SECONDS = 5.0
+
+
+class BusEmitter:
+    """Puts events on the log: `Tracker("ns", [BusEmitter(log="kafka://localhost:9092")])`.
+
+    `input` puts a copy of the payload in a queue of `max_queued` events and returns; a thread appends what waits, in
+    order, again and again until the log takes it. `input` never blocks and never raises: an event that finds the queue
+    full is counted in `dropped`, one that is no event, or too large, in `refused`; `delivered` counts what is durable.
+    When the interpreter ends, what waits gets five seconds. Raises ConfigurationError when the log's URL cannot work.
+    """
+
+    def __init__(self, log: str, *, options: LogOptions | None = None, max_queued: int = 10_000) -> None:
+        self.delivered = 0
+        self.dropped = 0
+        self.refused = 0
+        self._url = log
+        self._options = options
+        self._max_queued = max_queued
+        self._records: deque[ProducerRecord] = deque()
+        self._settled = threading.Condition()
+        self._give_up_at: float | None = None
+        self._opened = threading.Event()
+        self._error: SnowbusError | None = None
+        self._loop = asyncio.new_event_loop()
+        self._wake = asyncio.Event()
+        # Not a daemon: the interpreter waits for it, and it notices when the main thread has ended.
+        self._thread = threading.Thread(target=self._run, name="snowbus-emitter", daemon=False)
+        self._thread.start()
+        self._opened.wait()
+        if self._error is not None:
+            raise self._error
+
+    def input(self, payload: Mapping[str, Any]) -> None:
+        """Take one event."""
+        try:
+            record = accept(as_payload(payload), now=time.time_ns() // 1_000_000, producer=producer_name("emitter"))
+        except PayloadError as error:
+            self.refused += 1
+            logger.warning("not an event", reason=str(error))
+            return
+        if len(self._records) >= self._max_queued or self._give_up_at is not None:
+            self.dropped += 1
+            if self.dropped == 1 or self.dropped % 1000 == 0:
+                logger.warning("event dropped: the queue is full, or closed", log=self._url, dropped=self.dropped)
+            return
+        self._records.append(record)
+        if len(self._records) == 1:
+            self._call_in_loop(self._wake.set)
+
+    def flush(self, timeout: float = 10.0) -> bool:
+        """Wait until everything taken so far is settled, `timeout` seconds at most; says whether it is."""
+        with self._settled:
+            return self._settled.wait_for(lambda: not self._records, timeout)
+
+    def sync_flush(self) -> None:
+        """As `flush`, under the tracker's own name."""
+        self.flush()
+
+    def async_flush(self) -> None:
+        """Nothing to do: the thread appends as soon as it can."""
+
+    def close(self, timeout: float = 10.0) -> bool:
+        """Flush, and let go of the log; says whether everything was settled within `timeout` seconds."""
+        self._give_up_at = self._give_up_at or time.monotonic() + timeout
+        self._call_in_loop(self._wake.set)
+        self._thread.join()
+        return not self._records
+
+    def _call_in_loop(self, callback: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended, after close()
+            self._loop.call_soon_threadsafe(callback)
+
+    def _run(self) -> None:
+        with contextlib.closing(self._loop):
+            self._loop.run_until_complete(self._serve())
+
+    async def _serve(self) -> None:
+        try:
+            log = await open_log(self._url, self._options)
+        except SnowbusError as error:
+            self._error = error
+            return
+        finally:
+            self._opened.set()
+        async with log:
+            created = False
+            while self._records or not self._ending():
+                if not self._records:
+                    await self._idle()
+                    continue
+                try:
+                    if not created:
+                        await log.create_topics([EVENTS_TOPIC])
+                        created = True
+                    await self._append(log, list(itertools.islice(self._records, _BATCH)))
+                except LogError as error:
+                    logger.warning(
+                        "events wait for the log", log=self._url, waiting=len(self._records), reason=str(error)
+                    )
+                    if self._ending() and time.monotonic() >= (self._give_up_at or 0):
+                        break
+                    await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _append(self, log: Log, records: list[ProducerRecord]) -> None:
+        """Append records that stand first in the queue, and take them out of it."""
+        try:
+            await log.append(EVENTS_TOPIC, records)
+            self.delivered += len(records)
+        except LogError as error:
+            if error.retriable:
+                raise
+            if len(records) > 1:  # one of them is too large; the others are not to blame
+                for record in records:
+                    await self._append(log, [record])
+                return
+            self.refused += 1
+            logger.warning("event refused by the log", reason=str(error))
+        with self._settled:
+            for _ in records:
+                self._records.popleft()
+            self._settled.notify_all()
+
+    async def _idle(self) -> None:
+        self._wake.clear()
+        with contextlib.suppress(TimeoutError):
+            if not self._records:
+                await asyncio.wait_for(self._wake.wait(), _IDLE_SECONDS)
+
+    def _ending(self) -> bool:
+        if self._give_up_at is None and not threading.main_thread().is_alive():
+            self._give_up_at = time.monotonic() + _EXIT_SECONDS
+        return self._give_up_at is not None
