@@ -16,7 +16,8 @@ from snowbus.bus.settings import Settings
 T = TypeVar("T")
 Role = Callable[..., Awaitable[None]]
 
-_QUIET = ("aiokafka", "kafka", "snowplow_tracker", "uvicorn.error", "websockets.server")  # what they have to say, we say in our own words
+# What they have to say, we say in our own words.
+_QUIET = ("aiokafka", "kafka", "snowplow_tracker", "uvicorn.error", "websockets.server")
 
 
 def run(main: Coroutine[Any, Any, T], settings: Settings) -> T:

@@ -6,6 +6,7 @@ The pages send to ingest over HTTP, as a browser would; the server puts orders o
 import random
 import threading
 from collections.abc import Iterator
+from typing import Literal
 from uuid import UUID
 
 from snowplow_tracker import (
@@ -106,11 +107,9 @@ class Shop:
             {"order_id": f"O-{self._random.randrange(10**6):06}", "total": round(total, 2), "currency": "EUR"},
         )
         yield self._api, SelfDescribing(order, event_subject=visitor.subject("srv"))
-        value: float | str = round(total, 2)
-        if self._random.random() < 0.4:
-            value = f"{total:.2f}".replace(".", ",")
         payment = StructuredEvent("payment", "captured", property_="EUR", event_subject=visitor.subject("srv"))
-        payment.value = value
+        amount = f"{total:.2f}"
+        payment.payload.add("se_va", amount.replace(".", ",") if self._random.random() < 0.4 else amount)
         yield self._api, payment
 
 
@@ -122,7 +121,7 @@ class _Visitor:
         self._agent = chance.choice(_AGENTS)
         self._visits = chance.randint(1, 9)
 
-    def subject(self, platform: str = "web") -> Subject:
+    def subject(self, platform: Literal["web", "srv"] = "web") -> Subject:
         subject = Subject().set_platform(platform).set_domain_user_id(self._domain_userid)
         subject.set_domain_session_id(self._session).set_domain_session_index(self._visits)
         if platform == "web":

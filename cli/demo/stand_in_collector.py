@@ -46,6 +46,10 @@ class StandInCollector:
         running = self._loop.time() - self._started
         return running % (self._outage_every + self._outage_seconds) >= self._outage_every
 
+    def stay(self) -> None:
+        """Have no outages any more."""
+        self._outage_seconds = 0.0
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         status, text, headers = await self._answer(scope, receive)

@@ -74,10 +74,15 @@ class BusEmitter:
         if len(self._records) == 1:
             self._call_in_loop(self._wake.set)
 
-    def flush(self, timeout: float = 10.0) -> bool:
-        """Wait until everything taken so far is settled, `timeout` seconds at most; says whether it is."""
+    @property
+    def pending(self) -> int:
+        """How many events wait to become durable."""
+        return len(self._records)
+
+    def flush(self, timeout: float = 10.0) -> None:
+        """Wait until nothing is pending, `timeout` seconds at most."""
         with self._settled:
-            return self._settled.wait_for(lambda: not self._records, timeout)
+            self._settled.wait_for(lambda: not self._records, timeout)
 
     def sync_flush(self) -> None:
         """As `flush`, under the tracker's own name."""
@@ -86,12 +91,11 @@ class BusEmitter:
     def async_flush(self) -> None:
         """Nothing to do: the thread appends as soon as it can."""
 
-    def close(self, timeout: float = 10.0) -> bool:
-        """Flush, and let go of the log; says whether everything was settled within `timeout` seconds."""
+    def close(self, timeout: float = 10.0) -> None:
+        """Give what is pending `timeout` seconds, then let go of the log."""
         self._give_up_at = self._give_up_at or time.monotonic() + timeout
         self._call_in_loop(self._wake.set)
         self._thread.join()
-        return not self._records
 
     def _call_in_loop(self, callback: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended, after close()

@@ -1,0 +1,35 @@
+"""`snowbus up`: all roles in one process; with --demo also a shop that sends events and a collector to send them to."""
+
+import click
+
+from snowbus.bus.log import open_log
+from snowbus.bus.settings import ROLES, Settings
+
+from .roles import Roles
+from .running import run, stop_on_signals
+from .settings import with_settings
+
+
+@click.command(name="up")
+@click.option("--demo", is_flag=True, help="Add sample shop traffic, and a stand-in collector that has short outages.")
+@click.option("--demo-rate", default=5.0, show_default=True, help="Events a second of the demo, about.")
+@with_settings(*ROLES)
+def command(settings: Settings, *, demo: bool, demo_rate: float) -> None:
+    """Run ingest, the gateway and (given --collector) the collector consumer in one process.
+
+    With --demo and no --log, the log is a temporary file that goes when the demo ends.
+    """
+    if demo:
+        from .demo.run import run_demo  # noqa: PLC0415 - only the demo needs the official tracker
+
+        run(run_demo(settings, rate=demo_rate), settings)
+    else:
+        run(_up(settings), settings)
+
+
+async def _up(settings: Settings) -> None:
+    stop = stop_on_signals()
+    async with await open_log(settings.log, settings.log_options()) as log, Roles(log, settings) as roles:
+        if not settings.collector:
+            print("No collector: events stay on the log. Name one with --collector URL.", flush=True)
+        await roles.until(stop)
