@@ -1,0 +1,199 @@
+"""Reads events in a group, gives each partition a lane, and commits what the lanes have delivered."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from itertools import groupby
+
+import structlog
+
+from snowbus.bus.errors import LogError, LogUnavailableError, NotAssignedError
+from snowbus.bus.event import DEAD_TOPIC, EVENTS_TOPIC, Record, TopicPartition
+from snowbus.bus.log.interface import Assignment, GroupReader, Log
+from snowbus.bus.metrics import Metrics
+from snowbus.bus.settings import Settings
+
+from ..backoff import Backoff
+from ..offsets import OffsetTracker
+from .gate import Gate, Outage
+from .lane import Delivery, Lane
+from .sender import Sender
+from .sparingly import Sparingly
+
+logger = structlog.get_logger(__name__)
+
+_COMMIT_SECONDS = 0.2
+_READ_AHEAD_BATCHES = 10
+_READ_AHEAD_BYTES = 64_000_000
+_SAY_SECONDS = 15.0
+_SLOWLY = 6  # times the longest backoff, where only a change of configuration helps
+
+
+class Forwarder:
+    """Forwards events from a log to a collector until told to stop; the log and the collector may come and go."""
+
+    def __init__(self, log: Log, sender: Sender, *, settings: Settings, metrics: Metrics) -> None:
+        self._log = log
+        self._settings = settings
+        self._metrics = metrics
+        self._gate = Gate(
+            in_flight=settings.collect_in_flight,
+            backoff=self._new_backoff(),
+            configuration_wait=_SLOWLY * settings.collect_backoff_max,
+        )
+        self._delivery = Delivery(
+            log=log,
+            sender=sender,
+            gate=self._gate,
+            metrics=metrics,
+            group_id=settings.group,
+            batch_events=settings.collect_batch_events,
+            batch_bytes=settings.collect_batch_bytes,
+            new_backoff=self._new_backoff,
+        )
+        self._reader: GroupReader | None = None
+        self._tracker = OffsetTracker()
+        self._lanes: dict[TopicPartition, Lane] = {}
+        self._tasks = asyncio.TaskGroup()
+        self._closing = False
+        self._committing = asyncio.Lock()
+        self._log_backoff = self._new_backoff()
+        self._log_away = Sparingly(_SAY_SECONDS)
+
+    @property
+    def outage(self) -> Outage | None:
+        """What keeps events from the collector now, or None."""
+        return self._gate.outage
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Forward until `stop` is set; then finish the requests under way, commit, and leave the group."""
+        try:
+            async with self._tasks:
+                background = [
+                    self._tasks.create_task(self._read(), name="snowbus-collect-read"),
+                    self._tasks.create_task(self._commit_now_and_then(), name="snowbus-collect-commit"),
+                ]
+                try:
+                    await stop.wait()
+                finally:
+                    self._closing = True
+                    for task in background:
+                        task.cancel()
+                    await asyncio.wait(background)
+                    await self._close()
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
+
+    async def _read(self) -> None:
+        while self._reader is None:
+            await self._while_the_log_is_away(self._join)
+        while True:
+            await self._while_the_log_is_away(partial(self._read_some, self._reader))
+
+    async def _join(self) -> None:
+        await self._log.create_topics([EVENTS_TOPIC, DEAD_TOPIC])
+        self._reader = await self._log.join(
+            [EVENTS_TOPIC],
+            group_id=self._settings.group,
+            on_revoked=self._on_revoked,
+            on_assigned=self._on_assigned,
+        )
+
+    async def _read_some(self, reader: GroupReader) -> None:
+        records = await reader.poll(max_records=_READ_AHEAD_BATCHES * self._settings.collect_batch_events)
+        for partition, run in groupby(records, key=_topic_partition):
+            lane = self._lanes.get(partition)
+            if lane is None:  # it went to another member while it was read
+                continue
+            offered = list(run)
+            for record in offered:
+                self._tracker.start(partition, record.offset)
+            lane.offer(offered)
+            if lane.full:
+                with suppress(NotAssignedError):
+                    reader.pause([partition])
+
+    async def _on_assigned(self, partitions: Assignment) -> None:
+        if self._closing:
+            return
+        self._tracker.assign(partitions)
+        lanes = len(self._lanes) + len(partitions)
+        for partition in partitions:
+            self._lanes[partition] = Lane(
+                self._delivery,
+                self._tasks,
+                max_events=_READ_AHEAD_BATCHES * self._settings.collect_batch_events,
+                max_bytes=max(self._settings.collect_batch_bytes, _READ_AHEAD_BYTES // lanes),
+                on_done=self._on_done,
+                on_room=partial(self._on_room, partition),
+            )
+
+    async def _on_revoked(self, partitions: Assignment) -> None:
+        await self._drain([lane for partition in partitions if (lane := self._lanes.pop(partition, None))])
+        await self._commit_once()
+        self._tracker.revoke(partitions)
+
+    def _on_done(self, record: Record) -> None:
+        self._tracker.finish(record.topic_partition, record.offset)
+
+    def _on_room(self, partition: TopicPartition) -> None:
+        if self._reader is not None:
+            with suppress(NotAssignedError):
+                self._reader.resume([partition])
+
+    async def _commit_now_and_then(self) -> None:
+        while True:
+            await asyncio.sleep(_COMMIT_SECONDS)
+            await self._commit_once()
+            oldest = min((lane.oldest for lane in self._lanes.values() if lane.oldest is not None), default=None)
+            self._metrics.collect_lag_seconds.set(0 if oldest is None else max(0.0, time.time() - oldest / 1000))
+
+    async def _commit_once(self) -> bool:
+        """Commit what is delivered; what cannot be committed now is said, and stays to be committed."""
+        async with self._committing:
+            offsets = self._tracker.committable()
+            if self._reader is None or not offsets:
+                return True
+            try:
+                await self._reader.commit(offsets)
+            except LogError as error:
+                if self._log_away.due():
+                    logger.warning("delivered, but not committed", group_id=self._settings.group, reason=str(error))
+                return not isinstance(error, LogUnavailableError)
+            self._tracker.committed(offsets)
+            return True
+
+    async def _close(self) -> None:
+        await self._drain(list(self._lanes.values()))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.collect_drain_timeout):
+                while not await self._commit_once():  # noqa: ASYNC110 - the log tells nobody that it is back
+                    await asyncio.sleep(_COMMIT_SECONDS)
+        if self._tracker.committable():
+            logger.warning("stopped without a last commit; some events will be sent again")
+        if self._reader is not None:
+            await self._reader.close()
+
+    async def _drain(self, lanes: list[Lane]) -> None:
+        await asyncio.gather(*(lane.drain(self._settings.collect_drain_timeout) for lane in lanes))
+
+    async def _while_the_log_is_away(self, call: Callable[[], Awaitable[None]]) -> None:
+        """Call once; when the log is away, say so and wait."""
+        try:
+            await call()
+        except LogUnavailableError as error:
+            wait = self._log_backoff.next_wait()
+            if self._log_away.due():
+                logger.warning("the log is away", reason=str(error), next_try_seconds=round(wait, 1))
+            await asyncio.sleep(wait)
+        else:
+            self._log_backoff.reset()
+
+    def _new_backoff(self) -> Backoff:
+        return Backoff(self._settings.collect_backoff, maximum=self._settings.collect_backoff_max)
+
+
+def _topic_partition(record: Record) -> TopicPartition:
+    return record.topic_partition

@@ -1,0 +1,189 @@
+"""A lane delivers the events of one partition, one request after another, so that each key keeps its order."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from snowbus.bus.errors import LogUnavailableError, RecordTooLargeError
+from snowbus.bus.event import DEAD_TOPIC, Record
+from snowbus.bus.log.interface import Log
+from snowbus.bus.metrics import Metrics
+
+from ..backoff import Backoff
+from ..dead_letters import DeadLetter, dead_record, dead_record_without_value
+from .batches import Outgoing, body_of, take_batch
+from .gate import Gate
+from .sender import Sender
+from .verdicts import Answer, Dead, Delivered, Retry, Split, Stop, Verdict, judge
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """What all lanes share: where events go, where dead letters go, and the bounds of a request."""
+
+    log: Log
+    sender: Sender
+    gate: Gate
+    metrics: Metrics
+    group_id: str
+    batch_events: int
+    batch_bytes: int
+    new_backoff: Callable[[], Backoff]
+
+
+class Lane:
+    """The records of one partition that are read and not done with, in order, and the task in `tasks` that delivers
+    them.
+
+    `on_done` is called with each record that is delivered or durable as a dead letter, `on_room` when records may be
+    offered again after the lane was full.
+    """
+
+    def __init__(
+        self,
+        delivery: Delivery,
+        tasks: asyncio.TaskGroup,
+        *,
+        max_events: int,
+        max_bytes: int,
+        on_done: Callable[[Record], None],
+        on_room: Callable[[], None],
+    ) -> None:
+        self._delivery = delivery
+        self._max_events = max_events
+        self._max_bytes = max_bytes
+        self._on_done = on_done
+        self._on_room = on_room
+        self._queue: deque[Record] = deque()
+        self._queued_bytes = 0
+        self._in_hand: list[Record] = []
+        self._arrived = asyncio.Event()
+        self._was_full = False
+        self._draining = False
+        self._busy = False
+        self._task = tasks.create_task(self._run(), name="snowbus-collect-lane")
+
+    @property
+    def full(self) -> bool:
+        """Whether it holds as much as it may."""
+        return len(self._queue) >= self._max_events or self._queued_bytes >= self._max_bytes
+
+    @property
+    def oldest(self) -> int | None:
+        """The timestamp of the first record of the oldest request that is not done with, in ms since 1970."""
+        if self._in_hand:
+            return self._in_hand[0].timestamp
+        return self._queue[0].timestamp if self._queue else None
+
+    def offer(self, records: Sequence[Record]) -> None:
+        """Take records that follow those it has."""
+        self._queue.extend(records)
+        self._queued_bytes += sum(len(record.value) for record in records)
+        self._was_full = self.full
+        self._arrived.set()
+
+    async def drain(self, timeout: float) -> None:
+        """Finish the request that is under way, within `timeout` seconds, and stop."""
+        self._draining = True
+        if not self._busy:
+            self._task.cancel()
+        await asyncio.wait({self._task}, timeout=timeout)
+        if not self._task.done():
+            logger.warning("a request was not answered in time to drain; its events may be sent again")
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    async def _run(self) -> None:
+        while not self._draining:
+            if not self._queue:
+                self._arrived.clear()
+                await self._arrived.wait()
+            batch = take_batch(
+                self._queue, max_events=self._delivery.batch_events, max_bytes=self._delivery.batch_bytes
+            )
+            self._in_hand = batch.records
+            self._queued_bytes -= sum(len(record.value) for record in batch.records)
+            self._tell_room()
+            for record, reason in batch.refused:
+                await self._bury(record, reason)
+            await self._deliver(batch.events)
+            self._in_hand = []
+
+    def _tell_room(self) -> None:
+        if self._was_full and len(self._queue) <= self._max_events // 2 and self._queued_bytes <= self._max_bytes // 2:
+            self._was_full = False
+            self._on_room()
+
+    async def _deliver(self, events: Sequence[Outgoing]) -> None:
+        parts = [events] if events else []
+        while parts and not self._draining:
+            part = parts.pop()
+            match await self._send(part):
+                case Delivered():
+                    self._delivery.metrics.collect_delivered.inc(len(part))
+                    for event in part:
+                        self._on_done(event.record)
+                case Retry() | Stop():
+                    parts.append(part)
+                case Split():
+                    middle = len(part) // 2
+                    parts += [part[middle:], part[:middle]]
+                case Dead(reason, status, response):
+                    await self._bury(part[0].record, reason, status=status, response=response)
+
+    async def _send(self, events: Sequence[Outgoing]) -> Verdict:
+        metrics = self._delivery.metrics
+        async with self._delivery.gate.attempt() as attempt:
+            self._busy = True
+            try:
+                with metrics.collect_in_flight.track_inprogress(), metrics.collect_seconds.time():
+                    outcome = await self._delivery.sender.post(body_of(events, _now_ms()))
+            finally:
+                self._busy = False
+            metrics.collect_requests.labels(outcome.status if isinstance(outcome, Answer) else 0).inc()
+            verdict = judge(outcome, events=len(events), now=time.time())
+            attempt.settle(verdict)
+        return verdict
+
+    async def _bury(self, record: Record, reason: str, *, status: int | None = None, response: str = "") -> None:
+        delivery = self._delivery
+        origin = DeadLetter(
+            reason=reason,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            group=delivery.group_id,
+            time=_now_ms(),
+            status=status,
+            response=response,
+        )
+        letter = dead_record(record, origin)
+        backoff = delivery.new_backoff()
+        while not self._draining:
+            self._busy = True
+            try:
+                await delivery.log.append(DEAD_TOPIC, [letter])
+                break
+            except RecordTooLargeError:
+                letter = dead_record_without_value(record, origin)
+            except LogUnavailableError as error:
+                logger.warning("a dead letter waits for the log", reason=str(error))
+                self._busy = False
+                await asyncio.sleep(backoff.next_wait())
+            finally:
+                self._busy = False
+        else:
+            return
+        delivery.metrics.collect_dead.inc()
+        logger.warning("dead letter", reason=reason, status=status, partition=record.partition, offset=record.offset)
+        self._on_done(record)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,71 @@
+"""Runs the collector consumer: forwards events, and answers those who run it."""
+
+import asyncio
+from collections.abc import Callable
+
+from snowbus.bus.errors import LogError
+from snowbus.bus.event import EVENTS_TOPIC
+from snowbus.bus.http_server import AsgiApp, Receive, Scope, Send, serve_http
+from snowbus.bus.log.interface import Log
+from snowbus.bus.metrics import Metrics
+from snowbus.bus.operations import Answer, Operations
+from snowbus.bus.settings import Settings
+
+from .forwarder import Forwarder
+from .sender import Sender, collector_url
+
+_LOG_ANSWERS_SECONDS = 3.0
+_NOT_FOUND = Answer(404, "text/plain; charset=utf-8", b"/health, /ready and /metrics are all there is\n")
+
+
+async def run_collect(
+    log: Log, settings: Settings, metrics: Metrics, *, ready: Callable[[str], None], stop: asyncio.Event
+) -> None:
+    """Forward events to `settings.collector` until `stop` is set, then drain and commit.
+
+    `ready` is called with the address of /health, /ready and /metrics once they are served; neither the log nor the
+    collector need be there by then. Raises ConfigurationError when the collector's URL or the address cannot work.
+    """
+    url = collector_url(settings.collector)
+    async with Sender(url, connections=settings.collect_in_flight, timeout=settings.collect_timeout) as sender:
+        forwarder = Forwarder(log, sender, settings=settings, metrics=metrics)
+        operations = Operations(metrics, lambda: _reason_not_ready(log, forwarder))
+        over = asyncio.Event()
+        serving = asyncio.create_task(
+            serve_http(_app(operations), settings.collect_listen, ready=ready, stop=over), name="snowbus-collect-http"
+        )
+        forwarding = asyncio.create_task(forwarder.run(stop), name="snowbus-collect")
+        try:
+            await asyncio.wait({serving, forwarding}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            forwarding.cancel()
+            await asyncio.wait({forwarding})
+            over.set()
+            await asyncio.wait({serving})
+        for task in (serving, forwarding):
+            if not task.cancelled():
+                task.result()
+
+
+async def _reason_not_ready(log: Log, forwarder: Forwarder) -> str:
+    outage = forwarder.outage
+    if outage is not None and outage.configuration:
+        return f"the collector refuses us: {outage.reason}"
+    try:
+        async with asyncio.timeout(_LOG_ANSWERS_SECONDS):
+            await log.end_offsets(EVENTS_TOPIC)
+    except TimeoutError:
+        return "the log does not answer in time"
+    except LogError as error:
+        return f"the log does not answer: {error}"
+    return ""
+
+
+def _app(operations: Operations) -> AsgiApp:
+    async def app(scope: Scope, _receive: Receive, send: Send) -> None:
+        answer = await operations.answer(scope["path"]) or _NOT_FOUND
+        headers = [(b"content-type", answer.content_type.encode()), (b"content-length", b"%d" % len(answer.body))]
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else answer.body})
+
+    return app

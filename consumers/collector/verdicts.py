@@ -1,0 +1,106 @@
+"""What a collector's answer means for the events that were sent: delivered, again later, in smaller parts, dead, or
+stop and say so.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import NamedTuple
+
+LONGEST_RETRY_AFTER = 3600.0
+"""The most seconds of a Retry-After that are obeyed."""
+
+_CONFIGURATION = {
+    401: "it asks for credentials",
+    403: "it forbids us to send",
+    404: "there is no collector at this URL",
+    405: "what is at this URL takes no POST",
+    407: "a proxy asks for credentials",
+}
+_HEALING = frozenset({408, 425, 429})
+
+
+class Answer(NamedTuple):
+    """An HTTP answer: its status, its Retry-After ('' when it has none) and how its body begins."""
+
+    status: int
+    retry_after: str = ""
+    excerpt: str = ""
+
+
+class NoAnswer(NamedTuple):
+    """There was no answer, or no whole one, and why."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The collector has the events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """It may heal: send the same again, after so many seconds when the collector said how many."""
+
+    reason: str
+    after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Something among the events is not taken: send them in two parts."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """The one event that was sent will never be taken."""
+
+    reason: str
+    status: int
+    response: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """No event is at fault but the configuration, here or there: say so, and try again now and then."""
+
+    reason: str
+
+
+Verdict = Delivered | Retry | Split | Dead | Stop
+
+
+def judge(outcome: Answer | NoAnswer, *, events: int, now: float) -> Verdict:
+    """What an outcome means when so many events were sent; `now` is in seconds since 1970, for a Retry-After that is a
+    date.
+    """
+    if isinstance(outcome, NoAnswer):
+        return Retry(outcome.error)
+    status = outcome.status
+    if 200 <= status < 300:
+        return Delivered()
+    if 300 <= status < 400:
+        return Stop(f"HTTP {status}: it redirects, and a POST does not survive that; name the URL that it leads to")
+    if status in _CONFIGURATION:
+        return Stop(f"HTTP {status}: {_CONFIGURATION[status]}")
+    if status in _HEALING or not 400 <= status < 500:
+        return Retry(f"HTTP {status}", retry_after_seconds(outcome.retry_after, now))
+    reason = f"the collector answered {status}"
+    return Split(reason) if events > 1 else Dead(reason, status, outcome.excerpt)
+
+
+def retry_after_seconds(value: str, now: float) -> float | None:
+    """The seconds in a Retry-After, which may be a number or a date (RFC 9110, 10.2.3); None for anything else."""
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        return min(LONGEST_RETRY_AFTER, float(value))
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return min(LONGEST_RETRY_AFTER, max(0.0, moment.timestamp() - now))

@@ -1,0 +1,286 @@
+"""From the log to the collector: every event once, in the order of its key, whatever happens on the way."""
+
+import asyncio
+import json
+from collections import defaultdict
+
+import pytest
+from support.aio import eventually, run
+from support.collector_double import CollectorDouble, Payload, late, status
+from support.forwarding import INGEST_TSTAMP, forwarding, numbered, publish, read_all
+
+from snowbus.bus.event import DEAD_TOPIC, EVENTS_TOPIC, ProducerRecord, TopicPartition
+from snowbus.bus.log import open_log
+from snowbus.consumers.dead_letters import read_dead_letter
+
+
+async def lag_of(log_url: str, group: str = "collector") -> int:
+    async with await open_log(log_url) as log:
+        return sum((await log.lag(group)).values())
+
+
+async def nothing_left(log_url: str) -> bool:
+    """Whether everything that was published is done with, and committed."""
+    async with await open_log(log_url) as log:
+        ends, committed = await log.end_offsets(EVENTS_TOPIC), await log.group_offsets("collector")
+        return committed == ends
+
+
+def test_every_event_arrives_once_and_each_key_in_order(log_url: str) -> None:
+    async def main() -> None:
+        async with forwarding(log_url, collector.url, collect_batch_events=20) as running:
+            for start in range(0, 1000, 250):
+                await publish(running.log, [numbered(number) for number in range(start, start + 250)])
+            await eventually(lambda: len(collector.accepted) >= 1000)
+
+    with CollectorDouble() as collector:
+        run(main())
+        assert collector.violations == []
+        assert sorted(map(int, collector.event_ids)) == list(range(1000))
+        by_user = defaultdict(list)
+        for payload in collector.accepted:
+            by_user[payload["uid"]].append(int(payload["eid"]))
+        assert all(numbers == sorted(numbers) for numbers in by_user.values())
+        assert max(len(request.payloads) for request in collector.requests) <= 20
+
+
+def test_payloads_arrive_as_they_were_but_for_stm_and_the_client(log_url: str) -> None:
+    async def main() -> None:
+        async with forwarding(log_url, collector.url) as running:
+            await publish(running.log, [numbered(1, page="Käse \U0001f9c0", co='{"a":[1,2]}', cx="")])
+            await eventually(lambda: collector.accepted)
+
+    with CollectorDouble() as collector:
+        run(main())
+        (arrived,) = collector.accepted
+        late_by = int(arrived.pop("stm")) - (INGEST_TSTAMP - 1)
+        assert late_by > 0
+        assert arrived == {
+            "tv": "test-1",
+            "p": "srv",
+            "e": "pv",
+            "eid": "1",
+            "uid": "user-1",
+            "dtm": str(INGEST_TSTAMP - 9),
+            "page": "Käse \U0001f9c0",
+            "co": '{"a":[1,2]}',
+            "cx": "",
+            "ip": "203.0.113.7",
+        }
+
+
+def test_a_collector_that_is_away_costs_lag_and_no_event(log_url: str) -> None:
+    async def main() -> None:
+        async with forwarding(log_url, collector.url, collect_batch_events=10) as running:
+            await publish(running.log, [numbered(number) for number in range(100)])
+            await eventually(lambda: len(collector.accepted) == 100)
+            collector.down()
+            await publish(running.log, [numbered(number) for number in range(100, 300)])
+            await eventually(lambda: running.metrics.registry.get_sample_value(*refused) or 0)
+            assert await lag_of(log_url) > 0
+            collector.up()
+            await eventually(lambda: len(collector.accepted) >= 300)
+            await running.stop()
+            assert await lag_of(log_url) == 0
+            assert await read_all(running.log, DEAD_TOPIC) == []
+
+    refused = ("snowbus_collect_requests_total", {"status": "0"})
+    with CollectorDouble() as collector:
+        run(main())
+        assert sorted(map(int, collector.event_ids)) == list(range(300))
+
+
+def test_poison_among_many_makes_one_dead_letter(log_url: str) -> None:
+    async def main() -> None:
+        async with forwarding(log_url, collector.url) as running:
+            await publish(running.log, [numbered(number) for number in range(500)])
+            await eventually(lambda: nothing_left(log_url))
+            await running.stop()
+            (dead,) = await read_all(running.log, DEAD_TOPIC)
+            letter = read_dead_letter(dead)
+            async with await running.log.read(
+                {TopicPartition(EVENTS_TOPIC, letter.partition): letter.offset}
+            ) as reader:
+                original = (await reader.poll(max_records=1))[0]
+        assert (dead.key, dead.value) == (original.key, original.value)
+        assert dead.header("event_id") == b"257"
+        assert (letter.status, letter.response, letter.group) == (400, "poison", "collector")
+        assert (letter.topic, letter.reason) == (EVENTS_TOPIC, "the collector answered 400")
+        assert running.metrics.registry.get_sample_value("snowbus_collect_dead_events_total") == 1
+
+    with CollectorDouble(poison=lambda payload: payload["eid"] == "257") as collector:
+        run(main())
+        assert sorted(map(int, collector.event_ids)) == [number for number in range(500) if number != 257]
+
+
+def test_several_poisons_and_what_is_no_event_die_each_alone(log_url: str) -> None:
+    async def main() -> None:
+        async with forwarding(log_url, collector.url) as running:
+            records = [numbered(number) for number in range(100)]
+            records[10] = ProducerRecord(b"user-3", b"not an event")
+            records[20] = numbered(20, tv="")
+            await publish(running.log, records)
+            await eventually(lambda: nothing_left(log_url))
+            await running.stop()
+            letters = [read_dead_letter(record) for record in await read_all(running.log, DEAD_TOPIC)]
+        assert sorted(letter.status or 0 for letter in letters) == [0, 0, 400, 400, 400, 400, 400]
+
+    def poison(payload: Payload) -> bool:
+        return payload["eid"] in ("0", "1", "50", "51", "99")
+
+    with CollectorDouble(poison=poison) as collector:
+        run(main())
+        assert collector.violations == []
+        assert len(collector.accepted) == 93
+        assert collector.duplicates == {}
+
+
+def test_a_stop_drains_and_a_restart_sends_nothing_again(log_url: str) -> None:
+    async def main() -> None:
+        async with forwarding(log_url, collector.url, collect_batch_events=5) as running:
+            await publish(running.log, [numbered(number) for number in range(200)])
+            await eventually(lambda: len(collector.requests) >= 6)
+            await running.stop()
+            delivered = len(collector.accepted)
+            assert 0 < delivered < 200
+            assert await lag_of(log_url) == 200 - delivered
+        collector.seconds = 0
+        async with forwarding(log_url, collector.url):
+            await eventually(lambda: len(collector.accepted) >= 200)
+
+    with CollectorDouble(seconds=0.1) as collector:
+        run(main())
+        assert sorted(map(int, collector.event_ids)) == list(range(200))
+
+
+def test_a_stop_does_not_wait_for_a_collector_that_is_away(log_url: str) -> None:
+    async def main() -> None:
+        async with forwarding(log_url, "http://127.0.0.1:1", collect_backoff=50, collect_backoff_max=50) as running:
+            await publish(running.log, [numbered(1)])
+            await eventually(lambda: running.metrics.registry.get_sample_value(*refused))
+            async with asyncio.timeout(5):
+                await running.stop()
+            assert await lag_of(log_url) == 1
+
+    refused = ("snowbus_collect_requests_total", {"status": "0"})
+    run(main())
+
+
+def test_a_request_that_outlasts_the_drain_is_sent_again_later(sqlite_url: str) -> None:
+    async def main() -> None:
+        collector.respond(late(0.5))
+        async with forwarding(sqlite_url, collector.url, collect_drain_timeout=0.1) as running:
+            await publish(running.log, [numbered(1)])
+            await eventually(lambda: collector.requests)
+        async with forwarding(sqlite_url, collector.url):
+            await eventually(lambda: len(collector.accepted) == 2)
+
+    with CollectorDouble() as collector:
+        run(main())
+        assert collector.event_ids == ["1", "1"]
+
+
+def test_events_too_large_together_go_in_parts(sqlite_url: str) -> None:
+    async def main() -> None:
+        async with forwarding(sqlite_url, collector.url, collect_batch_bytes=20_000) as running:
+            await publish(running.log, [numbered(number, page="x" * 700) for number in range(200)])
+            await eventually(lambda: len(collector.accepted) >= 200)
+
+    with CollectorDouble(max_accepted_bytes=5_000) as collector:
+        run(main())
+        assert max(len(request.body) for request in collector.requests) <= 20_000
+        assert collector.duplicates == {}
+
+
+def test_an_event_too_large_for_the_collector_dies(sqlite_url: str) -> None:
+    async def main() -> None:
+        async with forwarding(sqlite_url, collector.url) as running:
+            large = numbered(1, page="x" * 9_000)
+            await publish(running.log, [numbered(0), large, numbered(2)])
+            await eventually(lambda: nothing_left(sqlite_url))
+            await running.stop()
+            (dead,) = await read_all(running.log, DEAD_TOPIC)
+            assert read_dead_letter(dead).status == 413
+
+    with CollectorDouble(max_accepted_bytes=5_000) as collector:
+        run(main())
+        assert collector.duplicates == {}
+
+
+def test_a_record_that_cannot_carry_headers_leaves_its_place_as_a_dead_letter(sqlite_url: str) -> None:
+    async def main() -> None:
+        record = numbered(1, page="x" * 3_000)
+        bound = len(record.value) + 150
+        async with forwarding(sqlite_url, collector.url, max_record_bytes=bound) as running:
+            await publish(running.log, [record])
+            (dead,) = await eventually(lambda: read_all(running.log, DEAD_TOPIC))
+            assert dead.value == b""
+            assert read_dead_letter(dead).topic == EVENTS_TOPIC
+
+    with CollectorDouble(poison=lambda _: True) as collector:
+        run(main())
+
+
+def test_two_members_share_and_hand_over_without_a_repeat(log_url: str) -> None:
+    async def main() -> None:
+        async with forwarding(log_url, collector.url, collect_batch_events=5) as first:
+            await publish(first.log, [numbered(number) for number in range(400)])
+            await eventually(lambda: len(collector.accepted) >= 20)
+            async with forwarding(log_url, collector.url, collect_batch_events=5) as second:
+                delivered = "snowbus_collect_delivered_events_total"
+                await eventually(lambda: second.metrics.registry.get_sample_value(delivered), timeout=20)
+                await first.stop()
+                await publish(second.log, [numbered(number) for number in range(400, 500)])
+                await eventually(lambda: len(collector.accepted) >= 500, timeout=20)
+
+    with CollectorDouble(seconds=0.02) as collector:
+        run(main())
+        assert sorted(map(int, collector.event_ids)) == list(range(500))
+
+
+def test_it_tells_how_it_is(sqlite_url: str) -> None:
+    async def get(address: str, path: str) -> tuple[int, str]:
+        host, port = address.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+        return int(head.split()[1]), body
+
+    async def main() -> None:
+        collector.always(status(401))
+        async with forwarding(sqlite_url, collector.url) as running:
+            await publish(running.log, [numbered(1)])
+            assert (await get(running.address, "/health"))[0] == 200
+            assert (await get(running.address, "/nothing"))[0] == 404
+
+            async def refused() -> bool:
+                code, body = await get(running.address, "/ready")
+                return code == 503 and "401" in body
+
+            await eventually(refused)
+            collector.always(None)
+            await eventually(lambda: collector.accepted)
+            assert (await get(running.address, "/ready"))[0] == 200
+            metrics = (await get(running.address, "/metrics"))[1]
+            assert "snowbus_collect_delivered_events_total 1.0" in metrics
+            assert 'snowbus_collect_requests_total{status="401"}' in metrics
+
+    with CollectorDouble() as collector:
+        run(main())
+        assert json.loads(collector.requests[0].body)["data"][0]["eid"] == "1"
+
+
+@pytest.mark.parametrize("code", [200, 202])
+def test_success_commits(sqlite_url: str, code: int) -> None:
+    async def main() -> None:
+        collector.respond(status(code))
+        async with forwarding(sqlite_url, collector.url) as running:
+            await publish(running.log, [numbered(1)])
+            await eventually(lambda: collector.accepted)
+        assert await lag_of(sqlite_url) == 0
+
+    with CollectorDouble() as collector:
+        run(main())
+        assert len(collector.requests) == 1

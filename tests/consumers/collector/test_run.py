@@ -1,0 +1,151 @@
+"""What the collector consumer is started with, and what it waits for."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.aio import eventually, run
+from support.collector_double import CollectorDouble
+from support.forwarding import FAST, numbered, publish, read_all
+
+from snowbus.bus.errors import ConfigurationError, LogUnavailableError
+from snowbus.bus.event import DEAD_TOPIC, ProducerRecord
+from snowbus.bus.log import TopicInfo, open_log
+from snowbus.bus.log.sqlite import SqliteLog
+from snowbus.bus.metrics import Metrics
+from snowbus.bus.settings import Settings
+from snowbus.consumers.collector.run import run_collect
+from snowbus.consumers.collector.sender import collector_url
+
+TP2 = "/com.snowplowanalytics.snowplow/tp2"
+
+
+@pytest.mark.parametrize(
+    ("setting", "url"),
+    [
+        ("http://collector.example", f"http://collector.example{TP2}"),
+        ("https://collector.example:8443/", f"https://collector.example:8443{TP2}"),
+        ("http://[::1]:9090", f"http://[::1]:9090{TP2}"),
+        ("https://collector.example/com.acme/track", "https://collector.example/com.acme/track"),
+        ("https://collector.example/?a=b", f"https://collector.example{TP2}?a=b"),
+    ],
+)
+def test_the_path_is_the_tracker_protocols_unless_one_is_given(setting: str, url: str) -> None:
+    assert collector_url(setting) == url
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "collector.example",
+        "localhost:9090",
+        "ftp://x",
+        "http://",
+        "http:///path",
+        "http://x:99999",
+        "http://x/#f",
+        "/x",
+    ],
+)
+def test_what_is_no_url_is_refused_and_said(setting: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"http://HOST:PORT"):
+        collector_url(setting)
+
+
+def test_without_a_collector_it_says_what_to_give() -> None:
+    with pytest.raises(ConfigurationError, match="--collector"):
+        collector_url("")
+
+
+def test_a_listen_address_in_use_ends_it(sqlite_url: str) -> None:
+    async def main() -> None:
+        async with await open_log(sqlite_url) as log:
+            settings = Settings(log=sqlite_url, collector=collector.url, collect_listen=f"127.0.0.1:{collector.port}")
+            with pytest.raises(ConfigurationError, match="cannot listen"):
+                await run_collect(log, settings, Metrics(), ready=print, stop=asyncio.Event())
+
+    with CollectorDouble() as collector:
+        run(main())
+
+
+class LogThatIsAway(SqliteLog):
+    """The embedded log, with a network in between that is down for a while."""
+
+    away = False
+
+    async def create_topics(self, topics: Collection[str]) -> list[TopicInfo]:
+        self._reach()
+        return await super().create_topics(topics)
+
+    async def join(self, topics: Collection[str], **options: Any) -> Any:
+        self._reach()
+        return await super().join(topics, **options)
+
+    async def append(self, topic: str, records: Sequence[ProducerRecord]) -> list[tuple[int, int]]:
+        self._reach()
+        return await super().append(topic, records)
+
+    def _reach(self) -> None:
+        if self.away:
+            raise LogUnavailableError("away")
+
+
+async def run_on(log: SqliteLog, collector: CollectorDouble) -> tuple[asyncio.Task[None], asyncio.Event]:
+    ready, stop = asyncio.Event(), asyncio.Event()
+    settings = Settings(log=log.url, collector=collector.url, **FAST)
+    task = asyncio.create_task(run_collect(log, settings, Metrics(), ready=lambda _: ready.set(), stop=stop))
+    await ready.wait()
+    return task, stop
+
+
+def test_it_starts_before_the_log_does(tmp_path: Path) -> None:
+    async def main() -> None:
+        url = f"sqlite:///{tmp_path / 'log.db'}"
+        async with await LogThatIsAway.open(url, Settings().log_options()) as log:
+            log.away = True
+            task, stop = await run_on(log, collector)
+            log.away = False
+            await publish(log, [numbered(1)])
+            await eventually(lambda: collector.accepted)
+            stop.set()
+            await task
+
+    with CollectorDouble() as collector:
+        run(main())
+
+
+def test_it_stops_while_the_log_is_away(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with await LogThatIsAway.open(f"sqlite:///{tmp_path / 'log.db'}", Settings().log_options()) as log:
+            log.away = True
+            task, stop = await run_on(log, collector)
+            stop.set()
+            async with asyncio.timeout(5):
+                await task
+
+    with CollectorDouble() as collector:
+        run(main())
+
+
+def test_an_event_is_not_done_with_before_its_dead_letter_is_durable(tmp_path: Path) -> None:
+    async def main() -> None:
+        url = f"sqlite:///{tmp_path / 'log.db'}"
+        async with await LogThatIsAway.open(url, Settings().log_options()) as log:
+            await publish(log, [numbered(1)])
+            task, stop = await run_on(log, collector)
+            log.away = True
+            await eventually(lambda: collector.requests)
+            stop.set()
+            await task
+            assert sum((await log.lag("collector")).values()) == 1
+            log.away = False
+            task, stop = await run_on(log, collector)
+            await eventually(lambda: read_all(log, DEAD_TOPIC))
+            stop.set()
+            await task
+            assert sum((await log.lag("collector")).values()) == 0
+
+    with CollectorDouble(poison=lambda _: True, seconds=0.2) as collector:
+        run(main())
