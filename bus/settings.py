@@ -100,7 +100,9 @@ class Settings(BaseModel):
     collect_in_flight: PositiveInt = Field(8, description="Requests under way at once, at most.")
     collect_timeout: PositiveSeconds = Field(30.0, description="Seconds until a request without an answer failed.")
     collect_backoff: PositiveSeconds = Field(0.5, description="Seconds before the first retry, about.")
-    collect_backoff_max: PositiveSeconds = Field(60.0, description="Seconds between retries, at most.")
+    collect_backoff_max: PositiveSeconds = Field(
+        5.0, description="Seconds between retries, at most; six times that where only a change of configuration helps."
+    )
     collect_drain_timeout: PositiveSeconds = Field(
         20.0, description="Seconds that requests under way get to finish at a stop or a rebalance."
     )
