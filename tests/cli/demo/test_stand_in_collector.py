@@ -107,6 +107,16 @@ def test_it_is_away_now_and_then_and_comes_back() -> None:
     run(main())
 
 
+def test_told_to_stay_it_is_there_at_once() -> None:
+    async def main() -> None:
+        async with served(outage_every=0.0, outage_seconds=60.0) as (collector, session):
+            assert await post(session, payload_data("a")) == 503
+            collector.stay()
+            assert await post(session, payload_data("a")) == 200
+
+    run(main())
+
+
 def test_without_outages_it_is_always_there() -> None:
     async def main() -> None:
         async with served(outage_every=0.0, outage_seconds=0.0) as (collector, _):
