@@ -38,10 +38,6 @@ class StandInCollector:
         """Serve until `stop` is set; `ready` is called with the address."""
         await serve_http(self, listen, ready=ready, stop=stop, grace=1.0)
 
-    def stay(self) -> None:
-        """Have no more outages."""
-        self._outage_seconds = 0.0
-
     @property
     def away(self) -> bool:
         """Whether it is having an outage now."""
