@@ -1,0 +1,241 @@
+"""What only the embedded log does: retention, files that are no log, what happens when the disk refuses."""
+
+import asyncio
+import sqlite3
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.aio import eventually, run
+
+from snowbus.bus.errors import ConfigurationError, LogError, LogUnavailableError
+from snowbus.bus.event import ProducerRecord, TopicPartition
+from snowbus.bus.log import LogOptions, open_log
+from snowbus.bus.log.sqlite_groups import quotas
+from snowbus.bus.log.sqlite_tables import pack_headers, unpack_headers
+
+TOPIC = "snowbus.events"
+ONE_PARTITION = LogOptions(partitions=1)
+PARTITION = TopicPartition(TOPIC, 0)
+
+
+def records(count, *, timestamp=None, size=100):
+    return [ProducerRecord(b"k", b"x" * size, (), timestamp) for _ in range(count)]
+
+
+def now_ms():
+    return time.time_ns() // 1_000_000
+
+
+def test_records_past_their_age_are_expired(sqlite_url):
+    """The beginning moves, the end does not, and a reader below the beginning starts at it."""
+
+    async def main():
+        async with await open_log(sqlite_url, replace(ONE_PARTITION, retention_seconds=3600)) as log:
+            await log.create_topics([TOPIC])
+            await log.append(TOPIC, records(2500, timestamp=now_ms() - 7_200_000))
+            await log.append(TOPIC, records(10))
+        async with await open_log(sqlite_url) as log:  # retention is the topic's, whoever opens the log
+            await eventually(lambda: beginning(log, 2500))
+            assert await log.end_offsets(TOPIC) == {PARTITION: 2510}
+            async with await log.read({PARTITION: 0}) as reader:
+                assert [record.offset for record in await reader.poll()] == list(range(2500, 2510))
+            assert await log.lag("nobody") == {}
+
+    async def beginning(log, offset):
+        return (await log.beginning_offsets(TOPIC))[PARTITION] == offset
+
+    run(main())
+
+
+def test_a_topic_past_its_size_loses_its_oldest_records(sqlite_url):
+    async def main():
+        async with await open_log(sqlite_url, LogOptions(partitions=4, retention_seconds=0)) as log:
+            await log.create_topics([TOPIC])
+            for number in range(40):
+                await log.append(TOPIC, [ProducerRecord(b"%d" % number, b"x" * 1000, (), 1000 + number)])
+        async with await open_log(
+            sqlite_url, LogOptions(partitions=4, retention_bytes=10_000, retention_seconds=0)
+        ) as log:
+            await log.create_topics([TOPIC])
+        async with await open_log(sqlite_url) as log:
+            await eventually(lambda: kept(log, 9))  # each record has a key too, so nine fit
+            async with await log.read(await log.beginning_offsets(TOPIC)) as reader:
+                assert sorted(record.timestamp for record in await reader.poll()) == list(range(1031, 1040))
+
+    async def kept(log, count):
+        ends = await log.end_offsets(TOPIC)
+        beginnings = await log.beginning_offsets(TOPIC)
+        return sum(ends.values()) - sum(beginnings.values()) == count
+
+    run(main())
+
+
+def test_offsets_for_a_time_are_found_among_many(sqlite_url):
+    async def main():
+        async with await open_log(sqlite_url, replace(ONE_PARTITION, retention_seconds=0)) as log:
+            await log.create_topics([TOPIC])
+            await log.append(TOPIC, [ProducerRecord(None, b"x", (), 10 * number) for number in range(1000)])
+            for time_ms, offset in ((0, 0), (1, 1), (10, 1), (5555, 556), (9990, 999), (9991, 1000)):
+                assert await log.offsets_for_time(TOPIC, time_ms) == {PARTITION: offset}
+
+    run(main())
+
+
+def test_what_is_appended_survives_a_kill_of_the_process(sqlite_url):
+    """Whatever was acknowledged before the SIGKILL is there."""
+    script = f"""
+import asyncio
+from snowbus.bus.log import open_log
+from snowbus.bus.event import ProducerRecord
+async def main():
+    async with await open_log({sqlite_url!r}) as log:
+        await log.create_topics([{TOPIC!r}])
+        for number in range(10**9):
+            await log.append({TOPIC!r}, [ProducerRecord(b"k", b"%d" % number)])
+            print(number, flush=True)
+asyncio.run(main())
+"""
+
+    async def read_all():
+        async with await open_log(sqlite_url) as log:
+            ends = await log.end_offsets(TOPIC)
+            async with await log.read(dict.fromkeys(ends, 0)) as reader:
+                values = []
+                while len(values) < sum(ends.values()):
+                    values += [int(record.value) for record in await reader.poll(max_records=10_000)]
+                return values
+
+    acknowledged = -1
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        for _ in range(200):
+            acknowledged = int(process.stdout.readline())
+        process.kill()
+        for line in process.stdout:
+            acknowledged = int(line) if line.endswith("\n") else acknowledged
+    values = run(read_all())
+    assert values == list(range(len(values)))
+    assert len(values) > acknowledged >= 199
+
+
+def test_a_lock_held_by_others_is_an_unavailable_log_that_heals(sqlite_url, tmp_path):
+    async def main():
+        async with await open_log(sqlite_url, replace(ONE_PARTITION, append_timeout=0.3)) as log:
+            await log.create_topics([TOPIC])
+            holder = sqlite3.connect(tmp_path / "log.db", isolation_level=None)
+            holder.execute("BEGIN IMMEDIATE")
+            with pytest.raises(LogUnavailableError, match="not durable within"):
+                await log.append(TOPIC, records(1))
+            holder.execute("ROLLBACK")
+            holder.close()
+            await eventually(lambda: append(log))
+
+    async def append(log):
+        try:
+            return await log.append(TOPIC, records(1))
+        except LogUnavailableError:
+            return None
+
+    run(main())
+
+
+def test_a_full_disk_is_an_unavailable_log_that_heals(sqlite_url, tmp_path, monkeypatch):
+    """SQLite's own limit on pages stands in for the disk: the same error, from the same place."""
+    connect = sqlite3.connect
+    limit = {"pages": 60}
+
+    def connect_with_limit(*arguments, **keywords):
+        connection = connect(*arguments, **keywords)
+        connection.execute(f"PRAGMA max_page_count = {limit['pages']}")
+        return connection
+
+    async def fill(log):
+        for _ in range(100):
+            await log.append(TOPIC, records(10, size=1000))
+
+    async def main():
+        monkeypatch.setattr("sqlite3.connect", connect_with_limit)
+        async with await open_log(sqlite_url, ONE_PARTITION) as log:
+            await log.create_topics([TOPIC])
+            with pytest.raises(LogUnavailableError, match="full"):
+                await fill(log)
+            taken = (await log.end_offsets(TOPIC))[PARTITION]
+            async with await log.read({PARTITION: 0}) as reader:
+                assert len(await reader.poll(max_records=1000)) == taken
+        limit["pages"] = 10_000
+        async with await open_log(sqlite_url, ONE_PARTITION) as log:
+            assert await log.append(TOPIC, records(1)) == [(0, taken)]
+
+    run(main())
+
+
+def test_a_file_that_is_no_database_is_told(sqlite_url, tmp_path):
+    (tmp_path / "log.db").write_bytes(b"not a database, but long enough to be looked at" * 100)
+    with pytest.raises(LogError, match="no log at all"):
+        run(open_log(sqlite_url))
+
+
+def test_a_database_of_something_else_is_told(sqlite_url, tmp_path):
+    other = sqlite3.connect(tmp_path / "log.db")
+    other.execute("CREATE TABLE customers (name TEXT)")
+    other.close()
+    with pytest.raises(ConfigurationError, match="something else"):
+        run(open_log(sqlite_url))
+
+
+def test_a_log_of_a_newer_format_is_told(sqlite_url, tmp_path):
+    async def make():
+        await (await open_log(sqlite_url)).close()
+
+    run(make())
+    newer = sqlite3.connect(tmp_path / "log.db")
+    newer.execute("PRAGMA user_version = 99")
+    newer.close()
+    with pytest.raises(ConfigurationError, match="format 99"):
+        run(open_log(sqlite_url))
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite://h/x.db", "sqlite:///:memory:", "mysql://x", "x"])
+def test_a_url_that_cannot_work_is_refused(url):
+    with pytest.raises(ConfigurationError, match="sqlite:///"):
+        run(open_log(url))
+
+
+def test_a_relative_url_is_below_the_working_directory_and_folders_are_made(tmp_path, monkeypatch):
+    async def make():
+        await (await open_log("sqlite:///var/lib/log.db")).close()
+
+    monkeypatch.chdir(tmp_path)
+    run(make())
+    assert Path("var/lib/log.db").exists()
+
+
+def test_readers_of_another_process_see_a_record_soon(sqlite_url):
+    """The file's data version is watched, so that nobody needs to tell."""
+
+    async def main():
+        async with await open_log(sqlite_url) as ours, await open_log(sqlite_url) as theirs:
+            await ours.create_topics([TOPIC])
+            async with await theirs.read(await theirs.end_offsets(TOPIC)) as reader:
+                polling = asyncio.create_task(reader.poll(timeout=30))
+                await ours.append(TOPIC, records(1))
+                assert len(await asyncio.wait_for(polling, 2)) == 1
+
+    run(main())
+
+
+@given(st.dictionaries(st.text(min_size=1), st.integers(0, 20), min_size=1), st.integers(0, 50))
+def test_quotas_share_out_everything_as_equally_as_can_be(held, partitions):
+    shares = quotas(held, partitions)
+    assert sum(shares.values()) == partitions
+    assert max(shares.values()) - min(shares.values()) <= 1
+
+
+@given(st.lists(st.tuples(st.text(), st.binary())).map(tuple))
+def test_headers_come_back_equal(headers):
+    assert unpack_headers(pack_headers(headers)) == headers
