@@ -115,7 +115,7 @@ class SqliteLog(Log):
         """See Log.create_topics."""
         options = self.options
 
-        def create(connection: tables.Connection) -> None:
+        def create(connection: tables.Connection) -> list[TopicInfo]:
             for topic in topics:
                 tables.create_topic(
                     connection,
@@ -124,14 +124,13 @@ class SqliteLog(Log):
                     retention_seconds=options.retention_seconds,
                     retention_bytes=options.retention_bytes,
                 )
+            return [topic for topic in _topics(connection) if topic.name in topics]
 
-        await self.write(create)
-        return [topic for topic in await self.topics() if topic.name in set(topics)]
+        return await self.write(create)
 
     async def topics(self) -> list[TopicInfo]:
         """See Log.topics."""
-        sql = "SELECT name, partitions FROM topics ORDER BY name"
-        return await self.fetch(lambda connection: [TopicInfo(*row) for row in connection.execute(sql)])
+        return await self.fetch(_topics)
 
     async def partitions(self, topic: str) -> list[TopicPartition]:
         """See Log.partitions."""
@@ -373,6 +372,10 @@ def _mapped_errors() -> Iterator[None]:
         raise LogUnavailableError(f"embedded log: {error}") from error
     except sqlite3.DatabaseError as error:
         raise LogError(f"embedded log: {error}; the file is damaged, or no log at all") from error
+
+
+def _topics(connection: tables.Connection) -> list[TopicInfo]:
+    return [TopicInfo(*row) for row in connection.execute("SELECT name, partitions FROM topics ORDER BY name")]
 
 
 def _now_ms() -> int:

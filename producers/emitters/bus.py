@@ -6,7 +6,8 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import structlog
@@ -25,6 +26,22 @@ _BATCH = 500
 _RETRY_SECONDS = 0.5
 _IDLE_SECONDS = 0.2
 _EXIT_SECONDS = 5.0
+
+
+class _ThreadPerCall(ThreadPoolExecutor):
+    """An executor that still works when the main thread has ended, which is when the pools of the library refuse to."""
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+
+        def call() -> None:
+            try:
+                future.set_result(function(*args, **kwargs))
+            except BaseException as error:  # noqa: BLE001 - the future's, as with any executor
+                future.set_exception(error)
+
+        threading.Thread(target=call, name="snowbus-emitter-call", daemon=True).start()
+        return future
 
 
 class BusEmitter:
@@ -49,6 +66,7 @@ class BusEmitter:
         self._opened = threading.Event()
         self._error: SnowbusError | None = None
         self._loop = asyncio.new_event_loop()
+        self._loop.set_default_executor(_ThreadPerCall())
         self._wake = asyncio.Event()
         # Not a daemon: the interpreter waits for it, and it notices when the main thread has ended.
         self._thread = threading.Thread(target=self._run, name="snowbus-emitter", daemon=False)

@@ -1,0 +1,134 @@
+"""The commands that come to an end: publish, topics, status; help, and how errors are told."""
+
+import json
+import sqlite3
+
+import pytest
+from support.aio import run
+from support.snowbus import snowbus
+
+from snowbus.bus.canonical import canonical_view
+from snowbus.bus.envelope import decode_event
+from snowbus.bus.event import EVENTS_TOPIC
+from snowbus.bus.log import open_log
+from snowbus.cli import exit_codes
+from snowbus.cli.main import COMMANDS
+
+LINES = [
+    '{"e":"pv","p":"web","tv":"t","eid":"1","url":"https://shop.example/"}',
+    '{"schema":"iglu:com.acme/added/jsonschema/1-0-0","data":{"n":1},"app_id":"shop"}',
+    '{"event":"struct","se_category":"c","se_action":"a"}',
+    '{"schema":"iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4","data":[{"e":"pv"},{"e":"pp"}]}',
+]
+
+
+def events_on(url):
+    async def main():
+        async with await open_log(url) as log:
+            ends = await log.end_offsets(EVENTS_TOPIC)
+            found = []
+            async with await log.read(dict.fromkeys(ends, 0)) as reader:
+                while len(found) < sum(ends.values()):
+                    found += await reader.poll()
+            return [canonical_view(decode_event(record.value)) for record in found]
+
+    return run(main())
+
+
+@pytest.mark.parametrize("command", list(COMMANDS))
+def test_every_command_says_what_its_flags_are(tmp_path, command):
+    answer = snowbus(command, "--help", cwd=tmp_path)
+    assert answer.returncode == exit_codes.OK
+    assert "SNOWBUS_LOG" in answer.stdout
+
+
+def test_lines_on_stdin_become_events_in_any_form(tmp_path, log_url):
+    answer = snowbus("publish", "--log", log_url, cwd=tmp_path, stdin="\n".join(LINES))
+    assert (answer.stdout, answer.stderr, answer.returncode) == ("5 published\n", "", exit_codes.OK)
+    assert sorted(event["event"] for event in events_on(log_url)) == [
+        "page_ping",
+        "page_view",
+        "page_view",
+        "struct",
+        "unstruct",
+    ]
+
+
+def test_a_line_that_is_no_event_is_named_and_the_others_are_published(tmp_path, sqlite_url):
+    answer = snowbus("publish", "--log", sqlite_url, cwd=tmp_path, stdin='{"e":"pv"}\nnonsense\n\n{"e":"zz"}\n')
+    assert answer.stdout == "1 published, 2 refused\n"
+    assert "line 2: not JSON" in answer.stderr
+    assert "line 4: e: 'zz' is unknown" in answer.stderr
+    assert answer.returncode == exit_codes.FAILED
+
+
+def test_flags_describe_one_event(tmp_path, sqlite_url):
+    arguments = ["--schema", "iglu:com.acme/added/jsonschema/1-0-0", "--data", '{"n": 1}', "--set", "app_id=shop"]
+    context = '{"schema": "iglu:com.acme/product/jsonschema/1-0-0", "data": {"sku": "A"}}'
+    answer = snowbus("publish", "--log", sqlite_url, *arguments, "--context", context, cwd=tmp_path)
+    assert answer.stdout == "1 published\n", answer.stderr
+    (event,) = events_on(sqlite_url)
+    assert event["unstruct_event_com_acme_added_1"] == {"n": 1}
+    assert event["contexts_com_acme_product_1"] == [{"sku": "A"}]
+    assert event["app_id"] == "shop"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--set", "app_id"], ["--schema", "iglu:x/y/z/1-0-0", "--data", "{"], ["--colour", "red"]]
+)
+def test_flags_that_cannot_be_understood_are_a_usage_error(tmp_path, sqlite_url, arguments):
+    answer = snowbus("publish", "--log", sqlite_url, *arguments, cwd=tmp_path)
+    assert answer.returncode == exit_codes.USAGE
+    assert "Error" in answer.stderr
+
+
+def test_topics_are_created_and_listed(tmp_path, log_url):
+    snowbus("publish", "--log", log_url, cwd=tmp_path, stdin=LINES[0])
+    answer = snowbus("topics", "--create", "--json", "--log", log_url, cwd=tmp_path)
+    topics = {topic["topic"]: topic for topic in map(json.loads, answer.stdout.splitlines())}
+    assert list(topics) == ["snowbus.bad", "snowbus.dead", "snowbus.deliveries", "snowbus.events"]
+    assert topics["snowbus.events"]["records"] == 1
+
+
+def test_status_tells_how_far_each_group_is_behind(tmp_path, log_url):
+    async def read_two_of_three():
+        async with await open_log(log_url) as log, await log.join([EVENTS_TOPIC], group_id="slow") as reader:
+            records = []
+            while len(records) < 3:
+                records += await reader.poll()
+            await reader.commit({record.topic_partition: record.offset + 1 for record in records[:2]})
+
+    snowbus("publish", "--log", log_url, cwd=tmp_path, stdin='{"e":"pv","uid":"one"}\n' * 3)
+    run(read_two_of_three())
+    answer = snowbus("status", "--json", "--log", log_url, cwd=tmp_path)
+    (status,) = map(json.loads, answer.stdout.splitlines())
+    assert status["oldest_age"] > 0
+    assert {**status, "oldest_age": 0} == {
+        "group": "slow",
+        "topic": "snowbus.events",
+        "committed": 2,
+        "end_offset": 3,
+        "lag": 1,
+        "oldest_age": 0,
+    }
+    assert "slow" in snowbus("status", "--log", log_url, cwd=tmp_path).stdout
+
+
+def test_a_file_that_is_no_log_is_a_sentence_and_an_exit_code(tmp_path):
+    sqlite3.connect(tmp_path / "other.db").execute("CREATE TABLE x (y)").connection.close()
+    answer = snowbus("status", "--log", "sqlite:///other.db", cwd=tmp_path)
+    assert answer.returncode == exit_codes.CONFIGURATION
+    assert answer.stderr == "snowbus: other.db is an SQLite file of something else, not a Snowbus log\n"
+
+
+def test_a_kafka_that_is_not_there_is_a_sentence_and_an_exit_code(tmp_path):
+    arguments = ["--log", "kafka://127.0.0.1:1", "--append-timeout", "1"]
+    answer = snowbus("topics", *arguments, cwd=tmp_path)
+    assert answer.returncode == exit_codes.LOG_UNAVAILABLE
+    assert answer.stderr.startswith("snowbus: ")
+    assert "Traceback" not in answer.stderr
+
+
+def test_an_unknown_command_is_a_usage_error(tmp_path):
+    answer = snowbus("fly", cwd=tmp_path)
+    assert (answer.returncode, "No such command 'fly'" in answer.stderr) == (exit_codes.USAGE, True)

@@ -1,0 +1,164 @@
+"""Emitters, plugged into the official Python tracker."""
+
+import json
+import logging
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from snowplow_tracker import PageView, SelfDescribing, SelfDescribingJson, Subject, Tracker
+from support.aio import run
+
+from snowbus.bus.envelope import decode_event
+from snowbus.bus.errors import ConfigurationError
+from snowbus.bus.event import EVENTS_TOPIC
+from snowbus.bus.log import LogOptions, open_log
+from snowbus.bus.payload import load_payload
+from snowbus.producers.emitters import BusEmitter, LogfileEmitter
+
+ADDED = SelfDescribingJson("iglu:com.acme/added/jsonschema/1-0-0", {"sku": "Ä-1"})
+
+
+class Recorder:
+    """An emitter that keeps what the tracker handed over, as the official emitter would send it."""
+
+    def __init__(self):
+        self.payloads = []
+
+    def input(self, payload):
+        self.payloads.append({code: str(value) for code, value in payload.items()})
+
+
+def payloads_on(url):
+    """The payloads on the log, in the order of their partitions and offsets."""
+
+    async def main():
+        async with await open_log(url) as log:
+            ends = await log.end_offsets(EVENTS_TOPIC)
+            found = []
+            async with await log.read(dict.fromkeys(ends, 0)) as reader:
+                while len(found) < sum(ends.values()):
+                    found += await reader.poll()
+            return [load_payload(decode_event(record.value).payload) for record in found]
+
+    return run(main())
+
+
+def track(tracker, count=1):
+    for number in range(count):
+        subject = Subject().set_user_id("u-1")
+        tracker.track(PageView(f"https://shop.example/{number}", event_subject=subject))
+        tracker.track(SelfDescribing(ADDED, event_subject=subject))
+
+
+def test_events_of_the_official_tracker_arrive_on_the_log_as_it_made_them(log_url):
+    """In order, once each, and equal to what the official emitter would have sent."""
+    recorder = Recorder()
+    emitter = BusEmitter(log=log_url)
+    track(Tracker("ns", [emitter, recorder], app_id="shop"), count=50)
+    emitter.flush()
+    assert (emitter.delivered, emitter.pending, emitter.dropped, emitter.refused) == (100, 0, 0, 0)
+    emitter.close()
+    assert payloads_on(log_url) == recorder.payloads
+
+
+def test_an_event_that_is_tracked_again_is_as_it_was_each_time(sqlite_url):
+    """The tracker changes the payload it handed over; what was taken is a copy."""
+    emitter = BusEmitter(log=sqlite_url)
+    payload = {"e": "pv", "p": "srv", "tv": "t", "eid": "1", "uid": "u", "dtm": 1}
+    emitter.input(payload)
+    payload.update(eid="2", dtm=2)
+    emitter.input(payload)
+    emitter.close()
+    assert [(found["eid"], found["dtm"]) for found in payloads_on(sqlite_url)] == [("1", "1"), ("2", "2")]
+
+
+def test_a_log_that_is_away_neither_blocks_nor_raises(caplog):
+    """Memory is bounded: what does not fit is dropped, counted and said."""
+    caplog.set_level(logging.CRITICAL, "aiokafka")
+    emitter = BusEmitter("kafka://127.0.0.1:1", options=LogOptions(append_timeout=0.5), max_queued=10)
+    started = time.monotonic()
+    track(Tracker("ns", [emitter]), count=10)
+    assert time.monotonic() - started < 0.5
+    emitter.flush(timeout=0.01)
+    assert (emitter.pending, emitter.dropped, emitter.delivered) == (10, 10, 0)
+    emitter.close(timeout=0.01)
+
+
+def test_what_is_no_event_is_refused_and_the_next_one_goes(sqlite_url):
+    emitter = BusEmitter(sqlite_url, options=LogOptions(max_record_bytes=2000))
+    emitter.input({"e": "nonsense"})
+    emitter.input({"e": "pv", "url": "x" * 3000})
+    emitter.input({"e": "pv", "eid": "good"})
+    emitter.close()
+    assert (emitter.refused, emitter.delivered) == (2, 1)
+    assert [payload["eid"] for payload in payloads_on(sqlite_url)] == ["good"]
+
+
+def test_a_url_that_cannot_work_is_told_at_once():
+    with pytest.raises(ConfigurationError, match="kafka://"):
+        BusEmitter("amqp://host")
+
+
+def test_events_of_many_threads_all_arrive(sqlite_url):
+    emitter = BusEmitter(sqlite_url)
+    tracker = Tracker("ns", [emitter])
+    threads = [threading.Thread(target=track, args=(tracker, 100)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    emitter.close()
+    assert len({payload["eid"] for payload in payloads_on(sqlite_url)}) == 1600
+
+
+def test_what_is_pending_when_the_program_ends_is_delivered(log_url):
+    """Nobody has to remember to flush; and the program ends without a word."""
+    script = f"""
+from snowplow_tracker import PageView, Tracker
+from snowbus.producers.emitters import BusEmitter
+tracker = Tracker("ns", [BusEmitter({log_url!r})])
+for number in range(100):
+    tracker.track(PageView("https://shop.example/"))
+"""
+    command = [sys.executable, "-X", "dev", "-W", "error", "-c", script]
+    ended = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
+    assert len(payloads_on(log_url)) == 100
+
+
+def test_a_logfile_has_one_payload_a_line(tmp_path):
+    recorder = Recorder()
+    emitter = LogfileEmitter(tmp_path / "events.ndjson")
+    track(Tracker("ns", [emitter, recorder], app_id="shop"))
+    emitter.close()
+    assert [json.loads(line) for line in (tmp_path / "events.ndjson").read_text().splitlines()] == recorder.payloads
+    assert emitter.written == 2
+
+
+def test_a_logfile_is_appended_to_whole_lines_at_a_time(tmp_path):
+    """Several emitters may write to one file at once."""
+    path = tmp_path / "events.ndjson"
+    emitters = [LogfileEmitter(path) for _ in range(4)]
+    threads = [threading.Thread(target=track, args=(Tracker("ns", [emitter]), 200)) for emitter in emitters]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for emitter in emitters:
+        emitter.close()
+    assert len({json.loads(line)["eid"] for line in path.read_text().splitlines()}) == 1600
+
+
+def test_a_logfile_that_cannot_be_written_is_counted_and_raises_nothing(tmp_path):
+    emitter = LogfileEmitter(tmp_path / "events.ndjson")
+    emitter.close()
+    emitter.input({"e": "pv"})
+    assert (emitter.written, emitter.failed) == (0, 1)
+
+
+def test_a_logfile_that_cannot_be_opened_is_told_at_once(tmp_path):
+    with pytest.raises(ConfigurationError, match="No such file"):
+        LogfileEmitter(tmp_path / "missing" / "events.ndjson")
