@@ -29,3 +29,12 @@ async def eventually(check: Callable[[], Any], *, timeout: float = 10.0, every: 
             return answer
         assert time.monotonic() < deadline, f"still {answer!r} after {timeout} s"
         await asyncio.sleep(every)
+
+
+def soon(check: Callable[[], Any], *, timeout: float = 20.0, every: float = 0.02) -> Any:
+    """As `eventually`, for tests that drive other processes and run no loop of their own."""
+    deadline = time.monotonic() + timeout
+    while not (answer := check()):
+        assert time.monotonic() < deadline, f"still {answer!r} after {timeout} s"
+        time.sleep(every)
+    return answer
