@@ -35,6 +35,14 @@ def loads(text: str) -> Any:
         raise JsonError(f"not JSON: {error}") from None
 
 
+def loads_strings(text: str) -> Any:
+    """As `loads`, ten times as fast, for text in which numbers are wrong anyway: long ones come out as floats."""
+    try:
+        return orjson.loads(text)
+    except ValueError:
+        return loads(text)
+
+
 def dumps(value: Any) -> str:
     """Compact JSON text of a value, pure ASCII only where a lone surrogate leaves no other way."""
     return dump_bytes(value).decode()

@@ -29,7 +29,7 @@ def dump_payload(payload: Payload) -> str:
 def load_payload(text: str) -> Payload:
     """The payload in an Event's JSON text. Raises PayloadError when the text does not hold one."""
     try:
-        return checked_payload(json_text.loads(text))
+        return checked_payload(json_text.loads_strings(text))
     except JsonError as error:
         raise PayloadError(str(error)) from None
 
