@@ -28,9 +28,8 @@ MAX_BODY_BYTES = 1_048_576
 _OPENING = f'{{"schema":"{PAYLOAD_DATA_SCHEMA}","data":['.encode()
 _CLOSING = b"]}"
 _ENVELOPE_BYTES = len(_OPENING) + len(_CLOSING)
-_REQUIRED = ("tv", "p", "e")
 _STM_DIGITS = 15  # the last millisecond of the year 9999 has so many
-_CLIENT_FACTS = {"ip": "ip", "user_agent": "ua", "referer": "url"}
+_CLIENT_FACTS = (("ip", "ip"), ("user_agent", "ua"), ("referer", "url"), ("network_userid", "tnuid"))
 
 
 class Outgoing(NamedTuple):
@@ -93,8 +92,8 @@ def prepare(record: Record) -> Outgoing | Refused:
         payload = load_payload(event.payload)
     except (EnvelopeError, PayloadError) as error:
         return Refused(record, str(error))
-    missing = [code for code in _REQUIRED if not payload.get(code)]
-    if missing:
+    if not (payload.get("tv") and payload.get("p") and payload.get("e")):
+        missing = [code for code in ("tv", "p", "e") if not payload.get(code)]
         return Refused(record, f"the payload lacks {', '.join(missing)}, which payload_data requires")
     outgoing = _splice(record, event, payload)
     if outgoing.size + _ENVELOPE_BYTES > MAX_BODY_BYTES:
@@ -115,45 +114,47 @@ def body_of(events: Sequence[Outgoing], now: int) -> bytes:
 
 
 def _splice(record: Record, event: Event, payload: Payload) -> Outgoing:
-    text = event.payload.strip()
-    facts = "".join(f',"{code}":{json_text.dumps(value)}' for code, value in _client_facts(event.source, payload))
+    text = event.payload.encode().strip()
+    facts = _client_facts(event.source, payload)
     sent = _sent(payload)
     if sent is None:
-        head, tail = f"{text[:-1]}{facts}}}", ""
+        head, tail = (text[:-1] + facts + b"}" if facts else text), b""
     elif "stm" not in payload:
-        head, tail = f'{text[:-1]}{facts},"stm":"', '"}'
+        head, tail = text[:-1] + facts + b',"stm":"', b'"}'
     else:
         head, tail = _around_stm(text, payload)
-        tail = f"{tail[:-1]}{facts}}}"
-    head_bytes, tail_bytes = head.encode(), tail.encode()
-    size = len(head_bytes) + len(tail_bytes) + (0 if sent is None else _STM_DIGITS)
-    return Outgoing(record, head_bytes, tail_bytes, sent, event.ingest_tstamp, size)
+        if facts:
+            tail = tail[:-1] + facts + b"}"
+    size = len(head) + len(tail) + (0 if sent is None else _STM_DIGITS)
+    return Outgoing(record, head, tail, sent, event.ingest_tstamp, size)
 
 
-def _around_stm(text: str, payload: Payload) -> tuple[str, str]:
+def _around_stm(text: bytes, payload: Payload) -> tuple[bytes, bytes]:
     """The text before and after the digits of stm. Text that leaves a doubt which they are is written anew."""
-    stm = payload["stm"]
-    at = _find_stm(text, stm) if text.count('stm"') == 1 else -1
+    stm = payload["stm"].encode()
+    at = _find_stm(text, stm) if text.count(b'stm"') == 1 else -1
     if at < 0:
-        text = dump_payload(payload)
+        text = dump_payload(payload).encode()
         at = _find_stm(text, stm)
     return text[:at], text[at + len(stm) :]
 
 
-def _find_stm(text: str, stm: str) -> int:
+def _find_stm(text: bytes, stm: bytes) -> int:
     """Where the digits of stm begin in compact JSON; a quote after a brace or a comma can only open a key there."""
-    for opening in (',"stm":"', '{"stm":"'):
-        at = text.find(f'{opening}{stm}"')
+    for opening in (b',"stm":"', b'{"stm":"'):
+        at = text.find(opening + stm + b'"')
         if at >= 0:
             return at + len(opening)
     return -1
 
 
-def _client_facts(source: Mapping[str, str], payload: Payload) -> list[tuple[str, str]]:
-    facts = [(code, source[name]) for name, code in _CLIENT_FACTS.items() if source.get(name) and code not in payload]
-    network_userid = source.get("network_userid")
-    if network_userid and "tnuid" not in payload and "nuid" not in payload:
-        facts.append(("tnuid", network_userid))
+def _client_facts(source: Mapping[str, str], payload: Payload) -> bytes:
+    """What the payload lacks and the client's request told, as JSON to put before the closing brace."""
+    facts = b""
+    for name, code in _CLIENT_FACTS:
+        value = source.get(name)
+        if value and code not in payload and not (code == "tnuid" and "nuid" in payload):
+            facts += b',"%b":%b' % (code.encode(), json_text.dump_bytes(value))
     return facts
 
 

@@ -1,4 +1,4 @@
-"""Reads events in a group, gives each partition a lane, and commits what the lanes have delivered."""
+"""Reads events in a group, gives each partition its lanes, and commits what the lanes have delivered."""
 
 import asyncio
 import time
@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from itertools import groupby
+from math import ceil
+from operator import attrgetter
 
 import structlog
 
@@ -24,6 +26,7 @@ from .sparingly import Sparingly
 
 logger = structlog.get_logger(__name__)
 
+_PLACE = attrgetter("topic", "partition")
 _COMMIT_SECONDS = 0.2
 _READ_AHEAD_BATCHES = 10
 _READ_AHEAD_BYTES = 64_000_000
@@ -55,7 +58,7 @@ class Forwarder:
         )
         self._reader: GroupReader | None = None
         self._tracker = OffsetTracker()
-        self._lanes: dict[TopicPartition, Lane] = {}
+        self._lanes: dict[TopicPartition, list[Lane]] = {}
         self._tasks = asyncio.TaskGroup()
         self._closing = False
         self._committing = asyncio.Lock()
@@ -103,15 +106,18 @@ class Forwarder:
 
     async def _read_some(self, reader: GroupReader) -> None:
         records = await reader.poll(max_records=_READ_AHEAD_BATCHES * self._settings.collect_batch_events)
-        for partition, run in groupby(records, key=_topic_partition):
-            lane = self._lanes.get(partition)
-            if lane is None:  # it went to another member while it was read
+        for place, run in groupby(records, key=_PLACE):
+            partition = TopicPartition(*place)
+            lanes = self._lanes.get(partition)
+            if lanes is None:  # it went to another member while it was read
                 continue
-            offered = list(run)
-            for record in offered:
+            shares: list[list[Record]] = [[] for _ in lanes]
+            for record in run:
                 self._tracker.start(partition, record.offset)
-            lane.offer(offered)
-            if lane.full:
+                shares[hash(record.key) % len(lanes)].append(record)
+            for lane, share in zip(lanes, shares, strict=True):
+                lane.offer(share)
+            if any(lane.crowded for lane in lanes):
                 with suppress(NotAssignedError):
                     reader.pause([partition])
 
@@ -119,27 +125,28 @@ class Forwarder:
         if self._closing:
             return
         self._tracker.assign(partitions)
-        lanes = len(self._lanes) + len(partitions)
+        held = len(self._lanes) + len(partitions)
+        lanes = ceil(self._settings.collect_in_flight / held)
         for partition in partitions:
-            self._lanes[partition] = Lane(
-                self._delivery,
-                self._tasks,
-                max_events=_READ_AHEAD_BATCHES * self._settings.collect_batch_events,
-                max_bytes=max(self._settings.collect_batch_bytes, _READ_AHEAD_BYTES // lanes),
-                on_done=self._on_done,
-                on_room=partial(self._on_room, partition),
-            )
+            self._lanes[partition] = [
+                Lane(
+                    self._delivery,
+                    self._tasks,
+                    max_events=_READ_AHEAD_BATCHES * self._settings.collect_batch_events,
+                    max_bytes=max(self._settings.collect_batch_bytes, _READ_AHEAD_BYTES // (held * lanes)),
+                    on_done=partial(self._tracker.finish, partition),
+                    on_room=partial(self._on_room, partition),
+                )
+                for _ in range(lanes)
+            ]
 
     async def _on_revoked(self, partitions: Assignment) -> None:
-        await self._drain([lane for partition in partitions if (lane := self._lanes.pop(partition, None))])
+        await self._drain([lane for partition in partitions for lane in self._lanes.pop(partition, ())])
         await self._commit_once()
         self._tracker.revoke(partitions)
 
-    def _on_done(self, record: Record) -> None:
-        self._tracker.finish(record.topic_partition, record.offset)
-
     def _on_room(self, partition: TopicPartition) -> None:
-        if self._reader is not None:
+        if self._reader is not None and not any(lane.crowded for lane in self._lanes.get(partition, ())):
             with suppress(NotAssignedError):
                 self._reader.resume([partition])
 
@@ -147,8 +154,15 @@ class Forwarder:
         while True:
             await asyncio.sleep(_COMMIT_SECONDS)
             await self._commit_once()
-            oldest = min((lane.oldest for lane in self._lanes.values() if lane.oldest is not None), default=None)
-            self._metrics.collect_lag_seconds.set(0 if oldest is None else max(0.0, time.time() - oldest / 1000))
+            self._metrics.collect_lag_seconds.set(self._oldest_age())
+
+    def _oldest_age(self) -> float:
+        """The age of the oldest event that is read and not delivered, in seconds."""
+        stamps = [lane.oldest for lane in self._all_lanes() if lane.oldest is not None]
+        return max(0.0, time.time() - min(stamps) / 1000) if stamps else 0.0
+
+    def _all_lanes(self) -> list[Lane]:
+        return [lane for lanes in self._lanes.values() for lane in lanes]
 
     async def _commit_once(self) -> bool:
         """Commit what is delivered; what cannot be committed now is said, and stays to be committed."""
@@ -166,7 +180,7 @@ class Forwarder:
             return True
 
     async def _close(self) -> None:
-        await self._drain(list(self._lanes.values()))
+        await self._drain(self._all_lanes())
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.collect_drain_timeout):
                 while not await self._commit_once():  # noqa: ASYNC110 - the log tells nobody that it is back
@@ -193,7 +207,3 @@ class Forwarder:
 
     def _new_backoff(self) -> Backoff:
         return Backoff(self._settings.collect_backoff, maximum=self._settings.collect_backoff_max)
-
-
-def _topic_partition(record: Record) -> TopicPartition:
-    return record.topic_partition

@@ -1,4 +1,4 @@
-"""A lane delivers the events of one partition, one request after another, so that each key keeps its order."""
+"""A lane delivers the events of some keys of a partition, one request after another, so that each keeps its order."""
 
 import asyncio
 import time
@@ -38,11 +38,11 @@ class Delivery:
 
 
 class Lane:
-    """The records of one partition that are read and not done with, in order, and the task in `tasks` that delivers
-    them.
+    """The records of some keys of a partition that are read and not done with, in order, and the task in `tasks` that
+    delivers them.
 
-    `on_done` is called with each record that is delivered or durable as a dead letter, `on_room` when records may be
-    offered again after the lane was full.
+    `on_done` is called with the offset of each record that is delivered or durable as a dead letter, `on_room` when
+    the lane is `crowded` no more: it was full, and has worked off half.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Lane:
         *,
         max_events: int,
         max_bytes: int,
-        on_done: Callable[[Record], None],
+        on_done: Callable[[int], None],
         on_room: Callable[[], None],
     ) -> None:
         self._delivery = delivery
@@ -64,15 +64,10 @@ class Lane:
         self._queued_bytes = 0
         self._in_hand: list[Record] = []
         self._arrived = asyncio.Event()
-        self._was_full = False
+        self.crowded = False
         self._draining = False
         self._busy = False
         self._task = tasks.create_task(self._run(), name="snowbus-collect-lane")
-
-    @property
-    def full(self) -> bool:
-        """Whether it holds as much as it may."""
-        return len(self._queue) >= self._max_events or self._queued_bytes >= self._max_bytes
 
     @property
     def oldest(self) -> int | None:
@@ -85,7 +80,8 @@ class Lane:
         """Take records that follow those it has."""
         self._queue.extend(records)
         self._queued_bytes += sum(len(record.value) for record in records)
-        self._was_full = self.full
+        if len(self._queue) >= self._max_events or self._queued_bytes >= self._max_bytes:
+            self.crowded = True
         self._arrived.set()
 
     async def drain(self, timeout: float) -> None:
@@ -116,8 +112,8 @@ class Lane:
             self._in_hand = []
 
     def _tell_room(self) -> None:
-        if self._was_full and len(self._queue) <= self._max_events // 2 and self._queued_bytes <= self._max_bytes // 2:
-            self._was_full = False
+        if self.crowded and len(self._queue) <= self._max_events // 2 and self._queued_bytes <= self._max_bytes // 2:
+            self.crowded = False
             self._on_room()
 
     async def _deliver(self, events: Sequence[Outgoing]) -> None:
@@ -128,7 +124,7 @@ class Lane:
                 case Delivered():
                     self._delivery.metrics.collect_delivered.inc(len(part))
                     for event in part:
-                        self._on_done(event.record)
+                        self._on_done(event.record.offset)
                 case Retry() | Stop():
                     parts.append(part)
                 case Split():
@@ -182,7 +178,7 @@ class Lane:
             return
         delivery.metrics.collect_dead.inc()
         logger.warning("dead letter", reason=reason, status=status, partition=record.partition, offset=record.offset)
-        self._on_done(record)
+        self._on_done(record.offset)
 
 
 def _now_ms() -> int:

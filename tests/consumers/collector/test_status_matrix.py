@@ -123,15 +123,15 @@ def test_while_the_collector_is_away_one_probe_at_a_time_goes_out(sqlite_url: st
     async def main() -> None:
         async with forwarding(sqlite_url, collector.url, collect_timeout=0.1, collect_batch_events=1) as running:
             await publish(running.log, [numbered(number) for number in range(50)])
-            await eventually(lambda: len(collector.requests) >= 12)
+            await eventually(lambda: len(collector.requests) >= 16)
             collector.always(None)
             await eventually(lambda: len(collector.accepted) >= 50)
 
     with CollectorDouble() as collector:
         collector.always(hang(30))
         run(main())
-        lanes = 4
-        first, *_, eighth = collector.requests[lanes : lanes + 8]
+        in_flight = 8
+        first, *_, eighth = collector.requests[in_flight : in_flight + 8]
         assert eighth.at - first.at >= 0.5
 
 
