@@ -78,6 +78,8 @@ class Lane:
 
     def offer(self, records: Sequence[Record]) -> None:
         """Take records that follow those it has."""
+        if not records:
+            return
         self._queue.extend(records)
         self._queued_bytes += sum(len(record.value) for record in records)
         if len(self._queue) >= self._max_events or self._queued_bytes >= self._max_bytes:

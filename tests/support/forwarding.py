@@ -49,11 +49,6 @@ class Forwarding:
         self.stopping.set()
         await self.task
 
-    async def kill(self) -> None:
-        """End it without any drain."""
-        self.task.cancel()
-        await asyncio.wait({self.task})
-
 
 @asynccontextmanager
 async def forwarding(log_url: str, collector: str, **overrides: Any) -> AsyncIterator[Forwarding]:
