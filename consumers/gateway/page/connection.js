@@ -1,0 +1,165 @@
+// The websocket to the gateway: one subscription, resumed by its cursor after every cut.
+
+import { readMessage } from "./messages.js";
+
+const FIRST_DELAY_MS = 500;
+const MAX_DELAY_MS = 15_000;
+const SILENCE_MS = 35_000; // the gateway sends a heartbeat every 10 s
+const POLICY_VIOLATION = 1008;
+const RETRY_STATUSES = new Set([408, 425, 426, 429]);
+
+/** The address of the gateway's events, for example `ws://127.0.0.1:8081/v1/events`. */
+export function eventsAddress(scheme = "ws") {
+  const secure = window.location.protocol === "https:" ? "s" : "";
+  return `${scheme}${secure}://${window.location.host}/v1/events`;
+}
+
+/**
+ * Calls `onMessage(message)` for each message and `onPhase(phase)` when the state changes. A phase is
+ * `{name: "connecting" | "live" | "lost" | "refused", …}`: `live` has `awayMs` when it was lost before, `lost` has
+ * `retryAt` (ms, as Date.now()) and `reason`, `refused` has `status` and `reason` and stays until the next `open`.
+ */
+export class Connection {
+  #socket;
+  #generation = 0;
+  #timer;
+  #attempts = 0;
+  #lostAt;
+  #heardAt = 0;
+
+  constructor({ onMessage, onPhase, token = "" }) {
+    this.onMessage = onMessage;
+    this.onPhase = onPhase;
+    this.token = token;
+    this.phase = { name: "connecting" };
+    window.addEventListener("online", () => this.retryNow());
+    document.addEventListener("visibilitychange", () => !document.hidden && this.retryNow());
+    setInterval(() => this.#checkAlive(), SILENCE_MS / 7);
+  }
+
+  /** Start a subscription anew, `from` a position the gateway knows. */
+  open(query, from) {
+    this.query = query;
+    this.from = from;
+    this.cursor = undefined;
+    this.#lostAt = undefined;
+    this.#attempts = 0;
+    this.#connect();
+  }
+
+  /** Read the same subscription again from a cursor. */
+  resume(cursor) {
+    this.cursor = cursor;
+    this.#connect();
+  }
+
+  /** Try at once when waiting for the next attempt. */
+  retryNow() {
+    if (this.phase.name === "lost") this.#connect();
+  }
+
+  #url(scheme) {
+    const query = new URLSearchParams(this.query);
+    query.set("from", this.cursor ?? this.from);
+    if (this.token) query.set("token", this.token);
+    return `${eventsAddress(scheme)}?${query}`;
+  }
+
+  #connect() {
+    clearTimeout(this.#timer);
+    this.#generation += 1;
+    const generation = this.#generation;
+    const current = (handler) => (event) => generation === this.#generation && handler(event);
+    this.#socket?.close();
+    if (this.#lostAt === undefined) this.#enter({ name: "connecting" });
+    const socket = new WebSocket(this.#url("ws"));
+    this.#socket = socket;
+    let opened = false;
+    socket.onopen = current(() => {
+      opened = true;
+      this.#heardAt = Date.now();
+      const awayMs = this.#lostAt === undefined ? undefined : Date.now() - this.#lostAt;
+      this.#lostAt = undefined;
+      this.#enter({ name: "live", awayMs });
+    });
+    socket.onmessage = current(({ data }) => this.#receive(data));
+    socket.onclose = current((event) => {
+      if (opened && event.code !== POLICY_VIOLATION) this.#lost(closeReason(event));
+      else this.#askWhy(generation, opened ? closeReason(event) : "the websocket was not opened");
+    });
+  }
+
+  #receive(data) {
+    this.#heardAt = Date.now();
+    if (typeof data !== "string") return;
+    const message = readMessage(data);
+    if (typeof message.cursor === "string") this.cursor = message.cursor;
+    if (message.type !== "error") this.#attempts = 0;
+    this.onMessage(message);
+  }
+
+  /** A browser hides why a handshake failed, so the same address is asked over HTTP. */
+  async #askWhy(generation, otherwise) {
+    let refusal;
+    let reason = "the gateway does not answer";
+    try {
+      const answer = await fetch(this.#url("http"), { cache: "no-store", signal: AbortSignal.timeout(5000) });
+      const text = answer.status === 426 ? "" : (await answer.text()).trim().slice(0, 500);
+      reason = text || (answer.status === 426 ? otherwise : `the gateway answered ${answer.status}`);
+      if (answer.status >= 400 && answer.status < 500 && !RETRY_STATUSES.has(answer.status)) refusal = answer.status;
+    } catch {
+      // not reachable: the reason stands
+    }
+    if (generation !== this.#generation) return;
+    if (refusal === undefined) this.#lost(reason);
+    else this.#enter({ name: "refused", status: refusal, reason });
+  }
+
+  #lost(reason) {
+    this.#lostAt ??= Date.now();
+    const ceiling = Math.min(MAX_DELAY_MS, FIRST_DELAY_MS * 2 ** this.#attempts);
+    const delay = ceiling * (0.5 + Math.random() / 2);
+    this.#attempts += 1;
+    this.#enter({ name: "lost", reason, retryAt: Date.now() + delay });
+    this.#timer = setTimeout(() => this.#connect(), delay);
+  }
+
+  /** After sleep or a silent cut no close arrives: too long a silence counts as one. */
+  #checkAlive() {
+    if (this.phase.name !== "live" || Date.now() - this.#heardAt < SILENCE_MS) return;
+    this.#lostAt = this.#heardAt;
+    this.#connect();
+  }
+
+  #enter(phase) {
+    this.phase = phase;
+    this.onPhase(phase);
+  }
+}
+
+function closeReason({ code, reason }) {
+  if (reason) return reason.slice(0, 200);
+  if (code === 1001 || code === 1012) return "the gateway is restarting";
+  return code === 1006 ? "the connection was cut" : `the gateway closed the connection (${code})`;
+}
+
+/** The message of one event by its id, read once from the log, or undefined when it is not found in time. */
+export function lookUp(eventId, { token, timeoutMs = 10_000 }) {
+  const query = new URLSearchParams({ from: "earliest", event_id: eventId });
+  if (token) query.set("token", token);
+  const socket = new WebSocket(`${eventsAddress()}?${query}`);
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => finish(undefined), timeoutMs);
+    const finish = (row) => {
+      clearTimeout(timer);
+      socket.onmessage = socket.onclose = null;
+      socket.close();
+      resolve(row);
+    };
+    socket.onmessage = ({ data }) => {
+      const message = readMessage(data);
+      if (message.type === "event" && message.eventId === eventId) finish(message);
+    };
+    socket.onclose = () => finish(undefined);
+  });
+}

@@ -1,0 +1,300 @@
+// The page: puts its parts together and keeps them to the state that the URL describes.
+
+import { Connection, lookUp } from "./connection.js";
+import { Details } from "./details.js";
+import { byId, icon } from "./dom.js";
+import { FilterBar } from "./filters.js";
+import { Inbox } from "./inbox.js";
+import { listenToKeys } from "./keyboard.js";
+import { EventList } from "./list.js";
+import { Announcer, drawStatus, emptyState, QuietLine } from "./notices.js";
+import { Minutes, Rows, SeenValues } from "./rows.js";
+import { Strip } from "./strip.js";
+import { day, duration, minuteOfDay } from "./text.js";
+import { keepToken, readView, sameStream, subscriptionOf, takeToken, writeView } from "./view_state.js";
+
+const TYPING_PAUSE_MS = 300;
+const HISTORY_MS = 1200; // how long a selected event may come with the history before it is looked up
+const RATE_EVERY_MS = 500;
+const RATE_SAMPLES = 4;
+
+const rows = new Rows();
+const minutes = new Minutes();
+const seen = new SeenValues();
+const quietLine = new QuietLine(byId("quiet-line"));
+const announcer = new Announcer(byId("announcer"));
+const narrow = window.matchMedia("(max-width: 840px)");
+
+const token = takeToken();
+let view = readView(window.location.search);
+let cleared = false;
+let subscribedAt = 0;
+let emptyFor;
+
+const connection = new Connection({ onMessage, onPhase, token });
+const inbox = new Inbox({ onRows, onReread: (cursor) => connection.resume(cursor) });
+const list = new EventList({
+  scroller: byId("scroller"),
+  canvas: byId("rows"),
+  foot: byId("foot"),
+  newer: byId("newer"),
+  rows,
+  onSelect: (row) => select(row),
+});
+const details = new Details({
+  pane: byId("details"),
+  onTab: (tab) => go({ tab }, { replace: true }),
+  onClose: closeDetails,
+  onFilter: (filter) => filterBar.add(filter),
+  announce: (text) => announcer.say(text),
+});
+const filterBar = new FilterBar({
+  chips: byId("chips"),
+  input: byId("filter"),
+  options: byId("filter-options"),
+  problem: byId("filter-problem"),
+  seen,
+  onChange: (changes) => go(changes),
+});
+const strip = new Strip({ bars: byId("bars"), legend: byId("legend"), minutes, onMinute: showMinute });
+
+// The state and the URL
+
+/** Change the view: the URL first, then what shows it. */
+function go(changes, { replace = false } = {}) {
+  const before = view;
+  view = { ...view, ...changes };
+  const address = `${window.location.pathname}${writeView(view)}`;
+  window.history[replace ? "replaceState" : "pushState"](null, "", address);
+  show(before);
+}
+
+function show(before) {
+  filterBar.draw(view);
+  if (document.activeElement !== byId("search")) byId("search").value = view.q;
+  if (!before || !sameStream(before, view)) subscribe();
+  showSelected();
+}
+
+function subscribe() {
+  if (inbox.paused) quietLine.say("Playing again: the filter changed.");
+  else quietLine.clear();
+  inbox.reset();
+  rows.clear();
+  minutes.clear();
+  list.reset();
+  cleared = false;
+  connection.open(subscriptionOf(view), view.from);
+  drawPause();
+  drawEmpty();
+}
+
+// The stream
+
+function onMessage(message) {
+  switch (message.type) {
+    case "event":
+      arrived += 1;
+      inbox.push(message);
+      break;
+    case "gap":
+    case "unreadable":
+      inbox.push(message);
+      break;
+    case "hello":
+      subscribedAt = Date.now();
+      if (view.selected && !details.row) setTimeout(findSelected, HISTORY_MS, view.selected);
+      drawEmpty();
+      break;
+    case "error":
+      quietLine.say(`The gateway says: ${String(message.message ?? message.code).slice(0, 300)}`, { stays: true });
+      break;
+    default: // heartbeats, and what later gateways may send
+  }
+}
+
+function onRows(arrivals) {
+  const today = day(Date.now());
+  for (const row of arrivals) {
+    rows.append(row);
+    if (row.type !== "event") continue;
+    minutes.add(row);
+    seen.add(row.values);
+    rows.otherDays ||= day(row.timestamp) !== today;
+  }
+  announcer.arrived(arrivals);
+  list.update();
+  if (view.selected && !details.row) showSelected();
+  drawEmpty();
+}
+
+function onPhase(phase) {
+  const retry = { label: "Try now", run: () => connection.retryNow() };
+  if (phase.name === "lost" && rows.size > 0) quietLine.say(`Not connected: ${phase.reason}. Trying again …`, { stays: true, action: retry });
+  else if (phase.name === "refused") quietLine.clear();
+  else if (phase.name === "live" && phase.awayMs !== undefined) {
+    const wentOn = rows.size > 0 ? "; the stream goes on where it stopped" : "";
+    quietLine.say(`Connected again after ${duration(phase.awayMs)}${wentOn}.`);
+  }
+  drawEmpty();
+  drawState();
+}
+
+let arrived = 0;
+const samples = [];
+
+function rate() {
+  if (Date.now() - subscribedAt < 2 * RATE_EVERY_MS) arrived = 0; // the history is no measure
+  samples.push(arrived);
+  arrived = 0;
+  if (samples.length > RATE_SAMPLES) samples.shift();
+  const perSecond = samples.reduce((sum, sample) => sum + sample, 0) / ((samples.length * RATE_EVERY_MS) / 1000);
+  if (perSecond === 0) return "";
+  return `${perSecond >= 10 ? Math.round(perSecond).toLocaleString("en") : Number(perSecond.toFixed(1))}/s`;
+}
+
+let lastRate = "";
+
+function drawState() {
+  drawStatus(byId("status"), connection?.phase ?? { name: "connecting" }, { paused: inbox?.paused, waiting: inbox?.waiting, rate: lastRate });
+}
+
+setInterval(() => {
+  lastRate = rate();
+  drawState();
+}, RATE_EVERY_MS);
+
+// Selection
+
+function select(row) {
+  const wasOpen = details.row !== undefined;
+  list.activate(row.seq, { reveal: true });
+  details.show(row, view.tab);
+  go({ selected: row.eventId || row.cursor }, { replace: wasOpen });
+  if (narrow.matches) details.focus();
+}
+
+function showSelected() {
+  document.body.classList.toggle("with-details", view.selected !== "");
+  if (!view.selected) {
+    details.hide();
+    return;
+  }
+  const isShown = details.row && (details.row.eventId || details.row.cursor) === view.selected;
+  const row = isShown ? details.row : rows.find(({ eventId, cursor }) => (eventId || cursor) === view.selected);
+  if (row) {
+    if (!isShown && row.seq) list.activate(row.seq, { reveal: false });
+    details.show(row, view.tab);
+  } else details.say(`Looking for event ${view.selected.slice(0, 100)} …`);
+}
+
+async function findSelected(eventId) {
+  const isWanted = () => view.selected === eventId && !details.row;
+  if (!isWanted()) return;
+  const row = await lookUp(eventId, { token: connection.token });
+  if (!isWanted()) return;
+  if (row) details.show(row, view.tab);
+  else details.say(`Event ${eventId.slice(0, 100)} was not found. The log may not hold it any more.`);
+}
+
+function closeDetails() {
+  if (!view.selected) return;
+  go({ selected: "" });
+  byId("scroller").focus();
+}
+
+function move(step) {
+  const row = list.neighbour(step) ?? list.active;
+  if (!row) return;
+  list.activate(row.seq, { reveal: true });
+  if (view.selected) select(row);
+}
+
+function showMinute(start) {
+  const row = rows.find(({ timestamp }) => timestamp >= start && timestamp < start + 60_000);
+  if (row) list.activate(row.seq, { reveal: true });
+  else quietLine.say(`The rows of ${minuteOfDay(start)} are no longer held in this page.`);
+}
+
+// The bar
+
+function togglePause() {
+  if (inbox.paused) inbox.play();
+  else inbox.pause();
+  drawPause();
+  drawState();
+}
+
+function drawPause() {
+  const button = byId("pause");
+  const word = inbox.paused ? "Play" : "Pause";
+  button.replaceChildren(icon(inbox.paused ? "play" : "paused"), word);
+  button.title = `${word} (p)`;
+  button.classList.toggle("on", inbox.paused);
+}
+
+function clear() {
+  rows.clear();
+  list.reset();
+  cleared = true;
+  drawEmpty();
+}
+
+function drawEmpty() {
+  const box = byId("empty");
+  const phase = connection?.phase ?? { name: "connecting" };
+  const wanted = rows.size === 0 || phase.name === "refused";
+  box.hidden = !wanted;
+  byId("columns").hidden = rows.size === 0;
+  const state = wanted ? [phase, writeView({ ...view, selected: "" }), cleared].map((part) => (typeof part === "object" ? JSON.stringify(part) : part)).join() : undefined;
+  if (state === emptyFor) return;
+  emptyFor = state;
+  if (!wanted) return;
+  const content = emptyState(
+    { phase, view, cleared },
+    {
+      onRetry: () => connection.retryNow(),
+      onRemove: (filter) => go(filter[0] === "q" ? { q: "" } : { filters: view.filters.filter((other) => other !== filter) }),
+      onWiden: () => go({ from: "earliest" }),
+      onToken: (given) => {
+        keepToken(given);
+        connection.token = given;
+        subscribe();
+      },
+    },
+  );
+  box.replaceChildren(...content);
+}
+
+let typing;
+byId("search").addEventListener("input", ({ target }) => {
+  clearTimeout(typing);
+  typing = setTimeout(() => go({ q: target.value.trim() }, { replace: true }), TYPING_PAUSE_MS);
+});
+byId("search").addEventListener("keydown", ({ key, target }) => {
+  if (key === "Enter" || key === "Escape") target.blur();
+});
+byId("pause").addEventListener("click", togglePause);
+byId("clear").addEventListener("click", clear);
+byId("help").addEventListener("click", () => byId("help-dialog").showModal());
+byId("help-close").addEventListener("click", () => byId("help-dialog").close());
+window.addEventListener("popstate", () => {
+  const before = view;
+  view = readView(window.location.search);
+  show(before);
+});
+
+listenToKeys({
+  j: () => move(1),
+  ArrowDown: () => move(1),
+  k: () => move(-1),
+  ArrowUp: () => move(-1),
+  Enter: () => (view.selected ? details.focus() : list.active && select(list.active)),
+  Escape: closeDetails,
+  "/": () => byId("search").focus(),
+  f: () => byId("filter").focus(),
+  p: togglePause,
+  "?": () => byId("help-dialog").showModal(),
+});
+
+show(undefined);

@@ -1,0 +1,132 @@
+// Messages of the stream → what the page keeps of them. Pure; no message, however wrong, makes it throw.
+
+const STATUSES = new Set(["valid", "invalid", "unchecked"]);
+const HINT_FIELDS = 3;
+
+/** An object, or an empty one. */
+export function asObject(value) {
+  return value !== null && typeof value === "object" && !Array.isArray(value) ? value : {};
+}
+
+/** A string, or what JSON makes of the value; an empty string for nothing. */
+export function asText(value) {
+  if (typeof value === "string") return value;
+  return value === undefined || value === null ? "" : (JSON.stringify(value) ?? "");
+}
+
+/**
+ * One message as the page keeps it. `type` is the message's, or `unreadable`; events and gaps become rows. An event
+ * keeps its text, and is decoded again when somebody looks at it: that takes a fraction of the memory.
+ */
+export function readMessage(text) {
+  try {
+    const message = asObject(JSON.parse(text));
+    if (message.type === "event") return eventRow(message, text);
+    if (message.type === "gap") return gapRow(message);
+    return message;
+  } catch (error) {
+    return { type: "unreadable", reason: String(error), text };
+  }
+}
+
+function eventRow(message, text) {
+  const event = asObject(message.event);
+  const validation = asObject(message.validation);
+  const [name, hint] = whatHappened(event);
+  const [who, whoField] = whoDidIt(event);
+  return {
+    type: "event",
+    cursor: message.cursor,
+    timestamp: typeof message.timestamp === "number" ? message.timestamp : Date.parse(asText(event.collector_tstamp)),
+    eventId: asText(event.event_id),
+    app: asText(event.app_id).slice(0, 200),
+    name: name.slice(0, 200),
+    hint: hint.slice(0, 200),
+    who: who.slice(0, 100),
+    whoField,
+    validity: STATUSES.has(validation.status) ? validation.status : "unchecked",
+    errors: Array.isArray(validation.errors) ? validation.errors.length : 0,
+    values: filterValues(event),
+    text,
+  };
+}
+
+function gapRow(message) {
+  const cursor = typeof message.to === "string" ? message.to : undefined;
+  const count = Number.isInteger(message.count) && message.count > 0 ? message.count : undefined;
+  return { type: "gap", cursor, count, reason: asText(message.reason), text: "" };
+}
+
+/** What happened, as `[name, hint]`: the words people use for the event, and what tells it from its like. */
+function whatHappened(event) {
+  const type = asText(event.event);
+  switch (type) {
+    case "page_view":
+      return [type, pathOf(event.page_url) || asText(event.page_title)];
+    case "page_ping":
+      return [type, pathOf(event.page_url)];
+    case "struct":
+      return [
+        [event.se_category, event.se_action].map(asText).filter(Boolean).join(" ") || type,
+        [event.se_label, event.se_property, event.se_value].map(asText).filter(Boolean).join(" · "),
+      ];
+    case "transaction":
+      return [type, joined([event.tr_orderid, joined([event.tr_total, event.tr_currency], " ")])];
+    case "transaction_item":
+      return [type, joined([event.ti_sku, event.ti_name, event.ti_quantity && `× ${asText(event.ti_quantity)}`])];
+    default:
+      return [asText(event.event_name) || type || "event of unknown type", tellingFields(dataOf(event))];
+  }
+}
+
+function joined(values, separator = " · ") {
+  return values.map(asText).filter(Boolean).join(separator);
+}
+
+function dataOf(event) {
+  for (const column in event) {
+    if (column.startsWith("unstruct_event_")) return asObject(event[column]);
+  }
+  return {};
+}
+
+function tellingFields(data) {
+  const found = [];
+  for (const name in data) {
+    const value = data[name];
+    if (value === null || typeof value === "object" || value === "") continue;
+    found.push(`${name} ${asText(value).slice(0, 60)}`);
+    if (found.length === HINT_FIELDS) break;
+  }
+  return found.join(" · ");
+}
+
+function pathOf(url) {
+  const text = asText(url);
+  const parts = /^[a-z][a-z0-9+.-]*:\/\/[^/?#]*([^?#]*)/i.exec(text);
+  return parts ? parts[1] || "/" : text;
+}
+
+function whoDidIt(event) {
+  if (event.user_id) return [asText(event.user_id), "user_id"];
+  for (const field of ["domain_userid", "network_userid"]) {
+    if (event[field]) return [asText(event[field]).slice(0, 8), field];
+  }
+  return ["", ""];
+}
+
+function filterValues(event) {
+  const values = {};
+  for (const name of ["app_id", "platform", "event", "event_name", "user_id", "domain_userid"]) {
+    if (typeof event[name] === "string" && event[name].length <= 100) values[name] = event[name];
+  }
+  const schema = schemaOf(event);
+  if (schema) values.schema = schema;
+  return values;
+}
+
+/** The Iglu URI of what happened, from an event's canonical view; an empty string when it has none. */
+export function schemaOf(event) {
+  const parts = [event.event_vendor, event.event_name, event.event_format, event.event_version];
+  return parts.every((part) => typeof part === "string" && part) ? `iglu:${parts.join("/")}` : "";
+}

@@ -1,0 +1,167 @@
+// What the page says of itself: the connection's state, quiet lines, empty lists, and words for screen readers.
+
+import { eventsAddress } from "./connection.js";
+import { copyText, INGEST } from "./copy.js";
+import { el, icon, untrusted } from "./dom.js";
+import { duration, plural, visible } from "./text.js";
+
+const QUIET_LINE_MS = 8000;
+const ANNOUNCE_EVERY_MS = 10_000;
+
+/** The small sign of the connection's state: a shape, a word, and the rate while live. */
+export function drawStatus(element, phase, { paused, waiting, rate }) {
+  const [shape, words] = statusOf(phase, paused, waiting, rate);
+  const state = `${shape} ${words}`;
+  if (element.dataset.state === state) return;
+  element.dataset.state = state;
+  element.className = `status ${shape}`;
+  element.replaceChildren(icon(shape), el("span", {}, words));
+}
+
+function statusOf(phase, paused, waiting, rate) {
+  if (phase.name === "refused") return ["refused", "refused"];
+  if (phase.name === "lost") return ["lost", "offline"];
+  if (phase.name === "connecting") return ["connecting", "connecting"];
+  if (paused) return ["paused", waiting ? `paused, ${plural(waiting, "event")} waiting` : "paused"];
+  return ["live", `live ${rate}`];
+}
+
+/** One line below the bar that comes, says something, and goes. */
+export class QuietLine {
+  #timer;
+
+  constructor(element) {
+    this.element = element;
+  }
+
+  /** Say something; it goes after a while, unless it `stays`. */
+  say(text, { stays = false, action } = {}) {
+    clearTimeout(this.#timer);
+    this.element.replaceChildren(el("span", {}, text), action ? el("button", { type: "button", click: action.run }, action.label) : "");
+    this.element.hidden = false;
+    if (!stays) this.#timer = setTimeout(() => this.clear(), QUIET_LINE_MS);
+  }
+
+  clear() {
+    clearTimeout(this.#timer);
+    this.element.hidden = true;
+    this.element.replaceChildren();
+  }
+}
+
+/** Tells screen readers how much came, at most every ten seconds; `say` is told at once. */
+export class Announcer {
+  #events = 0;
+  #invalid = 0;
+
+  constructor(element) {
+    this.element = element;
+    setInterval(() => this.#tellArrivals(), ANNOUNCE_EVERY_MS);
+  }
+
+  arrived(rows) {
+    for (const { type, validity } of rows) {
+      this.#events += type === "event";
+      this.#invalid += validity === "invalid";
+    }
+  }
+
+  say(text) {
+    this.element.textContent = text;
+  }
+
+  #tellArrivals() {
+    if (this.#events === 0) return;
+    this.say(`${plural(this.#events, "new event")}${this.#invalid ? `, ${this.#invalid} invalid` : ""}`);
+    this.#events = this.#invalid = 0;
+  }
+}
+
+/** What stands in the place of an empty list. `actions` are `{onRetry, onToken(token), onRemove(filter), onWiden()}`. */
+export function emptyState({ phase, view, cleared }, actions) {
+  if (phase.name === "refused") return phase.status === 401 || phase.status === 403 ? tokenForm(phase, actions) : refused(phase);
+  if (phase.name === "lost") return unreachable(phase, actions);
+  if (phase.name === "connecting") return [heading("Connecting …")];
+  if (cleared) return [heading("Cleared"), el("p", {}, "The next event appears here. What was cleared is still on the log: reload the page to see it again.")];
+  if (view.filters.length || view.q) return noMatch(view, actions);
+  return noEvents();
+}
+
+function heading(text) {
+  return el("h2", {}, text);
+}
+
+function refused({ reason }) {
+  return [
+    heading("The gateway refused this view"),
+    el("p", { class: "error-note" }, icon("invalid"), untrusted(reason)),
+    el("p", {}, "Change or remove what it names in the bar above."),
+  ];
+}
+
+function tokenForm({ reason }, { onToken }) {
+  const input = el("input", { type: "password", name: "token", autocomplete: "off", required: true, "aria-label": "Token" });
+  const form = el("form", { class: "token" }, input, el("button", { type: "submit", class: "action" }, "Connect"));
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (input.value.trim()) onToken(input.value.trim());
+  });
+  return [
+    heading("This gateway asks for a token"),
+    el("p", { class: "error-note" }, icon("invalid"), untrusted(reason)),
+    el("p", {}, "Paste one here; it stays in this tab and never becomes part of the page's address."),
+    form,
+  ];
+}
+
+function unreachable({ reason, retryAt }, { onRetry }) {
+  const wait = Math.max(0, retryAt - Date.now());
+  return [
+    heading("Not connected"),
+    el("p", {}, untrusted(visible(reason)), ". The page asks again by itself", wait > 1500 ? `, next in ${duration(wait)}.` : "."),
+    el("p", {}, "Is the gateway running? ", el("code", {}, "snowbus gateway"), " or ", el("code", {}, "snowbus up"), " starts it."),
+    el("button", { type: "button", class: "action", click: onRetry }, "Try now"),
+  ];
+}
+
+function noMatch({ filters, q }, { onRemove, onWiden }) {
+  const parts = [...filters, ...(q ? [["q", q]] : [])].map((filter) =>
+    el(
+      "li",
+      {},
+      el("span", { class: "chip-name" }, filter[0] === "q" ? "text" : filter[0]),
+      untrusted(filter[1]),
+      el("button", { type: "button", class: "action", click: () => onRemove(filter) }, "Remove"),
+    ),
+  );
+  return [
+    heading("No event matches yet"),
+    el("p", {}, "The page looked at the latest events and now waits for new ones. It lets through only:"),
+    el("ul", { class: "parts" }, parts),
+    el("button", { type: "button", class: "action", click: onWiden }, "Search the whole log"),
+  ];
+}
+
+function noEvents() {
+  const publish = [
+    `curl ${INGEST}/tracking \\`,
+    "  -H 'Content-Type: application/json' \\",
+    `  -d '{"event": "page_view", "app_id": "shop", "page_url": "http://localhost/checkout"}'`,
+  ].join("\n");
+  return [
+    heading("No events yet"),
+    el("p", {}, "Publish one; it appears here at once:"),
+    snippet(publish),
+    el("p", {}, "Any Snowplow tracker can point at ", el("code", {}, INGEST), ", where ingest listens by default. Programs read the same events at:"),
+    snippet(eventsAddress()),
+  ];
+}
+
+function snippet(text) {
+  const button = el("button", { type: "button", class: "action" }, icon("copy"), "Copy");
+  button.addEventListener("click", async () => {
+    button.lastChild.textContent = (await copyText(text)) ? "Copied" : "Not allowed";
+    setTimeout(() => (button.lastChild.textContent = "Copy"), 1500);
+  });
+  return el("div", { class: "snippet" }, el("pre", {}, text), button);
+}

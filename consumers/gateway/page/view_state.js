@@ -1,0 +1,93 @@
+// The page's state as its URL: filters, text, starting point, selected event and tab. Pure, but for the last function.
+
+export const FILTERS = [
+  ["app_id", "the application"],
+  ["event_name", "the event's name, such as add_to_cart"],
+  ["event", "the event's type or name"],
+  ["platform", "web, mob, srv, …"],
+  ["schema", "iglu:vendor/name/jsonschema/1-*-*"],
+  ["user_id", "the user, as your services know them"],
+  ["domain_userid", "the browser"],
+  ["event_id", "one event"],
+  ["valid", "true or false"],
+];
+const FILTER_NAMES = new Set(FILTERS.map(([name]) => name));
+
+export const TABS = ["event", "entities", "payload", "source"];
+export const DEFAULT_FROM = "-200";
+
+/** The view that a query string describes; what it does not know is left out. */
+export function readView(search) {
+  const query = new URLSearchParams(search);
+  const tab = query.get("tab");
+  return {
+    filters: [...query].filter(([name, value]) => FILTER_NAMES.has(name) && value !== ""),
+    q: query.get("q") ?? "",
+    from: query.get("from") || DEFAULT_FROM,
+    selected: query.get("selected") ?? "",
+    tab: TABS.includes(tab) ? tab : "event",
+  };
+}
+
+/** The query string of a view: never a token. */
+export function writeView(view) {
+  const query = subscriptionOf(view);
+  if (view.from !== DEFAULT_FROM) query.set("from", view.from);
+  if (view.selected) query.set("selected", view.selected);
+  if (view.selected && view.tab !== "event") query.set("tab", view.tab);
+  const text = query.toString();
+  return text ? `?${text}` : "";
+}
+
+/** The filters of a view as the gateway's query parameters. */
+export function subscriptionOf({ filters, q }) {
+  const query = new URLSearchParams(filters);
+  if (q) query.append("q", q);
+  return query;
+}
+
+/** Whether two views show the same part of the stream. */
+export function sameStream(one, other) {
+  return one.from === other.from && subscriptionOf(one).toString() === subscriptionOf(other).toString();
+}
+
+/** A filter as people type it, `name=value`: `{filter: [name, value]}`, `{from}` or `{problem}`. */
+export function parseFilter(text) {
+  const [, name, value] = /^\s*([^=:\s]+)\s*[=:]\s*(.*?)\s*$/s.exec(text) ?? [];
+  const names = FILTERS.map(([known]) => known).join(", ");
+  if (name === undefined) return { problem: `write a filter as name=value; names are ${names}` };
+  if (name === "from") return value ? { from: value } : { problem: "from what? latest, earliest, -500 or a time" };
+  if (!FILTER_NAMES.has(name)) return { problem: `${name} is not a filter; filters are ${names}` };
+  if (!value) return { problem: `${name} needs a value` };
+  return { filter: [name, value] };
+}
+
+const TOKEN_KEY = "snowbus-token";
+
+/** The token given in the page's own address, kept for this tab only; the address is cleaned so that it can be shared. */
+export function takeToken() {
+  const address = new URL(window.location.href);
+  const fragment = new URLSearchParams(address.hash.slice(1));
+  const token = address.searchParams.get("token") ?? fragment.get("token");
+  if (token !== null) {
+    keepToken(token);
+    address.searchParams.delete("token");
+    fragment.delete("token");
+    address.hash = fragment.toString();
+    window.history.replaceState(window.history.state, "", address);
+  }
+  try {
+    return token ?? window.sessionStorage.getItem(TOKEN_KEY) ?? "";
+  } catch {
+    return token ?? ""; // storage is switched off
+  }
+}
+
+/** Remember a token for this tab. */
+export function keepToken(token) {
+  try {
+    window.sessionStorage.setItem(TOKEN_KEY, token);
+  } catch {
+    // storage is switched off: the token lives until the page is left
+  }
+}
