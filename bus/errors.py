@@ -64,10 +64,11 @@ class LogUnavailableError(LogError):
 
 
 class RecordTooLargeError(LogError):
-    """A record of `size` bytes is larger than the `limit` of the log."""
+    """A record of `size` bytes is larger than the `limit` of the log, which is None when the log does not tell it."""
 
-    def __init__(self, topic: str, *, size: int, limit: int) -> None:
-        super().__init__(f"a record of {size} bytes is larger than the {limit} that topic {topic} takes")
+    def __init__(self, topic: str, *, size: int, limit: int | None) -> None:
+        than = "" if limit is None else f"the {limit} that "
+        super().__init__(f"a record of {size} bytes is larger than {than}topic {topic} takes")
         self.topic = topic
         self.size = size
         self.limit = limit

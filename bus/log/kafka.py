@@ -1,0 +1,122 @@
+"""The log on Kafka: what users move to when they outgrow one machine."""
+
+from collections.abc import Collection, Sequence
+from typing import Self
+
+from ..errors import LogError, NotAssignedError
+from ..event import ProducerRecord, TopicPartition
+from .interface import AutoOffsetReset, GroupReader, Log, LogOptions, Offsets, OnAssigned, OnRevoked, Reader, TopicInfo
+from .kafka_appends import Appends
+from .kafka_driver import EARLIEST, LATEST, Driver
+from .kafka_reader import KafkaGroupReader, KafkaReader
+from .kafka_url import parse_url, without_password
+
+
+class KafkaLog(Log):
+    """A log on a Kafka cluster, which may come and go: what needs it says LogUnavailableError while it is away."""
+
+    def __init__(self, url: str, driver: Driver, options: LogOptions) -> None:
+        self.url = url
+        self.options = options
+        self._driver = driver
+        self._appends = Appends(driver, options)
+        self._readers: set[Reader] = set()
+
+    @classmethod
+    async def open(cls, url: str, options: LogOptions) -> Self:
+        """Make a log; nothing is asked of Kafka yet. Raises ConfigurationError."""
+        servers, options = parse_url(url, options)
+        return cls(without_password(url), Driver(servers, options), options)
+
+    async def append(self, topic: str, records: Sequence[ProducerRecord]) -> list[tuple[int, int]]:
+        """See Log.append. Raises TopicNotFoundError too."""
+        return await self._appends.append(topic, records)
+
+    async def read(self, offsets: Offsets) -> Reader:
+        """See Log.read."""
+        for topic in {partition.topic for partition in offsets}:
+            await self.partitions(topic)
+        reader = KafkaReader(self._driver, offsets, on_close=self._readers.discard)
+        self._readers.add(reader)
+        return reader
+
+    async def join(
+        self,
+        topics: Collection[str],
+        *,
+        group_id: str,
+        auto_offset_reset: AutoOffsetReset = "earliest",
+        on_revoked: OnRevoked | None = None,
+        on_assigned: OnAssigned | None = None,
+    ) -> GroupReader:
+        """See Log.join. The group is joined by the first poll; at each rebalance all partitions are revoked."""
+        for topic in topics:
+            await self.partitions(topic)
+        reader = KafkaGroupReader(
+            self._driver,
+            sorted(topics),
+            group_id=group_id,
+            auto_offset_reset=auto_offset_reset,
+            on_revoked=on_revoked,
+            on_assigned=on_assigned,
+            on_close=self._readers.discard,
+        )
+        self._readers.add(reader)
+        return reader
+
+    async def create_topics(self, topics: Collection[str]) -> list[TopicInfo]:
+        """See Log.create_topics."""
+        found = {topic.name: topic for topic in await self.topics()}
+        if missing := sorted(set(topics) - found.keys()):
+            await self._driver.call(self._driver.create_topics, missing)
+            for topic in missing:
+                found[topic] = TopicInfo(topic, len(await self.partitions(topic)))
+        return [found[topic] for topic in sorted(set(topics))]
+
+    async def topics(self) -> list[TopicInfo]:
+        """See Log.topics. Kafka's own topics are left out."""
+        return await self._driver.call(self._driver.topics)
+
+    async def partitions(self, topic: str) -> list[TopicPartition]:
+        """See Log.partitions."""
+        leaders = await self._driver.call(self._driver.leaders, topic, topic=topic)
+        return [TopicPartition(topic, partition) for partition in range(len(leaders))]
+
+    async def beginning_offsets(self, topic: str) -> dict[TopicPartition, int]:
+        """See Log.beginning_offsets."""
+        return await self._list_offsets(topic, EARLIEST)
+
+    async def end_offsets(self, topic: str) -> dict[TopicPartition, int]:
+        """See Log.end_offsets."""
+        return await self._list_offsets(topic, LATEST)
+
+    async def offsets_for_time(self, topic: str, timestamp: int) -> dict[TopicPartition, int]:
+        """See Log.offsets_for_time."""
+        found = await self._list_offsets(topic, max(0, timestamp))
+        ends = await self.end_offsets(topic)
+        return {partition: ends[partition] if offset < 0 else offset for partition, offset in found.items()}
+
+    async def groups(self) -> list[str]:
+        """See Log.groups."""
+        return await self._driver.call(self._driver.groups)
+
+    async def group_offsets(self, group_id: str) -> dict[TopicPartition, int]:
+        """See Log.group_offsets."""
+        return await self._driver.call(self._driver.group_offsets, group_id)
+
+    async def reset_group(self, group_id: str, offsets: Offsets) -> None:
+        """See Log.reset_group."""
+        try:
+            await self._driver.call(self._driver.commit_alone, group_id, offsets)
+        except NotAssignedError:
+            raise LogError(f"group {group_id!r} has members; stop them first") from None
+
+    async def close(self) -> None:
+        """See Log.close. Its readers are closed too."""
+        await self._appends.close()
+        for reader in list(self._readers):
+            await reader.close()
+        await self._driver.close()
+
+    async def _list_offsets(self, topic: str, timestamp: int) -> dict[TopicPartition, int]:
+        return await self._driver.call(self._driver.list_offsets, topic, timestamp, topic=topic)

@@ -1,0 +1,289 @@
+"""Appends to Kafka: gathers what several tasks append into one batch for each partition, and sends one after another.
+
+A partition has one batch under way. What arrives meanwhile makes the next one, so batches grow with the load, and a
+batch that has to be sent again keeps its place. Nothing stays longer than the time that its caller waits for it.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+import structlog
+
+from ..errors import (
+    LogClosedError,
+    LogUnavailableError,
+    RecordTooLargeError,
+    SnowbusError,
+    TopicNotFoundError,
+)
+from ..event import ProducerRecord, TopicPartition
+from .interface import LogOptions
+from .kafka_driver import Driver, ProducerId, pack
+from .kafka_errors import BatchRefusedError, SequenceLostError
+from .partitioner import partition_of
+
+logger = structlog.get_logger(__name__)
+
+_BATCH_BYTES = 512 * 1024
+_BATCH_RECORDS = 5000
+_RETRY_SECONDS = 0.1
+_PARTITIONS_SECONDS = 60.0
+_SEQUENCE_END = 2**31
+
+
+class Call:
+    """One append on its way; `places` has the partition and offset of each of its records that is durable."""
+
+    __slots__ = ("deadline", "future", "missing", "places")
+
+    def __init__(self, count: int, deadline: float) -> None:
+        self.deadline = deadline
+        self.future: asyncio.Future[list[tuple[int, int]]] = asyncio.get_running_loop().create_future()
+        self.missing = count
+        self.places: list[tuple[int, int]] = [(-1, -1)] * count
+
+    def place(self, index: int, partition: int, offset: int) -> None:
+        """One of its records is durable."""
+        self.places[index] = (partition, offset)
+        self.missing -= 1
+        if not self.missing and not self.future.done():
+            self.future.set_result(self.places)
+
+    def fail(self, error: SnowbusError) -> None:
+        """One of its records is not appended."""
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+Slot = tuple[Call, int, ProducerRecord, int]
+"""A record that waits: its call, its place there, itself, and its size in bytes."""
+
+
+def take(waiting: deque[Slot], *, at_most: int) -> list[Slot]:
+    """Take the next batch from the head of a queue, without those whose caller has gone."""
+    batch: list[Slot] = []
+    size = 0
+    while waiting and len(batch) < at_most:
+        slot = waiting[0]
+        if not slot[0].future.done():
+            size += slot[3]
+            if size > _BATCH_BYTES and batch:
+                break
+            batch.append(slot)
+        waiting.popleft()
+    return batch
+
+
+class Appends:
+    """All appends of one log."""
+
+    def __init__(self, driver: Driver, options: LogOptions) -> None:
+        self._driver = driver
+        self._options = options
+        self._routes: dict[str, _Route] = {}
+        self._calls: set[asyncio.Future[list[tuple[int, int]]]] = set()
+        self._closed = False
+
+    async def append(self, topic: str, records: Sequence[ProducerRecord]) -> list[tuple[int, int]]:
+        """See Log.append."""
+        if self._closed:
+            raise LogClosedError("the log is closed")
+        limit = self._options.max_record_bytes
+        sizes = [record_size(record) for record in records]
+        if sizes and max(sizes) > limit:
+            raise RecordTooLargeError(topic, size=max(sizes), limit=limit)
+        if not records:
+            return []
+        route = self._routes.get(topic)
+        if route is None:
+            route = self._routes[topic] = _Route(self._driver, topic)
+        call = Call(len(records), asyncio.get_running_loop().time() + self._options.append_timeout)
+        self._calls.add(call.future)
+        route.add(call, records, sizes)
+        try:
+            async with asyncio.timeout_at(call.deadline):
+                return await call.future
+        except TimeoutError:
+            reason = f": {self._driver.trouble}" if self._driver.trouble else ""
+            raise LogUnavailableError(f"not durable within {self._options.append_timeout:g} s{reason}") from None
+        except TopicNotFoundError:
+            route.ask_again()
+            raise
+        finally:
+            self._calls.discard(call.future)
+            if call.missing:
+                route.forget()
+
+    async def close(self) -> None:
+        """Finish what is being appended; each call ends within its own time."""
+        self._closed = True
+        if self._calls:
+            await asyncio.wait(self._calls)
+        await asyncio.gather(*(route.close() for route in self._routes.values()))
+
+
+class _Route:
+    """The way of records to the partitions of one topic, and the order in which they took it."""
+
+    def __init__(self, driver: Driver, topic: str) -> None:
+        self._driver = driver
+        self._topic = topic
+        self._lanes: list[_Lane] = []
+        self._unsorted: deque[tuple[Call, Sequence[ProducerRecord], Sequence[int]]] = deque()
+        self._ask_at = 0.0
+        self._asking: asyncio.Task[None] | None = None
+
+    def add(self, call: Call, records: Sequence[ProducerRecord], sizes: Sequence[int]) -> None:
+        """Send records on their way, behind those that were added before."""
+        if time.monotonic() >= self._ask_at and self._asking is None:
+            self._asking = asyncio.create_task(self._ask(), name=f"snowbus-log-topic-{self._topic}")
+        if self._lanes and not self._unsorted:
+            self._sort(call, records, sizes)
+        else:
+            self._unsorted.append((call, records, sizes))
+
+    def ask_again(self) -> None:
+        """Ask for the partitions at the next append: they may have changed."""
+        self._ask_at = 0.0
+
+    def forget(self) -> None:
+        """Let go of the records at the heads of the queues whose callers have gone."""
+        while self._unsorted and self._unsorted[0][0].future.done():
+            self._unsorted.popleft()
+        for lane in self._lanes:
+            lane.forget()
+
+    async def close(self) -> None:
+        tasks = [lane.task for lane in self._lanes]
+        if self._asking is not None:
+            tasks.append(self._asking)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _sort(self, call: Call, records: Sequence[ProducerRecord], sizes: Sequence[int]) -> None:
+        count = len(self._lanes)
+        for index, (record, size) in enumerate(zip(records, sizes, strict=True)):
+            self._lanes[partition_of(record.key, count)].add((call, index, record, size))
+
+    async def _ask(self) -> None:
+        """Learn how many partitions there are, then sort what waits for that; on until nothing waits."""
+        try:
+            while True:
+                try:
+                    leaders = await self._driver.call(self._driver.leaders, self._topic, topic=self._topic)
+                except LogUnavailableError:
+                    if not self._unsorted:
+                        return
+                except SnowbusError as error:
+                    while self._unsorted:
+                        self._unsorted.popleft()[0].fail(error)
+                    return
+                else:
+                    break
+            self._ask_at = time.monotonic() + _PARTITIONS_SECONDS
+            for partition in range(len(self._lanes), len(leaders)):
+                self._lanes.append(_Lane(self._driver, TopicPartition(self._topic, partition)))
+            while self._unsorted:
+                self._sort(*self._unsorted.popleft())
+        finally:
+            self._asking = None
+
+
+class _Lane:
+    """The records on their way to one partition, and the task that sends them."""
+
+    def __init__(self, driver: Driver, partition: TopicPartition) -> None:
+        self._driver = driver
+        self._partition = partition
+        self._waiting: deque[Slot] = deque()
+        self._arrived = asyncio.Event()
+        self._at_most = _BATCH_RECORDS
+        self._producer: ProducerId | None = None
+        self._sequence = 0
+        self.task = asyncio.create_task(self._run(), name=f"snowbus-log-{partition.topic}-{partition.partition}")
+
+    def add(self, slot: Slot) -> None:
+        """Send a record, behind those that were added before."""
+        self._waiting.append(slot)
+        self._arrived.set()
+
+    def forget(self) -> None:
+        """Let go of the records at the head of the queue whose callers have gone."""
+        while self._waiting and self._waiting[0][0].future.done():
+            self._waiting.popleft()
+
+    async def _run(self) -> None:
+        while True:
+            if not self._waiting:
+                self._arrived.clear()
+                await self._arrived.wait()
+            batch = take(self._waiting, at_most=self._at_most)
+            if batch:
+                await self._append(batch)
+
+    async def _append(self, batch: list[Slot]) -> None:
+        """Append a batch, until it is durable, refused, or its last caller has gone."""
+        try:
+            async with asyncio.timeout_at(batch[-1][0].deadline):
+                offset = await self._send(batch)
+        except TimeoutError:  # it may become durable yet: what follows must not count on either
+            self._producer = None
+        except BatchRefusedError as error:
+            self._producer = None
+            self._refused(batch, error)
+        except SnowbusError as error:
+            self._producer = None
+            for slot in batch:
+                slot[0].fail(error)
+        else:
+            self._at_most = _BATCH_RECORDS
+            for position, (call, index, _, _) in enumerate(batch, offset):
+                call.place(index, self._partition.partition, position)
+
+    async def _send(self, batch: list[Slot]) -> int:
+        packed = b""
+        while True:
+            try:
+                if self._producer is None:
+                    self._producer = await self._driver.once(self._driver.new_producer)
+                    self._sequence, packed = 0, b""
+                if not packed:
+                    packed = self._pack(batch, self._producer)
+                offset = await self._driver.once(
+                    self._driver.produce, self._partition, packed, topic=self._partition.topic
+                )
+            except SequenceLostError:
+                self._producer = None
+            except LogUnavailableError:
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                self._sequence = (self._sequence + len(batch)) % _SEQUENCE_END
+                return offset
+
+    def _pack(self, batch: Iterable[Slot], producer: ProducerId) -> bytes:
+        records = (record for _, _, record, _ in batch)
+        return pack(records, producer, sequence=self._sequence, now=time.time_ns() // 1_000_000)
+
+    def _refused(self, batch: list[Slot], error: BatchRefusedError) -> None:
+        """Try halves, until the record that Kafka does not take stands alone; its call fails, the others go on."""
+        if len(batch) > 1:
+            self._at_most = len(batch) // 2
+            self._waiting.extendleft(reversed(batch))
+            return
+        self._at_most = _BATCH_RECORDS
+        call, _, _, size = batch[0]
+        topic = self._partition.topic
+        call.fail(RecordTooLargeError(topic, size=size, limit=None) if error.too_large else error)
+
+
+def record_size(record: ProducerRecord) -> int:
+    """What a record counts, in bytes, against the largest record allowed."""
+    size = len(record.value)
+    if record.key:
+        size += len(record.key)
+    for name, value in record.headers:
+        size += len(name) + len(value)
+    return size

@@ -1,0 +1,103 @@
+"""What Kafka's errors mean here: one table, by the names that aiokafka gives them."""
+
+from collections.abc import Callable
+
+from ..errors import (
+    ConfigurationError,
+    LogClosedError,
+    LogError,
+    LogUnavailableError,
+    NotAssignedError,
+    SnowbusError,
+    TopicNotFoundError,
+)
+
+
+class BatchRefusedError(LogError):
+    """Kafka does not take a batch because of a record in it; `too_large` says that it is its size."""
+
+    def __init__(self, reason: str, *, too_large: bool) -> None:
+        super().__init__(reason)
+        self.too_large = too_large
+
+
+class SequenceLostError(LogUnavailableError):
+    """Kafka does not know the producer any more, or misses a batch before this one; a fresh producer may go on."""
+
+
+NOT_FOUND = {"UnknownTopicOrPartitionError"}
+NOT_ASSIGNED = {
+    "CommitFailedError",
+    "IllegalGenerationError",
+    "IllegalStateError",
+    "RebalanceInProgressError",
+    "UnknownMemberIdError",
+}
+CLOSED = {"ConsumerStoppedError", "ProducerClosed"}
+TOO_LARGE = {"MessageSizeTooLargeError", "RecordListTooLargeError"}
+REFUSED = {
+    "CorruptRecordException",
+    "InvalidTimestampError",
+    "PolicyViolationError",
+    "UnknownError",
+    "UnsupportedForMessageFormatError",
+}
+SEQUENCE_LOST = {
+    "InvalidProducerEpoch",
+    "InvalidProducerIdMapping",
+    "OutOfOrderSequenceNumber",
+    "ProducerFenced",
+    "UnknownProducerId",
+}
+UNAVAILABLE = {
+    "BrokerNotAvailableError",
+    "DuplicateSequenceNumber",
+    "KafkaError",  # what aiokafka says of its own surprises; a fresh consumer may do better
+    "KafkaTimeoutError",
+    "KafkaUnavailableError",
+    "ReplicaNotAvailableError",
+    "StaleControllerEpochError",
+    "StaleLeaderEpochCodeError",
+}
+CONFIGURATION = {
+    "AuthenticationMethodNotSupported",
+    "IncompatibleBrokerVersion",
+    "InconsistentGroupProtocolError",
+    "InvalidConfigurationError",
+    "InvalidGroupIdError",
+    "InvalidPartitionsError",
+    "InvalidReplicationAssignmentError",
+    "InvalidReplicationFactorError",
+    "InvalidSessionTimeoutError",
+    "InvalidTopicError",
+    "KafkaConfigurationError",
+    "UnrecognizedBrokerVersion",
+    "UnsupportedCodecError",
+    "UnsupportedSaslMechanismError",
+    "UnsupportedVersionError",
+}
+
+
+def mapped(error: BaseException, *, topic: str = "") -> SnowbusError:
+    """Our own error for one of aiokafka's, or of the operating system's.
+
+    What may pass by itself is LogUnavailableError; what somebody has to change is ConfigurationError or LogError.
+    """
+    name, text = type(error).__name__, f"Kafka: {error}"
+    passing = isinstance(error, OSError) or bool(getattr(error, "retriable", False))
+    for names, own in _TABLE:
+        if name in names:
+            return own(name, text, topic)
+    return LogUnavailableError(text) if passing else LogError(text)
+
+
+_TABLE: tuple[tuple[set[str], Callable[[str, str, str], SnowbusError]], ...] = (
+    (NOT_FOUND, lambda _name, _text, topic: TopicNotFoundError(topic)),
+    (NOT_ASSIGNED, lambda name, _text, _topic: NotAssignedError(f"not this member's partitions any more ({name})")),
+    (CLOSED, lambda _name, _text, _topic: LogClosedError("the log is closed")),
+    (TOO_LARGE, lambda _name, text, _topic: BatchRefusedError(text, too_large=True)),
+    (REFUSED, lambda _name, text, _topic: BatchRefusedError(text, too_large=False)),
+    (SEQUENCE_LOST, lambda _name, text, _topic: SequenceLostError(text)),
+    (CONFIGURATION, lambda _name, text, _topic: ConfigurationError(text)),
+    (UNAVAILABLE, lambda _name, text, _topic: LogUnavailableError(text)),
+)

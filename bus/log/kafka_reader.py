@@ -1,0 +1,286 @@
+"""Readers of a Kafka log: one that stands where it was put, and one that is a member of a group."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Collection, Iterable
+
+import structlog
+
+from ..errors import LogClosedError, LogUnavailableError, NotAssignedError, SnowbusError
+from ..event import Record, TopicPartition
+from .interface import Assignment, AutoOffsetReset, GroupReader, Offsets, OnAssigned, OnRevoked, Reader
+from .kafka_driver import EARLIEST, LATEST, Consumer, Driver
+
+logger = structlog.get_logger(__name__)
+
+_SILENCE_SECONDS = 3.0
+_STUCK_SECONDS = 15.0
+_PING_SECONDS = 1.0
+_START_GRACE_SECONDS = 2.0
+
+
+class KafkaReader(Reader):
+    """Reads from where it was put. Its consumer is started by the first poll, and replaced when it is broken."""
+
+    def __init__(self, driver: Driver, offsets: Offsets, *, on_close: Callable[[Reader], None]) -> None:
+        self._driver = driver
+        self._on_close = on_close
+        self._next: dict[TopicPartition, int] = dict(offsets)
+        self._paused: set[TopicPartition] = set()
+        self._consumer: Consumer | None = None
+        self._starting: asyncio.Task[None] | None = None
+        self._live: Consumer | None = None
+        self._settled = True
+        self._failure: SnowbusError | None = None
+        self._expecting_since = 0.0
+        self._pinged = 0.0
+        self._closed = False
+
+    @property
+    def assignment(self) -> Assignment:
+        """See Reader.assignment."""
+        return frozenset(self._next)
+
+    async def poll(self, *, max_records: int = 500, timeout: float = 1.0) -> list[Record]:
+        """See Reader.poll."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        while True:
+            self._check_open()
+            fetched: dict[TopicPartition, list[Record]] = {}
+            try:
+                async with asyncio.timeout_at(deadline):
+                    consumer = await self._started()
+                    fetched = await consumer.fetch(max_records=max_records, timeout=max(0.0, deadline - loop.time()))
+            except TimeoutError:
+                pass
+            except SnowbusError:
+                await self._drop_consumer()
+                raise
+            if records := self._accepted(fetched):
+                return records
+            await self._check_alive()
+            if loop.time() >= deadline:
+                return []
+
+    def position(self, partition: TopicPartition) -> int:
+        """See Reader.position."""
+        self._check_assigned([partition])
+        return self._next[partition]
+
+    def seek(self, offsets: Offsets) -> None:
+        """See Reader.seek."""
+        self._check_assigned(offsets)
+        self._next.update(offsets)
+        if self._live is not None:
+            for partition, offset in offsets.items():
+                self._live.seek(partition, offset)
+        self._expect()
+
+    def pause(self, partitions: Collection[TopicPartition]) -> None:
+        """See Reader.pause."""
+        self._check_assigned(partitions)
+        self._paused.update(partitions)
+        if self._live is not None:
+            self._live.pause(partitions)
+
+    def resume(self, partitions: Collection[TopicPartition]) -> None:
+        """See Reader.resume."""
+        resumed = self._paused.intersection(partitions)
+        self._paused -= resumed
+        if self._live is not None:
+            self._live.resume(resumed)
+        self._expect()
+
+    async def close(self) -> None:
+        """See Reader.close."""
+        if self._closed:
+            return
+        self._closed = True
+        await self._drop_consumer()
+        self._on_close(self)
+
+    async def _start(self, consumer: Consumer) -> None:
+        await consumer.follow(self._next)
+        consumer.pause(self._paused)
+        self._live = consumer
+
+    def _new_consumer(self) -> Consumer:
+        return Consumer(self._driver, group_id=None, on_revoked=_nothing, on_assigned=_nothing)
+
+    async def _started(self) -> Consumer:
+        if self._consumer is None:
+            self._consumer = self._new_consumer()
+            self._starting = asyncio.create_task(self._start(self._consumer), name="snowbus-log-reader")
+            self._expect()
+        if self._failure is not None:
+            raise self._failure
+        consumer, starting = self._consumer, self._starting
+        if starting is not None:
+            await asyncio.wait({starting})
+            if starting.cancelled():
+                raise LogClosedError("the reader was closed while it started")
+            starting.result()
+            self._starting = None
+        return consumer
+
+    async def _drop_consumer(self) -> None:
+        """Stop the consumer; the next poll starts another one where we stand."""
+        consumer, self._consumer, self._live = self._consumer, None, None
+        starting, self._starting = self._starting, None
+        self._failure = None
+        if starting is not None:
+            await asyncio.wait({starting}, timeout=_START_GRACE_SECONDS)
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+        if consumer is not None:
+            await consumer.stop()
+
+    def _accepted(self, fetched: dict[TopicPartition, list[Record]]) -> list[Record]:
+        records: list[Record] = []
+        for partition, found in fetched.items():
+            if self._settled and partition in self._next:
+                self._next[partition] = found[-1].offset + 1
+                records += found
+            elif self._consumer is not None:  # fetched before we know where to begin, or while it is taken from us
+                with contextlib.suppress(NotAssignedError):
+                    self._consumer.seek(partition, found[0].offset)
+        return records
+
+    def _expect(self) -> None:
+        """From now on a broker should answer."""
+        self._expecting_since = time.time()
+
+    async def _check_alive(self) -> None:
+        """When no broker has answered for a while, ask for one. Raises LogUnavailableError."""
+        expected = self._next.keys() - self._paused
+        since = self._expecting_since
+        reading = self._live is not None and self._settled
+        if self._live is not None and reading:
+            if not expected:
+                return
+            since = max(since, self._live.last_answer(expected))
+        now = time.time()
+        if now - since < _SILENCE_SECONDS or now - self._pinged < _PING_SECONDS:
+            return
+        self._pinged = now
+        await self._driver.once(self._driver.ping)
+        if reading and now - since > _STUCK_SECONDS:
+            logger.warning("a reader is stuck; it starts again", seconds=round(now - since))
+            await self._drop_consumer()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise LogClosedError("the reader is closed")
+
+    def _check_assigned(self, partitions: Iterable[TopicPartition]) -> None:
+        missing = sorted(set(partitions) - self._next.keys())
+        if missing:
+            raise NotAssignedError(f"not assigned here: {', '.join(f'{topic}-{number}' for topic, number in missing)}")
+
+
+class KafkaGroupReader(KafkaReader, GroupReader):
+    """A member of a group. aiokafka gives all partitions up at each rebalance, and tells what comes back."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        topics: Collection[str],
+        *,
+        group_id: str,
+        auto_offset_reset: AutoOffsetReset,
+        on_revoked: OnRevoked | None,
+        on_assigned: OnAssigned | None,
+        on_close: Callable[[Reader], None],
+    ) -> None:
+        super().__init__(driver, {}, on_close=on_close)
+        self._topics = topics
+        self._group_id = group_id
+        self._begin = LATEST if auto_offset_reset == "latest" else EARLIEST
+        self._on_revoked = on_revoked or _nothing
+        self._on_assigned = on_assigned or _nothing
+        self._one_at_a_time = asyncio.Lock()
+        self._settled = False
+
+    async def commit(self, offsets: Offsets) -> None:
+        """See GroupReader.commit."""
+        self._check_assigned(offsets)
+        if offsets and self._consumer is not None:
+            await self._consumer.commit(offsets, timeout=self._driver.options.append_timeout)
+
+    async def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        """See GroupReader.committed."""
+        everything = await self._driver.call(self._driver.group_offsets, self._group_id)
+        return {partition: everything[partition] for partition in partitions if partition in everything}
+
+    async def _start(self, consumer: Consumer) -> None:
+        await consumer.subscribe(self._topics)
+
+    def _new_consumer(self) -> Consumer:
+        return Consumer(self._driver, group_id=self._group_id, on_revoked=self._give_up, on_assigned=self._take_over)
+
+    async def _drop_consumer(self) -> None:
+        await self._give_up(self.assignment)
+        await super()._drop_consumer()
+
+    async def _give_up(self, _: Assignment) -> None:
+        async with self._one_at_a_time:
+            self._settled = False
+            if self._next:
+                try:
+                    await self._on_revoked(self.assignment)
+                except Exception:
+                    logger.exception("on_revoked failed; the partitions are given up", group_id=self._group_id)
+            self._next.clear()
+            self._paused.clear()
+            self._live = None
+
+    async def _take_over(self, partitions: Assignment) -> None:
+        consumer = self._consumer
+        if consumer is None or not partitions:
+            return
+        consumer.pause(partitions)
+        try:
+            starts = await self._starts(partitions)
+        except SnowbusError as error:
+            self._failure = error
+            return
+        async with self._one_at_a_time:
+            if consumer is not self._consumer or self._closed:
+                return
+            self._live = consumer
+            self._next.update(starts)
+            self.seek(starts)
+            try:
+                await self._on_assigned(partitions)
+            except Exception:
+                logger.exception("on_assigned failed; the partitions are read all the same", group_id=self._group_id)
+            consumer.resume(partitions - self._paused)
+            self._settled = True
+            self._expect()
+
+    async def _starts(self, partitions: Assignment) -> dict[TopicPartition, int]:
+        """Where to begin; what the group has never committed is committed there."""
+        while not self._closed:
+            try:
+                return await self._look_up(partitions)
+            except LogUnavailableError as error:
+                logger.debug("no positions yet", group_id=self._group_id, reason=str(error))
+        return {}
+
+    async def _look_up(self, partitions: Assignment) -> dict[TopicPartition, int]:
+        committed = await self.committed(partitions)
+        missing = partitions - committed.keys()
+        fresh: dict[TopicPartition, int] = {}
+        for topic in {partition.topic for partition in missing}:
+            offsets = await self._driver.call(self._driver.list_offsets, topic, self._begin, topic=topic)
+            fresh |= {partition: offset for partition, offset in offsets.items() if partition in missing}
+        if fresh and self._consumer is not None:
+            with contextlib.suppress(NotAssignedError):  # there is another rebalance; whoever gets them commits
+                await self._consumer.commit(fresh, timeout=self._driver.options.append_timeout)
+        return committed | fresh
+
+
+async def _nothing(_: Assignment) -> None:
+    """Nobody wants to know."""

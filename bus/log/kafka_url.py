@@ -1,0 +1,80 @@
+"""Reads the URL of a Kafka log: kafka://host:9092,host2:9092?security_protocol=SASL_SSL&sasl_username=…"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from ..errors import ConfigurationError
+from .interface import LogOptions
+
+Address = tuple[str, int]
+
+DEFAULT_PORT = 9092
+_PARAMETERS: dict[str, Callable[[str], Any]] = {
+    "partitions": int,
+    "replication_factor": int,
+    "append_timeout": float,
+    "max_record_bytes": int,
+    "session_timeout": float,
+    "client_id": str,
+    "security_protocol": str,
+    "ssl_cafile": str,
+    "ssl_certfile": str,
+    "ssl_keyfile": str,
+    "sasl_mechanism": str,
+    "sasl_username": str,
+    "sasl_password": str,
+}
+_CHOICES = {
+    "security_protocol": ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
+    "sasl_mechanism": ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
+}
+
+
+def parse_url(url: str, options: LogOptions) -> tuple[list[Address], LogOptions]:
+    """The bootstrap servers of a URL, and the options with what its query says in their place.
+
+    Raises ConfigurationError.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "kafka" or parts.path.strip("/") or parts.fragment or "@" in parts.netloc:
+        raise ConfigurationError(f"log {without_password(url)!r}: write kafka://host:9092,host2:9092?name=value")
+    changes = {}
+    for name, text in parse_qsl(parts.query, keep_blank_values=True):
+        if name not in _PARAMETERS:
+            raise ConfigurationError(f"log: no parameter {name!r}; there are {', '.join(_PARAMETERS)}")
+        try:
+            changes[name] = _PARAMETERS[name](text)
+        except ValueError:
+            raise ConfigurationError(f"log: {name}={text!r} is not a number") from None
+    options = replace(options, **changes)
+    if options.security_protocol.startswith("SASL") and not options.sasl_mechanism:
+        options = replace(options, sasl_mechanism="PLAIN")
+    _check(options)
+    return [_address(server) for server in parts.netloc.split(",")], options
+
+
+def without_password(url: str) -> str:
+    """The URL without a value that is secret, for messages and logs."""
+    before, query, parameters = url.partition("?")
+    kept = [each for each in parameters.split("&") if not each.startswith("sasl_password=")]
+    return before + query + "&".join(kept) if kept != [""] else before
+
+
+def _address(server: str) -> Address:
+    host, colon, port = server.rpartition(":")
+    if not colon or server.endswith("]"):  # an IPv6 address stands in brackets
+        host, port = server, str(DEFAULT_PORT)
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise ConfigurationError(f"log: {server!r} is not HOST:PORT, for example kafka://127.0.0.1:9092")
+    return host.strip("[]"), int(port)
+
+
+def _check(options: LogOptions) -> None:
+    for name, choices in _CHOICES.items():
+        value = getattr(options, name)
+        if value and value not in choices:
+            raise ConfigurationError(f"log: {name}={value!r}; use one of {', '.join(choices)}")
+    if options.security_protocol.startswith("SASL") and not (options.sasl_username and options.sasl_password):
+        raise ConfigurationError(f"log: {options.security_protocol} needs sasl_username and sasl_password")
