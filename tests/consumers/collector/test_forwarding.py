@@ -7,7 +7,7 @@ from collections import defaultdict
 import pytest
 from support.aio import eventually, run
 from support.collector_double import CollectorDouble, Payload, late, status
-from support.forwarding import INGEST_TSTAMP, forwarding, numbered, publish, read_all
+from support.forwarding import INGEST_TSTAMP, Forwarding, forwarding, numbered, publish, read_all
 
 from snowbus.bus.event import DEAD_TOPIC, EVENTS_TOPIC, ProducerRecord, TopicPartition
 from snowbus.bus.log import open_log
@@ -26,6 +26,14 @@ async def nothing_left(log_url: str) -> bool:
         return committed == ends
 
 
+def assert_in_order(payloads: list[Payload]) -> None:
+    """Each user's numbers rise."""
+    by_user = defaultdict(list)
+    for payload in payloads:
+        by_user[payload["uid"]].append(int(payload["eid"]))
+    assert all(numbers == sorted(numbers) for numbers in by_user.values())
+
+
 def test_every_event_arrives_once_and_each_key_in_order(log_url: str) -> None:
     async def main() -> None:
         async with forwarding(log_url, collector.url, collect_batch_events=20) as running:
@@ -37,10 +45,7 @@ def test_every_event_arrives_once_and_each_key_in_order(log_url: str) -> None:
         run(main())
         assert collector.violations == []
         assert sorted(map(int, collector.event_ids)) == list(range(1000))
-        by_user = defaultdict(list)
-        for payload in collector.accepted:
-            by_user[payload["uid"]].append(int(payload["eid"]))
-        assert all(numbers == sorted(numbers) for numbers in by_user.values())
+        assert_in_order(collector.accepted)
         assert max(len(request.payloads) for request in collector.requests) <= 20
 
 
@@ -222,20 +227,37 @@ def test_a_record_that_cannot_carry_headers_leaves_its_place_as_a_dead_letter(sq
 
 
 def test_two_members_share_and_hand_over_without_a_repeat(log_url: str) -> None:
-    async def main() -> None:
-        async with forwarding(log_url, collector.url, collect_batch_events=5) as first:
-            await publish(first.log, [numbered(number) for number in range(400)])
-            await eventually(lambda: len(collector.accepted) >= 20)
-            async with forwarding(log_url, collector.url, collect_batch_events=5) as second:
-                delivered = "snowbus_collect_delivered_events_total"
-                await eventually(lambda: second.metrics.registry.get_sample_value(delivered), timeout=20)
-                await first.stop()
-                await publish(second.log, [numbered(number) for number in range(400, 500)])
-                await eventually(lambda: len(collector.accepted) >= 500, timeout=20)
+    published = 0
 
-    with CollectorDouble(seconds=0.02) as collector:
+    async def keep_publishing() -> None:
+        nonlocal published
+        async with await open_log(log_url) as log:
+            while True:
+                await publish(log, [numbered(published + number, user=f"u{number}") for number in range(20)])
+                published += 20
+                await asyncio.sleep(0.02)
+
+    def has_delivered(running: Forwarding) -> float:
+        return running.metrics.registry.get_sample_value("snowbus_collect_delivered_events_total") or 0
+
+    async def main() -> None:
+        publishing = asyncio.create_task(keep_publishing())
+        async with forwarding(log_url, collector.url, collect_batch_events=5) as first:
+            await eventually(lambda: has_delivered(first))
+            async with forwarding(log_url, collector.url, collect_batch_events=5) as second:
+                await eventually(lambda: has_delivered(second), timeout=20)
+                await first.stop()
+                at_handover = published
+                await eventually(lambda: published > at_handover + 100)
+                publishing.cancel()
+                await asyncio.wait({publishing})
+                await eventually(lambda: nothing_left(log_url), timeout=20)
+
+    with CollectorDouble(seconds=0.005) as collector:
         run(main())
-        assert sorted(map(int, collector.event_ids)) == list(range(500))
+        assert sorted(map(int, collector.event_ids)) == list(range(len(collector.accepted)))
+        assert len(collector.accepted) >= published
+        assert_in_order(collector.accepted)
 
 
 def test_it_tells_how_it_is(sqlite_url: str) -> None:
