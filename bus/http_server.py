@@ -9,6 +9,7 @@ from typing import Any
 import uvicorn
 
 from .errors import ConfigurationError
+from .http_protocol import BoundedHttpProtocol
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -38,7 +39,7 @@ async def serve_http(
     bound = bind(listen)
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=BoundedHttpProtocol,
         ws="none",
         lifespan="off",
         log_config=None,

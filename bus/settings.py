@@ -79,6 +79,12 @@ class Settings(BaseModel):
     ingest_max_pending: PositiveInt = Field(
         2_000, description="Requests that may wait for the log; what comes beyond gets 503."
     )
+    ingest_max_pending_bytes: PositiveInt = Field(
+        64_000_000, description="Bytes of them, and of bodies that come in pieces, at most; what comes beyond gets 503."
+    )
+    ingest_body_timeout: PositiveSeconds = Field(
+        30.0, description="Seconds in which a request's body must arrive, else it gets 408."
+    )
     ingest_retry_after: PositiveInt = Field(5, description="Seconds in the Retry-After of a 503.")
     ingest_cookie_name: str = Field("sp", description="The cookie with the network user id; empty sets none.")
     ingest_cookie_domain: str = Field("", description="The cookie's domain; empty is the host asked for.")

@@ -1,0 +1,153 @@
+"""uvicorn's HTTP protocol with bounds on what it leaves open: how large a request's head may be, and how late.
+
+What is refused here never reaches an app: 400 for what is not HTTP, 414 and 431 for a head that is too large, 408 for
+one that does not arrive.
+"""
+
+import asyncio
+import re
+from typing import Any
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+MAX_HEAD_BYTES = 65_535
+"""The most that httptools parses of a URL, and as much as anyone needs for a head."""
+
+_LINGER_SECONDS = 2.0
+_UPGRADE = re.compile(rb"(?<=\r\n)upgrade(?=:)", re.IGNORECASE)
+
+
+class _HeadTooLargeError(Exception):
+    pass
+
+
+class BoundedHttpProtocol(HttpToolsProtocol):
+    """Answers 4xx to a head over 64 KiB, or one that is not there after `head_seconds`; closes idle connections."""
+
+    head_seconds = 30.0
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.url = b""
+        self._in_head = False
+        self._head_began_here = False
+        self._head_bytes = 0
+        self._arrived = 0
+        self._refusal: tuple[int, str] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Expect a request."""
+        super().connection_made(transport)  # type: ignore[arg-type] # a stream's transport
+        self._expect_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the timers."""
+        self._stop_timer()
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what arrived, within the bounds."""
+        if self._refusal is not None:
+            return
+        if b"pgrade:" in data:
+            data = self._without_upgrade(data)
+        self._unset_keepalive_if_required()
+        self._head_began_here = False
+        self._arrived = len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:  # the app was called, without a body
+            self.cycle.keep_alive = False
+            self._refusal = (400, "")
+        except httptools.HttpParserError as error:
+            if isinstance(error.__context__, _HeadTooLargeError):
+                self._refuse(*self._too_large())
+            else:
+                self._refuse(400, "this is not an HTTP request")
+        else:
+            if self._in_head:
+                self._bound_head()
+            elif self._unanswered() is None:
+                self._expect_request()
+
+    def on_message_begin(self) -> None:
+        """Begin a head."""
+        self._in_head = self._head_began_here = True
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """End a head, and call the app unless the head is too large."""
+        self._in_head = False
+        if self._timer is not None:
+            self._stop_timer()
+        if self._arrived + self._head_bytes > MAX_HEAD_BYTES:
+            size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+            if size > MAX_HEAD_BYTES:
+                raise _HeadTooLargeError  # the parser stops, and wraps it
+        super().on_headers_complete()
+
+    def _bound_head(self) -> None:
+        """The head is not complete yet."""
+        if not self._head_began_here:
+            self._head_bytes += self._arrived
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse(*self._too_large())
+        elif self._timer is None:
+            self._timer = self.loop.call_later(
+                self.head_seconds, self._refuse, 408, f"the head did not arrive within {self.head_seconds:g} seconds"
+            )
+
+    def _too_large(self) -> tuple[int, str]:
+        if len(self.url) > MAX_HEAD_BYTES // 2:
+            return 414, f"the URL is too long; a request's head may have {MAX_HEAD_BYTES} bytes"
+        return 431, f"the headers are too large; a request's head may have {MAX_HEAD_BYTES} bytes"
+
+    def _refuse(self, status: int, reason: str) -> None:
+        """Answer, read no more, and close the connection a little later, so that the answer arrives."""
+        self._refusal = (status, reason)
+        self._stop_timer()
+        cycle = self._unanswered()
+        if cycle is not None:
+            if not cycle.more_body or cycle.response_started:
+                cycle.keep_alive = False  # the request before has its answer still to come; it is the last
+                return
+            cycle.disconnected = True
+            cycle.message_event.set()
+        body = reason.encode()
+        self.transport.write(
+            STATUS_LINE[status]
+            + b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+            + body
+        )
+        self._timer = self.loop.call_later(_LINGER_SECONDS, self.transport.close)
+
+    def _unanswered(self) -> RequestResponseCycle | None:
+        """The latest request that the app was called for, unless it is answered."""
+        cycle: RequestResponseCycle | None = self.cycle
+        return None if cycle is None or cycle.response_complete else cycle
+
+    def _expect_request(self) -> None:
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _without_upgrade(self, data: bytes) -> bytes:
+        """A head without its `Upgrade`, which we may ignore (RFC 9110, 7.8), but for which httptools drops the body.
+
+        Clients that would rather speak HTTP/2 send one with their first request: Java's, and curl's.
+        """
+        cycle = self._unanswered()
+        if cycle is not None and not self._in_head and cycle.more_body:
+            return data  # it is in a body
+        head, end, rest = data.partition(b"\r\n\r\n")
+        return _UPGRADE.sub(b"Ignored", head) + end + rest

@@ -1,0 +1,126 @@
+"""The answers of ingest: status, headers, body; never an exception's own text.
+
+Trackers send again after 5xx, 413 and 408, and give up after 400: so 400 is what can never be understood, 503 what may
+be taken later, and a batch of which anything was taken is answered 200, or its events would come twice.
+"""
+
+import re
+from base64 import b64decode
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from snowbus.bus import json_text
+
+from .requests import Refused
+from .routes import EVENTS_PATH
+
+HeaderList = tuple[tuple[bytes, bytes], ...]
+
+_REASONS_TOLD = 10
+_PREFLIGHT_SECONDS = b"3600"
+_PIXEL = b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
+_ECHOED = re.compile(rb"[\x21-\x7e]{1,2048}")
+_CLOSE = ((b"connection", b"close"),)
+
+
+class Answer(NamedTuple):
+    """An HTTP answer, without what depends on who asked."""
+
+    status: int
+    content_type: bytes
+    body: bytes
+    headers: HeaderList = ()
+
+    @property
+    def closes(self) -> bool:
+        """Whether the connection ends with it."""
+        return (b"connection", b"close") in self.headers
+
+
+_TEXT = b"text/plain; charset=utf-8"
+
+OK = Answer(200, _TEXT, b"ok")
+PIXEL = Answer(200, b"image/gif", _PIXEL, ((b"cache-control", b"no-cache, no-store, must-revalidate"),))
+PREFLIGHT = Answer(
+    200,
+    _TEXT,
+    b"",
+    (
+        (b"access-control-allow-methods", b"GET, HEAD, POST, OPTIONS"),
+        (b"access-control-allow-headers", b"Content-Type, SP-Anonymous"),
+        (b"access-control-max-age", _PREFLIGHT_SECONDS),
+    ),
+)
+ROBOTS = Answer(200, _TEXT, b"User-agent: *\nDisallow: /\n")
+
+
+def partly(accepted: int, refused: Sequence[Refused]) -> Answer:
+    """Some events of a batch are on the log, others were refused: 200, so that none is sent again."""
+    return Answer(200, b"application/json", _tally(accepted, refused))
+
+
+def not_understood(refused: Sequence[Refused]) -> Answer:
+    """Nothing in the request is an event."""
+    return Answer(400, b"application/json", _tally(0, refused))
+
+
+def too_large(reason: str, *, closes: bool) -> Answer:
+    """A body, or an event in it, that is larger than is taken; with `closes` its rest was not read."""
+    return _error(413, reason, _CLOSE if closes else ())
+
+
+def stalled(seconds: float) -> Answer:
+    """A body that did not arrive in time."""
+    return _error(408, f"the body did not arrive within {seconds:g} seconds", _CLOSE)
+
+
+def unavailable(reason: str, *, retry_after: int, closes: bool = False) -> Answer:
+    """Nothing was accepted; the same request may be in `retry_after` seconds."""
+    return _error(503, reason, ((b"retry-after", str(retry_after).encode()), *(_CLOSE if closes else ())))
+
+
+def not_found(path: str) -> Answer:
+    """There is nothing on the path."""
+    return _error(404, f"there is nothing at {path[:200]}; events go to {EVENTS_PATH} or /tracking")
+
+
+def redirects_disabled() -> Answer:
+    """The collector's answer while its click redirects are off."""
+    return _error(404, "redirects disabled")
+
+
+def not_allowed(method: str, methods: Iterable[str]) -> Answer:
+    """The path is there, the method is not."""
+    allowed = ", ".join([*methods, "OPTIONS"])
+    return _error(405, f"{method} is not answered here; {allowed} are", ((b"allow", allowed.encode()),))
+
+
+def headers_of(answer: Answer, *, origin: bytes | None, cookie: bytes | None) -> list[tuple[bytes, bytes]]:
+    """All headers of an answer: its own, those that let the page at `origin` read it, and the cookie."""
+    headers = [
+        (b"content-type", answer.content_type),
+        (b"content-length", str(len(answer.body)).encode()),
+        *answer.headers,
+    ]
+    if origin is not None and _ECHOED.fullmatch(origin):
+        headers += (
+            (b"access-control-allow-origin", origin),
+            (b"access-control-allow-credentials", b"true"),
+            (b"vary", b"Origin"),
+        )
+    if cookie is not None:
+        headers.append((b"set-cookie", cookie))
+    return headers
+
+
+def _error(status: int, reason: str, headers: HeaderList = ()) -> Answer:
+    return Answer(status, b"application/json", json_text.dump_bytes({"error": reason}) + b"\n", headers)
+
+
+def _tally(accepted: int, refused: Sequence[Refused]) -> bytes:
+    tally: dict[str, Any] = {
+        "accepted": accepted,
+        "refused": len(refused),
+        "reasons": [each.sentence for each in refused[:_REASONS_TOLD]],
+    }
+    return json_text.dump_bytes(tally) + b"\n"

@@ -1,0 +1,240 @@
+"""The edge of ingest: an ASGI app, and the role that serves it."""
+
+import asyncio
+import contextlib
+import time
+import traceback
+from collections.abc import Callable
+from uuid import uuid4
+
+import structlog
+
+from snowbus.bus.errors import LogError, RecordTooLargeError
+from snowbus.bus.http_server import Receive, Scope, Send, serve_http
+from snowbus.bus.log import Log
+from snowbus.bus.metrics import Metrics
+from snowbus.bus.operations import Operations
+from snowbus.bus.settings import Settings
+from snowbus.bus.version import tracker_version
+
+from . import answers, cookies
+from .answers import Answer
+from .bad_records import Bad
+from .reading import BodyReader, DisconnectedError, OverloadedError, StalledError, TooLargeError
+from .requests import Understood, parse_query, understand_body, understand_query
+from .routes import Endpoint, endpoints_of
+from .source import Head, head_of, header_text, parse_networks, source_of
+from .topics import Topics
+from .writer import Sent, Writer
+
+logger = structlog.get_logger(__name__)
+
+_WARN_SECONDS = 5.0
+_METHODS = frozenset({"GET", "HEAD", "POST", "OPTIONS"})
+_DRAIN_READING_SECONDS = 3.0
+_GRACE_SECONDS = 5.0
+
+
+async def run_ingest(
+    log: Log, settings: Settings, metrics: Metrics, *, ready: Callable[[str], None], stop: asyncio.Event
+) -> None:
+    """Serve ingest until `stop` is set, then finish what is under way.
+
+    The log may be away: until it is there `/ready` and every event get 503. `ready` is called with the address.
+    Raises ConfigurationError for an address that cannot be listened on.
+    """
+    app = IngestApp(log, settings, metrics)
+
+    async def hurry() -> None:
+        await stop.wait()
+        app.hurry(_DRAIN_READING_SECONDS)
+
+    def listening(address: str) -> None:
+        logger.info("ingest listens", address=address)
+        ready(address)
+
+    tasks = [asyncio.create_task(app.make_topics()), asyncio.create_task(hurry())]
+    grace = _DRAIN_READING_SECONDS + settings.append_timeout + _GRACE_SECONDS
+    try:
+        await serve_http(app, settings.ingest_listen, ready=listening, stop=stop, grace=grace)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await app.close()
+        logger.info("ingest stopped")
+
+
+class IngestApp:
+    """Ingest as an ASGI app, to serve alone or to mount in another; it makes its topics when it first needs them.
+
+    Raises ConfigurationError when a setting cannot work.
+    """
+
+    def __init__(self, log: Log, settings: Settings, metrics: Metrics) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._proxies = parse_networks(settings.ingest_trusted_proxies)
+        self._topics = Topics(log, seconds=settings.append_timeout)
+        self._writer = Writer(log, settings, metrics, topics=self._topics)
+        self._reader = BodyReader(
+            limit=settings.ingest_max_body_bytes,
+            seconds=settings.ingest_body_timeout,
+            max_held=settings.ingest_max_pending_bytes,
+        )
+        self._operations = Operations(metrics, self._topics.reason_not_ready)
+        self._tracker_version = tracker_version()
+        self._warned_at: dict[str, float] = {}
+        self._counters: dict[tuple[str, int], Callable[[], None]] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await _decline(scope, receive, send)
+            return
+        started = time.perf_counter()
+        head = head_of(scope)
+        cookie = None
+        try:
+            answer, cookie = await self._answer(head, receive)
+        except DisconnectedError:
+            self._count(head.method, 499, started)
+            return
+        except Exception as error:  # noqa: BLE001 - whatever it is, the sender must learn to try again
+            answer = self._failed(error)
+        headers = answers.headers_of(answer, origin=head.headers.get(b"origin"), cookie=cookie)
+        with contextlib.suppress(OSError):  # the sender is gone; what was accepted stays so
+            await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+            if answer.closes:
+                await send({"type": "http.response.body", "body": answer.body, "more_body": True})
+                await self._reader.discard(receive)
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+            else:
+                await send({"type": "http.response.body", "body": answer.body, "more_body": False})
+        self._count(head.method, answer.status, started)
+
+    async def make_topics(self) -> None:
+        """Try to make the topics until they are made."""
+        await self._topics.keep_making()
+
+    def hurry(self, seconds: float) -> None:
+        """Give requests whose body is still arriving no more than so many seconds."""
+        self._reader.hurry(seconds)
+
+    async def close(self) -> None:
+        """Wait for what is being written."""
+        await self._writer.close()
+        await self._topics.close()
+
+    async def _answer(self, head: Head, receive: Receive) -> tuple[Answer, bytes | None]:
+        """The answer to a request, and the cookie that goes with it."""
+        if head.method == "OPTIONS":
+            return answers.PREFLIGHT, None
+        endpoints = endpoints_of(head.path)
+        match endpoints.get(head.method):
+            case Endpoint.PIXEL | Endpoint.BATCH | Endpoint.TRACKING as endpoint:
+                return await self._take(head, receive, endpoint)
+            case Endpoint.OPERATIONS:
+                told = await self._operations.answer(head.path)
+                if told is not None:
+                    return Answer(told.status, told.content_type.encode(), told.body), None
+            case Endpoint.ROBOTS:
+                return answers.ROBOTS, None
+            case Endpoint.REDIRECT:
+                return answers.redirects_disabled(), None
+        return (answers.not_allowed(head.method, endpoints) if endpoints else answers.not_found(head.path)), None
+
+    async def _take(self, head: Head, receive: Receive, endpoint: Endpoint) -> tuple[Answer, bytes | None]:
+        network_userid, cookie = self._identify(head)
+        source = source_of(head, network_userid=network_userid, proxies=self._proxies)
+        sent = Sent(source, time.time_ns() // 1_000_000, head.query)
+        if endpoint is Endpoint.PIXEL:
+            whole = head.query
+            understood = understand_query(whole, tracker_version=self._tracker_version)
+        else:
+            try:
+                whole = await self._reader.read(receive, head)
+            except TooLargeError as error:
+                return await self._refuse_too_large(error, sent), None
+            understood = understand_body(
+                whole,
+                content_type=header_text(head.headers.get(b"content-type", b"")),
+                query=head.query,
+                tracker_version=self._tracker_version,
+                plain=endpoint is Endpoint.TRACKING,
+            )
+        accepted = answers.PIXEL if endpoint is Endpoint.PIXEL else answers.OK
+        answer = await self._write(understood, whole, sent, accepted=accepted)
+        return answer, cookie if answer.status == 200 else None
+
+    async def _write(self, understood: Understood, whole: bytes, sent: Sent, *, accepted: Answer) -> Answer:
+        outcome = await self._writer.write(understood, whole, sent=sent)
+        if not outcome.refused:
+            return accepted
+        if outcome.accepted:
+            return answers.partly(outcome.accepted, outcome.refused)
+        if all(each.kind == "too_large" for each in outcome.refused):
+            return answers.too_large(outcome.refused[0].reason, closes=False)
+        return answers.not_understood(outcome.refused)
+
+    async def _refuse_too_large(self, error: TooLargeError, sent: Sent) -> Answer:
+        reason = f"the body is larger than {self._settings.ingest_max_body_bytes} bytes"
+        await self._writer.write_bad(Bad(error.first, reason, truncated=True, size=error.size), "too_large", sent=sent)
+        return answers.too_large(reason, closes=error.unread)
+
+    def _identify(self, head: Head) -> tuple[str | None, bytes | None]:
+        """The network user id of a sender and the cookie that keeps it; both None for who stays anonymous."""
+        settings = self._settings
+        if head.anonymous:
+            return None, None
+        network_userid = parse_query(head.query).get("nuid") if b"nuid=" in head.query else None
+        if network_userid is None or not cookies.is_usable(network_userid):
+            network_userid = None
+        name = settings.ingest_cookie_name
+        if not name:
+            return network_userid, None
+        if network_userid is None and b"cookie" in head.headers:
+            network_userid = cookies.read_cookie(head.headers[b"cookie"], name)
+        network_userid = network_userid or str(uuid4())
+        cookie = cookies.set_cookie(
+            name, network_userid, domain=settings.ingest_cookie_domain, days=settings.ingest_cookie_days
+        )
+        return network_userid, cookie
+
+    def _failed(self, error: Exception) -> Answer:
+        """The answer when a request could not be taken now. What is logged names no data of the request."""
+        retry_after = self._settings.ingest_retry_after
+        if isinstance(error, StalledError):
+            return answers.stalled(self._settings.ingest_body_timeout)
+        if isinstance(error, OverloadedError):
+            self._warn("more requests wait than the settings allow", reason=str(error))
+            return answers.unavailable(str(error), retry_after=retry_after, closes=error.unread)
+        if isinstance(error, RecordTooLargeError):
+            return answers.too_large(str(error), closes=False)
+        if isinstance(error, LogError):
+            self._warn("the log takes nothing", reason=str(error))
+            return answers.unavailable("the log cannot be reached; try again", retry_after=retry_after)
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        self._warn("a request failed unexpectedly", error=type(error).__name__, traceback=frames)
+        return answers.unavailable("something failed here; try again", retry_after=retry_after)
+
+    def _warn(self, what: str, **facts: str) -> None:
+        now = time.monotonic()
+        if now - self._warned_at.get(what, float("-inf")) >= _WARN_SECONDS:
+            self._warned_at[what] = now
+            logger.warning(what, **facts)
+
+    def _count(self, method: str, status: int, started: float) -> None:
+        key = (method if method in _METHODS else "other", status)
+        counter = self._counters.get(key)
+        if counter is None:
+            counter = self._counters[key] = self._metrics.ingest_requests.labels(key[0], str(status)).inc
+        counter()
+        self._metrics.ingest_seconds.observe(time.perf_counter() - started)
+
+
+async def _decline(scope: Scope, receive: Receive, send: Send) -> None:
+    """Say no to what is not HTTP; a websocket that is closed before it is accepted gets 403."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close"})

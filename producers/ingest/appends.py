@@ -1,0 +1,79 @@
+"""Gathers what is appended in one turn of the event loop into one append for each topic."""
+
+import asyncio
+from collections.abc import Sequence
+
+from snowbus.bus.errors import LogUnavailableError, RecordTooLargeError
+from snowbus.bus.event import ProducerRecord
+from snowbus.bus.log import Log
+
+_Waiting = tuple[Sequence[ProducerRecord], "asyncio.Future[None]"]
+
+
+class Appends:
+    """Appends for many requests at once; each is told about its own records.
+
+    What is under way goes on when the request that asked for it is gone. `seconds` bounds each append, also on a log
+    that forgets to.
+    """
+
+    def __init__(self, log: Log, *, seconds: float) -> None:
+        self._log = log
+        self._seconds = seconds
+        self._gathered: dict[str, list[_Waiting]] = {}
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    async def append(self, topic: str, records: Sequence[ProducerRecord]) -> None:
+        """Return once the records are durable. Raises what Log.append raises."""
+        loop = asyncio.get_running_loop()
+        if not self._gathered:
+            loop.call_soon(self._start)
+        future: asyncio.Future[None] = loop.create_future()
+        self._gathered.setdefault(topic, []).append((records, future))
+        await future
+
+    async def close(self) -> None:
+        """Wait for what is under way."""
+        while self._under_way or self._gathered:
+            await asyncio.sleep(0)
+            await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    def _start(self) -> None:
+        gathered, self._gathered = self._gathered, {}
+        for topic, waiting in gathered.items():
+            task = asyncio.create_task(self._append(topic, waiting), name="snowbus-ingest-append")
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+
+    async def _append(self, topic: str, waiting: list[_Waiting]) -> None:
+        try:
+            await self._append_bounded(topic, [record for records, _ in waiting for record in records])
+        except RecordTooLargeError as error:
+            if len(waiting) > 1:  # none was appended: whose it is shows when each is appended alone
+                await asyncio.gather(*(self._append(topic, [each]) for each in waiting))
+            else:
+                _settle(waiting, error)
+        except asyncio.CancelledError:
+            _settle(waiting, LogUnavailableError("the append was given up"))
+            raise
+        except Exception as error:  # noqa: BLE001 - whoever waits raises it
+            _settle(waiting, error)
+        else:
+            _settle(waiting, None)
+
+    async def _append_bounded(self, topic: str, records: Sequence[ProducerRecord]) -> None:
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self._log.append(topic, records)
+        except TimeoutError:
+            raise LogUnavailableError(f"not durable within {self._seconds:g} s") from None
+
+
+def _settle(waiting: list[_Waiting], error: Exception | None) -> None:
+    for _, future in waiting:
+        if future.done():  # the request is gone
+            continue
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)

@@ -1,0 +1,85 @@
+"""The topics that ingest writes to: made as soon as the log can be reached; asked after when someone asks `/ready`."""
+
+import asyncio
+import time
+
+import structlog
+
+from snowbus.bus.errors import LogError, LogUnavailableError
+from snowbus.bus.event import BAD_TOPIC, EVENTS_TOPIC
+from snowbus.bus.log import Log
+
+logger = structlog.get_logger(__name__)
+
+_RETRY_SECONDS = 1.0
+_CHECK_SECONDS = 3.0
+_REMEMBERED_SECONDS = 1.0
+
+
+class Topics:
+    """Makes the topics once; `seconds` bounds an attempt."""
+
+    def __init__(self, log: Log, *, seconds: float) -> None:
+        self._log = log
+        self._seconds = seconds
+        self._attempt: asyncio.Task[None] | None = None
+        self._checking = asyncio.Lock()
+        self._checked_at = float("-inf")
+        self._reason = ""
+        self.made = False
+
+    async def make(self) -> None:
+        """Make the topics unless they are made. Raises LogError; whoever asks meanwhile shares one attempt."""
+        if self.made:
+            return
+        if self._attempt is None:
+            self._attempt = asyncio.create_task(self._make(), name="snowbus-ingest-topics")
+        await asyncio.shield(self._attempt)
+
+    async def keep_making(self) -> None:
+        """Try until the topics are made."""
+        while not self.made:
+            try:
+                await self.make()
+            except LogError as error:
+                logger.warning("topics not made, trying again", reason=str(error))
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    def forget(self) -> None:
+        """One of the topics is not there any more: make it when it is needed."""
+        self.made = False
+
+    async def reason_not_ready(self) -> str:
+        """Why no event can be taken now, or an empty string; asks the log at most once a second."""
+        async with self._checking:
+            if time.monotonic() - self._checked_at > _REMEMBERED_SECONDS:
+                self._reason = await self._check()
+                self._checked_at = time.monotonic()
+            return self._reason
+
+    async def close(self) -> None:
+        """Give up an attempt that is under way."""
+        if self._attempt is not None:
+            self._attempt.cancel()
+            await asyncio.gather(self._attempt, return_exceptions=True)
+
+    async def _make(self) -> None:
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self._log.create_topics((EVENTS_TOPIC, BAD_TOPIC))
+            self.made = True
+        except TimeoutError:
+            raise LogUnavailableError(f"the log did not answer within {self._seconds:g} s") from None
+        finally:
+            self._attempt = None
+
+    async def _check(self) -> str:
+        try:
+            async with asyncio.timeout(_CHECK_SECONDS):
+                await self.make()
+                await self._log.topics()
+        except TimeoutError:
+            return f"the log did not answer within {_CHECK_SECONDS:g} s"
+        except LogError as error:
+            return str(error)
+        return ""
