@@ -123,7 +123,7 @@ tracker = Tracker("ns", [BusEmitter({log_url!r})])
 for number in range(100):
     tracker.track(PageView("https://shop.example/"))
 """
-    command = [sys.executable, "-X", "dev", "-W", "error", "-c", script]
+    command = [sys.executable, "-W", "error", "-c", script]
     ended = subprocess.run(command, capture_output=True, timeout=60, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
     assert len(payloads_on(log_url)) == 100
