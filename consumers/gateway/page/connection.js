@@ -17,7 +17,7 @@ export function eventsAddress(scheme = "ws") {
 /**
  * Calls `onMessage(message)` for each message and `onPhase(phase)` when the state changes. A phase is
  * `{name: "connecting" | "live" | "lost" | "refused", …}`: `live` has `awayMs` when it was lost before, `lost` has
- * `retryAt` (ms, as Date.now()) and `reason`, `refused` has `status` and `reason` and stays until the next `open`.
+ * `retryAt` (ms, as Date.now()), `reason` and `unreachable` (no answer at all), `refused` has `status` and `reason` and stays until the next `open`.
  */
 export class Connection {
   #socket;
@@ -101,6 +101,7 @@ export class Connection {
   /** A browser hides why a handshake failed, so the same address is asked over HTTP. */
   async #askWhy(generation, otherwise) {
     let refusal;
+    let unreachable = false;
     let reason = "the gateway does not answer";
     try {
       const answer = await fetch(this.#url("http"), { cache: "no-store", signal: AbortSignal.timeout(5000) });
@@ -108,19 +109,19 @@ export class Connection {
       reason = text || (answer.status === 426 ? otherwise : `the gateway answered ${answer.status}`);
       if (answer.status >= 400 && answer.status < 500 && !RETRY_STATUSES.has(answer.status)) refusal = answer.status;
     } catch {
-      // not reachable: the reason stands
+      unreachable = true;
     }
     if (generation !== this.#generation) return;
-    if (refusal === undefined) this.#lost(reason);
+    if (refusal === undefined) this.#lost(reason, unreachable);
     else this.#enter({ name: "refused", status: refusal, reason });
   }
 
-  #lost(reason) {
+  #lost(reason, unreachable = false) {
     this.#lostAt ??= Date.now();
     const ceiling = Math.min(MAX_DELAY_MS, FIRST_DELAY_MS * 2 ** this.#attempts);
     const delay = ceiling * (0.5 + Math.random() / 2);
     this.#attempts += 1;
-    this.#enter({ name: "lost", reason, retryAt: Date.now() + delay });
+    this.#enter({ name: "lost", reason, unreachable, retryAt: Date.now() + delay });
     this.#timer = setTimeout(() => this.#connect(), delay);
   }
 

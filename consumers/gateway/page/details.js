@@ -3,7 +3,7 @@
 import { asCurl, asJson, asPayload, copyText } from "./copy.js";
 import { el, icon, untrusted } from "./dom.js";
 import { eventModel } from "./event_model.js";
-import { validity } from "./list.js";
+import { validity } from "./row.js";
 import { clock, count, day, visible } from "./text.js";
 import { tabContent, tabCount } from "./tabs.js";
 import { TABS } from "./view_state.js";
@@ -34,7 +34,8 @@ export class Details {
         return;
       }
       this.tab = undefined;
-      this.#fill(this.#head(), this.#tabs(), el("div", { class: "panel", id: "panel", role: "tabpanel", tabindex: "0" }));
+      const panel = el("div", { class: "panel", id: "panel", role: "tabpanel", tabindex: "0" });
+      this.#fill(el("div", { class: "sheet" }, this.#head(), this.#tabs(), panel));
     }
     if (this.tab !== tab) this.#showTab(tab);
   }
@@ -96,14 +97,14 @@ export class Details {
   }
 
   #actionButton(iconName, label, onClick) {
-    return el("button", { type: "button", class: "action", click: onClick }, icon(iconName), label);
+    return el("button", { type: "button", class: "action", click: onClick }, icon(iconName), el("span", {}, label));
   }
 
   #copyButton(label, title, write) {
     const button = this.#actionButton("copy", `Copy ${label}`, async () => {
       const copied = await copyText(write(this.row.text));
       const answer = copied ? "Copied" : "Not allowed";
-      const text = button.lastChild;
+      const text = button.lastElementChild;
       text.textContent = answer;
       this.announce(copied ? `Copied ${label}` : "The browser did not allow copying");
       setTimeout(() => (text.textContent = `Copy ${label}`), 1500);
@@ -146,7 +147,8 @@ export class Details {
     const panel = this.pane.querySelector(".panel");
     panel.setAttribute("aria-labelledby", `tab-${tab}`);
     panel.replaceChildren(...tabContent(tab, this.model, this.onFilter));
-    panel.scrollTop = 0;
+    const sheet = this.pane.querySelector(".sheet");
+    sheet.scrollTop = Math.min(sheet.scrollTop, sheet.firstElementChild.offsetHeight); // the tabs stay where they are
   }
 }
 

@@ -29,6 +29,11 @@ export function icon(name) {
   return svg;
 }
 
+/** Make an icon another one. */
+export function setIcon(svg, name) {
+  svg.firstChild.setAttribute("href", `#i-${name}`);
+}
+
 const SHOWN_CHARACTERS = 1500;
 const MORE_CHARACTERS = 20_000;
 
@@ -43,6 +48,7 @@ function appendPieces(box, text, start, limit) {
   const end = safeEnd(text, start + limit);
   for (const [piece, isEscape] of pieces(text.slice(start, end))) {
     box.append(isEscape ? el("span", { class: "escape" }, piece) : piece);
+    if (isEscape && piece === "\\n") box.append("\n"); // lines stay lines
   }
   if (end >= text.length) return;
   const left = text.length - end;

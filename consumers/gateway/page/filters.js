@@ -2,7 +2,7 @@
 
 import { el, icon } from "./dom.js";
 import { count, visible } from "./text.js";
-import { DEFAULT_FROM, FILTERS, parseFilter } from "./view_state.js";
+import { FILTERS, parseFilter } from "./view_state.js";
 
 const MAX_OPTIONS = 12;
 
@@ -28,7 +28,7 @@ export class FilterBar {
   draw({ filters, from }) {
     this.filters = filters;
     const chips = [];
-    if (from !== DEFAULT_FROM) chips.push(this.#chip("from", from, () => this.onChange({ from: DEFAULT_FROM })));
+    if (from) chips.push(this.#chip("from", from, () => this.onChange({ from: "" })));
     const byName = group(filters);
     for (const [name, same] of byName) {
       same.forEach((filter, index) => {

@@ -1,17 +1,16 @@
 // The list of rows, newest first: only the rows in view are elements.
 
-import { el, icon } from "./dom.js";
-import { clock, count, day, plural, visible } from "./text.js";
+import { RowElement } from "./row.js";
+import { count } from "./text.js";
 
 const OVERSCAN = 4;
 const AT_TOP_PX = 4;
 const MAX_TINTED = 12;
 const PRINTED_ROWS = 100;
-export const VALIDITY_ICONS = { valid: "valid", invalid: "invalid", unchecked: "unchecked" };
 
 /** Shows `rows` in a scroller. `onSelect(row)` is called when a row is pressed. */
 export class EventList {
-  #shown = new Map(); // seq → element
+  #shown = new Map(); // seq → RowElement
   #spare = [];
   #scheduled = false;
   #head = 0; // the newest row shown: those after it wait above while the list is scrolled
@@ -107,13 +106,13 @@ export class EventList {
     const newest = Math.min(this.#head, this.#head - Math.floor(scroller.scrollTop / this.rowHeight) + OVERSCAN);
     const fitting = Math.ceil(scroller.clientHeight / this.rowHeight) + 2 * OVERSCAN;
     const oldest = Math.max(rows.first, newest - fitting);
-    for (const [seq, element] of this.#shown) {
+    for (const [seq, shown] of this.#shown) {
       if (seq <= newest && seq >= oldest) continue;
       this.#shown.delete(seq);
-      this.#spare.push(element);
+      this.#spare.push(shown);
     }
     for (let seq = newest; seq >= oldest; seq -= 1) this.#place(seq, seq > tint);
-    for (const element of this.#spare.splice(0)) element.remove();
+    for (const { element } of this.#spare.splice(0)) element.remove();
     if (arrived > 0 && rows.size > 0) this.#firstPaint = false;
     this.canvas.style.height = `${this.#height()}px`;
     this.canvas.classList.toggle("other-days", rows.otherDays);
@@ -134,22 +133,25 @@ export class EventList {
   }
 
   #place(seq, fresh) {
-    let element = this.#shown.get(seq);
-    if (!element) {
-      element = this.#spare.pop() ?? newRowElement();
-      fillRow(element, this.rows.at(seq), this.rows.otherDays);
-      element.classList.toggle("fresh", fresh);
-      this.#shown.set(seq, element);
-      if (!element.isConnected) this.canvas.append(element);
+    let shown = this.#shown.get(seq);
+    if (!shown) {
+      shown = this.#spare.pop() ?? new RowElement();
+      shown.fill(this.rows.at(seq), this.rows.otherDays);
+      shown.element.classList.toggle("fresh", fresh);
+      this.#shown.set(seq, shown);
+      if (!shown.element.isConnected) this.canvas.append(shown.element);
     }
+    const { element } = shown;
     element.style.transform = `translateY(${(this.#head - seq) * this.rowHeight}px)`;
     const active = seq === this.#active;
     if (element.classList.contains("active") !== active) {
       element.classList.toggle("active", active);
       element.setAttribute("aria-selected", String(active));
     }
-    element.setAttribute("aria-posinset", this.#head - seq + 1);
-    element.setAttribute("aria-setsize", this.#head - this.rows.first + 1);
+    if (active) {
+      element.setAttribute("aria-posinset", this.#head - seq + 1);
+      element.setAttribute("aria-setsize", this.#head - this.rows.first + 1);
+    }
   }
 
   #rowOf(target) {
@@ -166,11 +168,7 @@ export class EventList {
   #explain(target) {
     const row = this.#rowOf(target);
     const cell = target instanceof Element ? target.closest(".row > *") : null;
-    if (row?.type !== "event" || !cell || cell.title) return;
-    if (cell.classList.contains("time")) cell.title = timesOf(row);
-    else if (cell.classList.contains("who")) cell.title = row.whoField ? `${row.whoField} ${visible(row.who)}` : "";
-    else if (cell.classList.contains("what")) cell.title = visible(`${row.name} ${row.hint}`);
-    else if (cell.classList.contains("app")) cell.title = visible(row.app);
+    if (row?.type === "event" && cell && !cell.title) this.#shown.get(row.seq)?.explain(row, cell);
   }
 
   #print(printing) {
@@ -184,69 +182,11 @@ export class EventList {
     const oldest = Math.max(this.rows.first, this.#head - PRINTED_ROWS + 1);
     const elements = [];
     for (let seq = this.#head; seq >= oldest; seq -= 1) {
-      const element = newRowElement();
-      fillRow(element, this.rows.at(seq), this.rows.otherDays);
-      elements.push(element);
+      const row = new RowElement();
+      row.fill(this.rows.at(seq), this.rows.otherDays);
+      elements.push(row.element);
     }
     this.canvas.replaceChildren(...elements);
     this.canvas.style.height = "";
   }
-}
-
-function newRowElement() {
-  return el("div", { class: "row", role: "option", "aria-selected": "false" });
-}
-
-function fillRow(element, row, withDay) {
-  element.dataset.seq = row.seq;
-  element.id = `row-${row.seq}`;
-  element.className = `row ${row.type}`;
-  element.setAttribute("aria-selected", "false");
-  if (row.type !== "event") {
-    element.setAttribute("aria-disabled", "true");
-    element.replaceChildren(el("span", { class: "gap-text", title: gapText(row) }, icon("gap"), gapText(row)));
-    return;
-  }
-  element.removeAttribute("aria-disabled");
-  const time = Number.isFinite(row.timestamp) ? clock(row.timestamp) : "no time";
-  element.replaceChildren(
-    el("span", { class: "time" }, withDay ? el("span", { class: "day" }, `${day(row.timestamp).slice(5)} `) : "", time),
-    el("bdi", { class: "app" }, visible(row.app)),
-    el("span", { class: "what" }, el("bdi", { class: "name" }, visible(row.name)), " ", el("bdi", { class: "hint" }, visible(row.hint))),
-    el("bdi", { class: "who" }, visible(row.who)),
-    validity(row),
-  );
-}
-
-/** The state of an event's validity: a shape and a word. */
-export function validity({ validity: state, errors }) {
-  const word = state === "invalid" && errors > 1 ? `${count(errors)} errors` : state;
-  return el("span", { class: `validity ${state}` }, icon(VALIDITY_ICONS[state]), el("span", {}, word));
-}
-
-/** What a gap says of itself. */
-export function gapText({ count: missing, reason, type, text }) {
-  if (type === "unreadable") return `A message could not be read: ${visible(text, 200)}`;
-  const what = missing === undefined ? "Events are missing here" : `${plural(missing, "event")} missing here`;
-  return reason ? `${what}: ${visible(reason, 300)}` : what;
-}
-
-const TIMES = [
-  ["dvce_created_tstamp", "tracked"],
-  ["dvce_sent_tstamp", "sent"],
-  ["collector_tstamp", "received"],
-];
-
-function timesOf(row) {
-  const { event = {} } = JSON.parse(row.text);
-  const lines = [];
-  let before;
-  for (const [field, word] of [...TIMES, [undefined, "on the log"]]) {
-    const ms = field ? Date.parse(event[field]) : row.timestamp;
-    if (!Number.isFinite(ms)) continue;
-    const lag = before === undefined ? "" : `  ${ms < before ? "−" : "+"}${count(Math.abs(ms - before))} ms`;
-    lines.push(`${word}: ${day(ms)} ${clock(ms)}${lag}`);
-    before = ms;
-  }
-  return lines.join("\n");
 }

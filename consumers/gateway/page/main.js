@@ -2,7 +2,7 @@
 
 import { Connection, lookUp } from "./connection.js";
 import { Details } from "./details.js";
-import { byId, icon } from "./dom.js";
+import { byId, el, icon } from "./dom.js";
 import { FilterBar } from "./filters.js";
 import { Inbox } from "./inbox.js";
 import { listenToKeys } from "./keyboard.js";
@@ -10,8 +10,8 @@ import { EventList } from "./list.js";
 import { Announcer, drawStatus, emptyState, QuietLine } from "./notices.js";
 import { Minutes, Rows, SeenValues } from "./rows.js";
 import { Strip } from "./strip.js";
-import { day, duration, minuteOfDay } from "./text.js";
-import { keepToken, readView, sameStream, subscriptionOf, takeToken, writeView } from "./view_state.js";
+import { day, duration, minuteOfDay, visible } from "./text.js";
+import { keepToken, readView, sameStream, startOf, subscriptionOf, takeToken, writeView } from "./view_state.js";
 
 const TYPING_PAUSE_MS = 300;
 const HISTORY_MS = 1200; // how long a selected event may come with the history before it is looked up
@@ -82,9 +82,10 @@ function subscribe() {
   inbox.reset();
   rows.clear();
   minutes.clear();
+  strip.update();
   list.reset();
   cleared = false;
-  connection.open(subscriptionOf(view), view.from);
+  connection.open(subscriptionOf(view), startOf(view));
   drawPause();
   drawEmpty();
 }
@@ -95,6 +96,7 @@ function onMessage(message) {
   switch (message.type) {
     case "event":
       arrived += 1;
+      endTrouble();
       inbox.push(message);
       break;
     case "gap":
@@ -107,10 +109,22 @@ function onMessage(message) {
       drawEmpty();
       break;
     case "error":
-      quietLine.say(`The gateway says: ${String(message.message ?? message.code).slice(0, 300)}`, { stays: true });
+      trouble = true;
+      quietLine.say(`The gateway says: ${visible(String(message.message ?? message.code), 300)}`, { stays: true });
       break;
-    default: // heartbeats, and what later gateways may send
+    case "heartbeat":
+      endTrouble();
+      break;
+    default: // what later gateways may send
   }
+}
+
+let trouble = false;
+
+function endTrouble() {
+  if (!trouble) return;
+  trouble = false;
+  quietLine.clear();
 }
 
 function onRows(arrivals) {
@@ -124,6 +138,7 @@ function onRows(arrivals) {
   }
   announcer.arrived(arrivals);
   list.update();
+  strip.update();
   if (view.selected && !details.row) showSelected();
   drawEmpty();
 }
@@ -228,8 +243,9 @@ function togglePause() {
 function drawPause() {
   const button = byId("pause");
   const word = inbox.paused ? "Play" : "Pause";
-  button.replaceChildren(icon(inbox.paused ? "play" : "paused"), word);
+  button.replaceChildren(icon(inbox.paused ? "play" : "paused"), el("span", {}, word));
   button.title = `${word} (p)`;
+  button.setAttribute("aria-label", word);
   button.classList.toggle("on", inbox.paused);
 }
 
@@ -243,9 +259,9 @@ function clear() {
 function drawEmpty() {
   const box = byId("empty");
   const phase = connection?.phase ?? { name: "connecting" };
-  const wanted = rows.size === 0 || phase.name === "refused";
+  const wanted = rows.events === 0 || phase.name === "refused";
   box.hidden = !wanted;
-  byId("columns").hidden = rows.size === 0;
+  byId("columns").hidden = rows.events === 0;
   const state = wanted ? [phase, writeView({ ...view, selected: "" }), cleared].map((part) => (typeof part === "object" ? JSON.stringify(part) : part)).join() : undefined;
   if (state === emptyFor) return;
   emptyFor = state;

@@ -52,9 +52,8 @@ function eventRow(message, text) {
 }
 
 function gapRow(message) {
-  const cursor = typeof message.to === "string" ? message.to : undefined;
   const count = Number.isInteger(message.count) && message.count > 0 ? message.count : undefined;
-  return { type: "gap", cursor, count, reason: asText(message.reason), text: "" };
+  return { type: "gap", cursor: message.cursor, count, reason: asText(message.reason), text: "" };
 }
 
 /** What happened, as `[name, hint]`: the words people use for the event, and what tells it from its like. */
@@ -75,7 +74,7 @@ function whatHappened(event) {
     case "transaction_item":
       return [type, joined([event.ti_sku, event.ti_name, event.ti_quantity && `× ${asText(event.ti_quantity)}`])];
     default:
-      return [asText(event.event_name) || type || "event of unknown type", tellingFields(dataOf(event))];
+      return [asText(event.event_name) || type || "not an event", tellingFields(dataOf(event))];
   }
 }
 

@@ -3,7 +3,8 @@
 import { eventsAddress } from "./connection.js";
 import { copyText, INGEST } from "./copy.js";
 import { el, icon, untrusted } from "./dom.js";
-import { duration, plural, visible } from "./text.js";
+import { count, duration, plural, visible } from "./text.js";
+import { latestRecords } from "./view_state.js";
 
 const QUIET_LINE_MS = 8000;
 const ANNOUNCE_EVERY_MS = 10_000;
@@ -22,7 +23,7 @@ function statusOf(phase, paused, waiting, rate) {
   if (phase.name === "refused") return ["refused", "refused"];
   if (phase.name === "lost") return ["lost", "offline"];
   if (phase.name === "connecting") return ["connecting", "connecting"];
-  if (paused) return ["paused", waiting ? `paused, ${plural(waiting, "event")} waiting` : "paused"];
+  if (paused) return ["paused", waiting ? `paused, ${count(waiting)} waiting` : "paused"];
   return ["live", `live ${rate}`];
 }
 
@@ -80,7 +81,7 @@ export class Announcer {
 /** What stands in the place of an empty list. `actions` are `{onRetry, onToken(token), onRemove(filter), onWiden()}`. */
 export function emptyState({ phase, view, cleared }, actions) {
   if (phase.name === "refused") return phase.status === 401 || phase.status === 403 ? tokenForm(phase, actions) : refused(phase);
-  if (phase.name === "lost") return unreachable(phase, actions);
+  if (phase.name === "lost") return notConnected(phase, actions);
   if (phase.name === "connecting") return [heading("Connecting …")];
   if (cleared) return [heading("Cleared"), el("p", {}, "The next event appears here. What was cleared is still on the log: reload the page to see it again.")];
   if (view.filters.length || view.q) return noMatch(view, actions);
@@ -114,17 +115,19 @@ function tokenForm({ reason }, { onToken }) {
   ];
 }
 
-function unreachable({ reason, retryAt }, { onRetry }) {
+function notConnected({ reason, unreachable, retryAt }, { onRetry }) {
   const wait = Math.max(0, retryAt - Date.now());
   return [
     heading("Not connected"),
-    el("p", {}, untrusted(visible(reason)), ". The page asks again by itself", wait > 1500 ? `, next in ${duration(wait)}.` : "."),
-    el("p", {}, "Is the gateway running? ", el("code", {}, "snowbus gateway"), " or ", el("code", {}, "snowbus up"), " starts it."),
+    el("p", { class: "reason" }, icon("lost"), untrusted(reason)),
+    el("p", {}, `The page tries again by itself${wait > 1500 ? `, next in ${duration(wait)}` : ""}.`),
+    unreachable ? el("p", {}, "Is the gateway running? ", el("code", {}, "snowbus gateway"), " or ", el("code", {}, "snowbus up"), " starts it.") : "",
     el("button", { type: "button", class: "action", click: onRetry }, "Try now"),
   ];
 }
 
-function noMatch({ filters, q }, { onRemove, onWiden }) {
+function noMatch(view, { onRemove, onWiden }) {
+  const { filters, q, from } = view;
   const parts = [...filters, ...(q ? [["q", q]] : [])].map((filter) =>
     el(
       "li",
@@ -136,9 +139,9 @@ function noMatch({ filters, q }, { onRemove, onWiden }) {
   );
   return [
     heading("No event matches yet"),
-    el("p", {}, "The page looked at the latest events and now waits for new ones. It lets through only:"),
+    el("p", {}, `The page looked at the log ${from ? `from ${visible(from, 40)}` : `for the latest ${count(latestRecords(view))} events`} and now waits for new ones. It lets through only:`),
     el("ul", { class: "parts" }, parts),
-    el("button", { type: "button", class: "action", click: onWiden }, "Search the whole log"),
+    from === "earliest" ? "" : el("button", { type: "button", class: "action", click: onWiden }, "Search the whole log"),
   ];
 }
 
@@ -146,7 +149,7 @@ function noEvents() {
   const publish = [
     `curl ${INGEST}/tracking \\`,
     "  -H 'Content-Type: application/json' \\",
-    `  -d '{"event": "page_view", "app_id": "shop", "page_url": "http://localhost/checkout"}'`,
+    `  -d '{"event": "page_view", "app_id": "shop", "page_url": "http://localhost/cart"}'`,
   ].join("\n");
   return [
     heading("No events yet"),

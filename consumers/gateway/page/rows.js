@@ -19,6 +19,7 @@ export class Rows {
     this.first = this.last + 1;
     this.base = this.first;
     this.characters = 0;
+    this.events = 0;
     this.dropped = 0;
     this.otherDays = false;
   }
@@ -36,6 +37,7 @@ export class Rows {
     row.seq = this.last;
     this.items.push(row);
     this.characters += row.text.length;
+    this.events += row.type === "event";
     while (this.size > this.maxRows || (this.characters > this.maxCharacters && this.size > 1)) this.#dropOldest();
     if (this.first - this.base > 4096) {
       this.items.splice(0, this.first - this.base);
@@ -46,6 +48,7 @@ export class Rows {
   #dropOldest() {
     const index = this.first - this.base;
     this.characters -= this.items[index].text.length;
+    this.events -= this.items[index].type === "event";
     this.items[index] = undefined;
     this.first += 1;
     this.dropped += 1;

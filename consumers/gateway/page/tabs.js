@@ -72,8 +72,9 @@ function atomicRow(name, fields, errors, onFilter) {
   const filter = FIELD_FILTERS.has(name) && typeof value === "string" && value !== "" && onFilter;
   const action = filter ? filterButton(name, value, onFilter) : undefined;
   const type = typeOfField(name) ?? (isPlain ? typeof value : "");
+  const isText = ["text", "event", "platform"].includes(type);
   const shown = isPlain ? scalar(value) : tree(value);
-  return fieldRow({ name, value: shown, type: type === "event" || type === "platform" ? "text" : type, errors, note: lagNote(name, fields), action });
+  return fieldRow({ name, value: shown, type: isText ? "string" : type, errors, note: lagNote(name, fields), action });
 }
 
 function filterButton(name, value, onFilter) {
@@ -111,9 +112,10 @@ function payloadTab({ payload, fieldErrors }) {
     const known = parameter(code);
     const errors = (known?.names ?? []).flatMap((name) => fieldErrors.get(name) ?? []);
     const name = known ? known.names.join(", ") : el("span", { class: "absent" }, "not in the protocol");
+    const kind = `parameter${known?.type.endsWith("json") ? " wide" : ""}${errors.length ? " wrong" : ""}`;
     return el(
       "div",
-      { class: `parameter${errors.length ? " wrong" : ""}` },
+      { class: kind },
       untrusted(code, { class: "code" }),
       el("span", { class: "parameter-name" }, name),
       parameterValue(code, asText(payload[code]), known?.type),

@@ -14,7 +14,10 @@ export const FILTERS = [
 const FILTER_NAMES = new Set(FILTERS.map(([name]) => name));
 
 export const TABS = ["event", "entities", "payload", "source"];
-export const DEFAULT_FROM = "-200";
+
+// How far back a view looks when it does not say: records, before they are filtered.
+const LATEST = 200;
+const LATEST_FILTERED = 10_000;
 
 /** The view that a query string describes; what it does not know is left out. */
 export function readView(search) {
@@ -23,7 +26,7 @@ export function readView(search) {
   return {
     filters: [...query].filter(([name, value]) => FILTER_NAMES.has(name) && value !== ""),
     q: query.get("q") ?? "",
-    from: query.get("from") || DEFAULT_FROM,
+    from: query.get("from") ?? "",
     selected: query.get("selected") ?? "",
     tab: TABS.includes(tab) ? tab : "event",
   };
@@ -32,7 +35,7 @@ export function readView(search) {
 /** The query string of a view: never a token. */
 export function writeView(view) {
   const query = subscriptionOf(view);
-  if (view.from !== DEFAULT_FROM) query.set("from", view.from);
+  if (view.from) query.set("from", view.from);
   if (view.selected) query.set("selected", view.selected);
   if (view.selected && view.tab !== "event") query.set("tab", view.tab);
   const text = query.toString();
@@ -44,6 +47,16 @@ export function subscriptionOf({ filters, q }) {
   const query = new URLSearchParams(filters);
   if (q) query.append("q", q);
   return query;
+}
+
+/** How many of the latest records a view looks at that does not say where it starts. */
+export function latestRecords({ filters, q }) {
+  return filters.length || q ? LATEST_FILTERED : LATEST;
+}
+
+/** Where a view's stream starts, as the gateway's `from`. */
+export function startOf(view) {
+  return view.from || `-${latestRecords(view)}`;
 }
 
 /** Whether two views show the same part of the stream. */
