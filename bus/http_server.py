@@ -73,7 +73,8 @@ def bind(listen: str) -> socket.socket:
     """A socket bound to `HOST:PORT`; brackets stand around an IPv6 host. Raises ConfigurationError."""
     host, port = split_listen(listen)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
+    # Named for what it is, TCP: asyncio turns Nagle's delay off only on such sockets.
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))
