@@ -89,7 +89,7 @@ class Reader(ABC):
 
     @abstractmethod
     async def close(self) -> None:
-        """Stop reading, and leave the group if it is in one."""
+        """Stop reading, and leave the group if it is in one, after `on_revoked` was awaited."""
 
     async def __aenter__(self) -> Self:
         return self

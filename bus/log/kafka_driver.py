@@ -48,6 +48,7 @@ _BATCH_OVERHEAD = 65_536
 _NEVER_MS = 2**31 - 1
 _READ_TIMEOUT_MS = 20_000
 _REBALANCE_MS = 60_000
+_HEARTBEAT_MS = 500  # members hear of a rebalance by it
 _NOT_POLLED_MS = 86_400_000
 _REFUSED = (errors.KafkaError, OSError)
 
@@ -123,16 +124,14 @@ class Driver:
 
     async def leaders(self, topic: str) -> list[int]:
         """The leader of each partition of a topic; -1 where there is none now."""
-        async with self._locks[None]:
-            for pause in (0.05, 0.1, 0.2, 0):  # a topic just created is not known to every broker yet
+        for pause in (0.05, 0.1, 0):  # a topic just created is not known to every broker yet
+            async with self._locks[None]:
                 if topic not in self._leaders:
                     await self._refresh([topic])
-                if topic in self._leaders or not pause:
-                    break
-                await asyncio.sleep(pause)
-        if topic not in self._leaders:
-            raise errors.UnknownTopicOrPartitionError(topic)
-        return self._leaders[topic]
+            if topic in self._leaders:
+                return self._leaders[topic]
+            await asyncio.sleep(pause)
+        raise errors.UnknownTopicOrPartitionError(topic)
 
     async def ping(self) -> None:
         """Return when a broker answers."""
@@ -309,7 +308,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
             auto_offset_reset="earliest",
             request_timeout_ms=_READ_TIMEOUT_MS,
             session_timeout_ms=session_ms,
-            heartbeat_interval_ms=min(3000, session_ms // 3),
+            heartbeat_interval_ms=min(_HEARTBEAT_MS, session_ms // 3),
             rebalance_timeout_ms=_REBALANCE_MS,
             max_poll_interval_ms=_NOT_POLLED_MS,
             **driver._security,  # noqa: SLF001 - both halves of the driver

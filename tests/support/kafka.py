@@ -63,7 +63,8 @@ class KafkaServer:
     def start(self, *, wait: bool = True) -> None:
         """Start the process; unless told otherwise, return once the broker answers."""
         java = "java -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
-        supervised = f'{java} -cp "$1" kafka.Kafka "$2" </dev/null >>"$3" 2>&1 & echo $!; cat >/dev/null; kill -9 $! 2>/dev/null'
+        broker = f'{java} -cp "$1" kafka.Kafka "$2" </dev/null >>"$3" 2>&1'
+        supervised = f"{broker} & echo $!; cat >/dev/null; kill -9 $! 2>/dev/null"
         self._shell = subprocess.Popen(
             ["sh", "-c", supervised, "sh", self._classpath, self.folder / "server.properties", self._output],
             stdin=subprocess.PIPE,
