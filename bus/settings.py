@@ -128,6 +128,9 @@ class Settings(BaseModel):
     gateway_ring_events: PositiveInt = Field(20_000, description="Latest events kept in memory for live readers.")
     gateway_ring_bytes: PositiveInt = Field(64_000_000, description="Bytes of them, at most.")
     gateway_heartbeat: PositiveSeconds = Field(10.0, description="Seconds of silence before a heartbeat.")
+    gateway_ping: PositiveSeconds = Field(
+        20.0, description="Seconds that a reader may be silent before a ping, and then until it counts as gone."
+    )
 
     @field_validator("ingest_trusted_proxies", "gateway_tokens", "gateway_allowed_origins", mode="before")
     @classmethod

@@ -1,0 +1,97 @@
+"""Who may connect: addresses beyond loopback need tokens, browsers must come from our own page, names must be ours."""
+
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from snowbus.bus.errors import ConfigurationError
+from snowbus.bus.settings import Settings
+
+
+class Refusal(NamedTuple):
+    """An HTTP status, and why, for whoever asked."""
+
+    status: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Access:
+    """The rules of one gateway."""
+
+    loopback: bool
+    tokens: tuple[str, ...]
+    allowed_origins: tuple[str, ...]
+
+    def check_host(self, hosts: Sequence[str]) -> Refusal | None:
+        """Refuse names that are not ours: on loopback, a foreign one means DNS rebinding."""
+        if len(hosts) > 1:
+            return Refusal(400, "Host: is given twice")
+        if not self.loopback or not hosts:
+            return None
+        host = hosts[0].lower()
+        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+        ours = _is_ip(name.strip("[]")) or name == "localhost" or name.endswith(".localhost")
+        if ours or host in {_address(origin) for origin in self.allowed_origins}:
+            return None
+        return Refusal(403, f"Host: {host[:200]!r} is not this machine; name it in gateway_allowed_origins if it is")
+
+    def check_origin(self, origins: Sequence[str], hosts: Sequence[str]) -> Refusal | None:
+        """Refuse web pages of other sites: a browser would let them use the address and the rights of its user."""
+        if not origins:
+            return None
+        origin = origins[0].lower()
+        allowed = {known.lower().rstrip("/") for known in self.allowed_origins}
+        same = bool(hosts) and _address(origin) == hosts[0].lower()
+        if len(origins) == 1 and (same or origin in allowed):
+            return None
+        return Refusal(403, f"Origin: {origin[:200]!r} may not connect; name it in gateway_allowed_origins if it may")
+
+    def check_token(self, authorizations: Sequence[str], parameters: Sequence[str]) -> Refusal | None:
+        """Refuse those who show none of our tokens, when there are any."""
+        if not self.tokens:
+            return None
+        shown = [*parameters, *(_bearer(value) for value in authorizations)]
+        matches = [
+            hmac.compare_digest(token.encode(), candidate.encode("utf-8", "replace"))
+            for token in self.tokens
+            for candidate in shown
+        ]
+        if any(matches):
+            return None
+        how = "send `Authorization: Bearer TOKEN`, or token=TOKEN in the URL"
+        return Refusal(401, f"token: {'not one of ours' if any(shown) else 'is missing'}; {how}")
+
+
+def access_for(address: str, settings: Settings) -> Access:
+    """The rules for listening on an IP address. Raises ConfigurationError when that would let in anybody."""
+    loopback = ip_address(address).is_loopback
+    if not loopback and not settings.gateway_tokens and not settings.gateway_insecure:
+        raise ConfigurationError(
+            f"the gateway would show every event to whoever reaches {address}: set tokens (SNOWBUS_GATEWAY_TOKENS), "
+            "listen on 127.0.0.1, or say that you mean it (SNOWBUS_GATEWAY_INSECURE=true)"
+        )
+    return Access(loopback, settings.gateway_tokens, settings.gateway_allowed_origins)
+
+
+def _bearer(authorization: str) -> str:
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _address(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

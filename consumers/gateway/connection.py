@@ -1,0 +1,302 @@
+"""One reader: where it starts, its history, the live stream, and what it says to us."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+import structlog
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import CloseCode
+
+from snowbus.bus.errors import LogError
+from snowbus.bus.event import EVENTS_TOPIC, Record
+from snowbus.bus.log.interface import Log
+from snowbus.bus.metrics import Metrics
+from snowbus.bus.tracker_protocol import timestamp_from_ms
+from snowbus.bus.version import version
+
+from ..backoff import Backoff
+from .cursor import RunningCursor, encode_cursor
+from .frames import Gap, Reading, event_frame, heartbeat_frame, json_frame, message_frame
+from .history import History
+from .live import MAX_WRITE_BYTES, Live, LiveReader
+from .start import Positions, find_start
+from .subscription import Last, Latest, Resume, Subscription
+from .tail import Tail
+from .wire import GatewayConnection
+
+logger = structlog.get_logger(__name__)
+
+HISTORY_SLOTS = 8
+"""Readers that read the log at once; the others wait their turn."""
+
+_LOG_SECONDS = 3.0
+_TURN_SECONDS = 2.0
+_STALLED_SECONDS = 0.5
+_RECORDS_A_WRITE = 64
+_ANSWERS_AT_ONCE = 20
+_FLOOD = 200
+
+
+@dataclass(frozen=True)
+class Hub:
+    """What the readers of a gateway share."""
+
+    log: Log
+    live: Live
+    tail: Tail
+    metrics: Metrics
+    history_slots: asyncio.Semaphore
+    heartbeat: float
+
+
+class Session:
+    """One reader's loop. Everything it keeps is bounded: what its socket has not taken, and one read of the log."""
+
+    def __init__(self, connection: GatewayConnection, subscription: Subscription, hub: Hub) -> None:
+        self._connection = connection
+        self._subscription = subscription
+        self._hub = hub
+        self._position: RunningCursor | None = None
+        self._live_reader: LiveReader | None = None
+        self._restarts = 0
+        self._told_outage = False
+        self._answers = TokenBucket(_ANSWERS_AT_ONCE, now=connection.loop.time())
+
+    async def run(self) -> None:
+        """Stream until the connection is closed."""
+        streaming = asyncio.create_task(self._stream(), name="snowbus-gateway-reader")
+        try:
+            await self._listen()
+        finally:
+            streaming.cancel()
+            await asyncio.wait({streaming})
+
+    def tick(self, now: float) -> None:
+        """Break the silence: with a heartbeat, or with what is wrong. `now` is the event loop's time in seconds."""
+        connection = self._connection
+        if not connection.is_writable:
+            return
+        cursor = self._cursor()
+        silent = now - connection.sent_at >= self._hub.heartbeat
+        if (outage := self._hub.tail.outage) and (silent or not self._told_outage):
+            self._say_outage(outage, cursor)
+        elif cursor is not None and not outage and (silent or self._told_outage):
+            self._told_outage = False
+            self._send("heartbeat", heartbeat_frame(cursor, now=_now_ms()))
+
+    # Streaming
+
+    async def _stream(self) -> None:
+        try:
+            self._restarts = self._hub.live.restarts
+            self._position = await self._begin()
+            backoff = Backoff(0.2, maximum=5.0)
+            while self._connection.is_open:
+                await self._connection.drain()
+                try:
+                    await self._go_on(self._position)
+                    backoff.reset()
+                except (LogError, TimeoutError) as error:
+                    logger.warning("a reader's history has to wait", reason=str(error) or "no answer in time")
+                    await asyncio.sleep(backoff.next_wait())
+        except Exception:
+            logger.exception("a reader's stream failed")
+            self._say_error("internal", "the gateway failed to go on; reconnect with your cursor", self._cursor())
+            self._connection.give_up("internal error")
+
+    async def _begin(self) -> RunningCursor:
+        """Find where to start, and say hello; while the log is away, say so and try on."""
+        start = self._subscription.start
+        backoff = Backoff(0.2, maximum=2.0)
+        greeted = False
+        while True:
+            try:
+                if (positions := self._start_in_ring()) is not None:
+                    gaps: list[Gap] = []
+                else:
+                    async with asyncio.timeout(_LOG_SECONDS):
+                        positions, gaps = await find_start(self._hub.log, EVENTS_TOPIC, start)
+                break
+            except (LogError, TimeoutError) as error:
+                if not greeted:
+                    self._say_hello(encode_cursor(start.positions) if isinstance(start, Resume) else None)
+                    self._say_outage(str(error) or "the log does not answer", None)
+                greeted = True
+                await asyncio.sleep(backoff.next_wait())
+        position = RunningCursor(start.positions if isinstance(start, Resume) else positions)
+        if greeted:
+            self._send("heartbeat", heartbeat_frame(position.text, now=_now_ms()))
+        else:
+            self._say_hello(position.text.decode())
+        for gap in gaps:
+            self._send("gap", message_frame(b"gap", position.advance(gap.partition, gap.end), gap.body()))
+        return RunningCursor(positions)
+
+    def _start_in_ring(self) -> Positions | None:
+        """The start, when the ring alone tells it: then the log need not be asked."""
+        ring = self._hub.live.ring
+        start = self._subscription.start
+        if ring is None:
+            return None
+        if isinstance(start, Latest) and self._hub.tail.caught_up:
+            return dict(ring.positions)
+        if isinstance(start, Last) and self._hub.tail.caught_up:
+            seat = ring.seat_of_last(start.count)
+            return seat.positions if seat else None
+        if isinstance(start, Resume):
+            known = all(offset <= ring.positions.get(part, -1) for part, offset in start.positions.items())
+            return dict(start.positions) if known and ring.seat(start.positions) else None
+        return None
+
+    async def _go_on(self, position: RunningCursor) -> None:
+        """Follow live from here, until the ring has moved past us; or read the log, until the ring is reached."""
+        live = self._hub.live
+        if self._restarts != live.restarts:
+            await self._check_again(position)
+        reader = live.join(self._connection, self._subscription.filter, position.positions)
+        if reader is None:
+            async with self._hub.history_slots:
+                await self._read_log(position)
+            return
+        self._live_reader = reader
+        try:
+            position.add(await reader.fell_behind)
+        finally:
+            self._live_reader = None
+            live.leave(reader)
+            self._restarts = live.restarts
+        self._hub.metrics.gateway_ring_misses.inc()
+
+    async def _check_again(self, position: RunningCursor) -> None:
+        """The log is another one than when we took our position: what of it still stands?"""
+        restarts = self._hub.live.restarts
+        async with asyncio.timeout(_LOG_SECONDS):
+            positions, gaps = await find_start(self._hub.log, EVENTS_TOPIC, Resume(position.positions))
+        for gap in gaps:
+            self._send("gap", message_frame(b"gap", position.advance(gap.partition, gap.end), gap.body()))
+        position.replace(positions)
+        self._restarts = restarts
+
+    async def _read_log(self, position: RunningCursor) -> None:
+        """Send history; returns when the ring is reached, when the socket stalls, or when it is another's turn."""
+        hub, connection = self._hub, self._connection
+        turn_ends = connection.loop.time() + _TURN_SECONDS
+        async with await History.open(hub.log, EVENTS_TOPIC, position.positions) as history:
+            while connection.is_open:
+                found = await history.next()
+                for start in range(0, len(found), _RECORDS_A_WRITE):
+                    if not await self._send_found(found[start : start + _RECORDS_A_WRITE], position):
+                        return
+                position.add(history.positions())
+                others_wait = hub.history_slots.locked() and connection.loop.time() > turn_ends
+                if others_wait or (hub.live.ring is not None and hub.live.ring.seat(position.positions)):
+                    return
+
+    async def _send_found(self, found: list[Record | Gap], position: RunningCursor) -> bool:
+        """Send what was found in the log, moving the position; False when the socket takes no more for now."""
+        frames: list[bytes] = []
+        size = 0
+        for item in found:
+            if isinstance(item, Gap):
+                frame = message_frame(b"gap", position.advance(item.partition, item.end), item.body())
+            else:
+                cursor = position.advance(item.topic_partition, item.offset + 1)
+                reading = Reading(item)
+                if self._subscription.filter and not self._subscription.filter.matches(reading.candidate):
+                    continue
+                frame = event_frame(cursor, reading.body())
+            frames.append(frame)
+            size += len(frame)
+            if size >= MAX_WRITE_BYTES:
+                if not await self._deliver(frames):
+                    return False
+                frames, size = [], 0
+        return await self._deliver(frames)
+
+    async def _deliver(self, frames: list[bytes]) -> bool:
+        """Send, and wait a moment for room; False when there is none, or when the connection is closed."""
+        connection = self._connection
+        if not connection.is_open:
+            return False
+        if frames:
+            connection.deliver(b"".join(frames))
+            self._hub.metrics.gateway_messages.labels("event").inc(len(frames))
+        await asyncio.sleep(0)
+        if connection.paused:
+            try:
+                async with asyncio.timeout(_STALLED_SECONDS):
+                    await connection.drain()
+            except TimeoutError:
+                return False
+        return connection.is_open
+
+    # Messages about the stream
+
+    def _cursor(self) -> bytes | None:
+        if self._live_reader is not None:
+            return self._live_reader.cursor
+        return self._position.text if self._position is not None else None
+
+    def _say_hello(self, cursor: str | None) -> None:
+        hello = {
+            "type": "hello",
+            "server": f"snowbus/{version()}",
+            "subscription": self._subscription.as_json(),
+            "cursor": cursor,
+            "time": timestamp_from_ms(_now_ms()),
+        }
+        self._send("hello", json_frame(hello))
+
+    def _say_outage(self, reason: str, cursor: bytes | None) -> None:
+        self._told_outage = True
+        self._say_error("log_unavailable", f"{reason}; the stream goes on by itself, with nothing lost", cursor)
+
+    def _say_error(self, code: str, message: str, cursor: bytes | None) -> None:
+        error = {"type": "error", "code": code, "message": message, "cursor": cursor.decode() if cursor else None}
+        self._send("error", json_frame(error))
+
+    def _send(self, kind: str, frame: bytes) -> None:
+        if self._connection.is_open:
+            self._connection.deliver(frame)
+            self._hub.metrics.gateway_messages.labels(kind).inc()
+
+    # What the reader says
+
+    async def _listen(self) -> None:
+        """Answer what a reader sends, which is nothing that we know yet, until it goes."""
+        connection = self._connection
+        unanswered = 0
+        try:
+            while True:
+                await connection.recv(decode=False)
+                if self._answers.take(connection.loop.time()) and connection.is_writable:
+                    self._say_error("unknown_message", "readers send nothing here; the URL says it all", self._cursor())
+                    continue
+                unanswered += 1
+                if unanswered >= _FLOOD:
+                    connection.give_up("too many messages", code=CloseCode.POLICY_VIOLATION)
+        except ConnectionClosed:
+            return
+
+
+class TokenBucket:
+    """Allows `size` things at once, and one a second in the long run."""
+
+    def __init__(self, size: int, *, now: float) -> None:
+        self._size = float(size)
+        self._left = self._size
+        self._refilled_at = now
+
+    def take(self, now: float) -> bool:
+        """Whether one more is allowed at `now`, in seconds."""
+        self._left = min(self._size, self._left + now - self._refilled_at)
+        self._refilled_at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,177 @@
+"""Records as websocket messages: JSON text frames, made once and shared by all who get them.
+
+A message with a cursor is a head (`{"type":…,"cursor":…,`) and a body, the rest: readers who stand elsewhere in other
+partitions get the same body behind another head.
+"""
+
+import struct
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from snowbus.bus import json_text
+from snowbus.bus.canonical import decode, view_of
+from snowbus.bus.envelope import decode_event
+from snowbus.bus.errors import EnvelopeError, PayloadError
+from snowbus.bus.event import Event, FieldError, Record, TopicPartition
+from snowbus.bus.filters import Candidate
+from snowbus.bus.payload import Payload, load_payload
+from snowbus.bus.tracker_protocol import timestamp_from_ms
+
+_TEXT = 0x81  # RFC 6455, section 5.2: the whole of a text message
+_HEAD = b'{"type":"%s","cursor":"%s",'
+_HEAD_LENGTH = len(_HEAD) - len("%s%s")
+
+
+def text_frame(message: bytes) -> bytes:
+    """The frame that carries a text message from a server: not masked, not fragmented."""
+    length = len(message)
+    if length < 126:
+        return b"%c%c%s" % (_TEXT, length, message)
+    if length < 65_536:
+        return struct.pack("!BBH", _TEXT, 126, length) + message
+    return struct.pack("!BBQ", _TEXT, 127, length) + message
+
+
+def message_frame(kind: bytes, cursor: bytes, body: bytes) -> bytes:
+    """The frame of a message with a cursor."""
+    return text_frame(_HEAD % (kind, cursor) + body)
+
+
+def body_of(frame: bytes, kind: bytes, cursor: bytes) -> bytes:
+    """The body of a frame that `message_frame` made of this kind and cursor."""
+    header = {126: 4, 127: 10}.get(frame[1], 2)
+    return frame[header + _HEAD_LENGTH + len(kind) + len(cursor) :]
+
+
+def json_frame(message: Mapping[str, Any]) -> bytes:
+    """The frame of any message."""
+    return text_frame(json_text.dump_bytes(message))
+
+
+def event_frame(cursor: bytes, body: bytes) -> bytes:
+    """The frame of an event, from the body of a Reading."""
+    return message_frame(b"event", cursor, body)
+
+
+def heartbeat_frame(cursor: bytes, *, now: int) -> bytes:
+    """The frame of a heartbeat; `now` is in ms since 1970."""
+    return message_frame(b"heartbeat", cursor, b'"time":"%s"}' % timestamp_from_ms(now).encode())
+
+
+class Gap(NamedTuple):
+    """Records of a partition that are not there, from offset `start` on, before `end`; `missing` is None when nobody
+    knows how many.
+    """
+
+    partition: TopicPartition
+    start: int
+    end: int
+    missing: int | None
+    reason: str
+
+    def body(self) -> bytes:
+        """What follows the cursor in the message that says so."""
+        place = {"topic": self.partition.topic, "partition": self.partition.partition}
+        gap = {
+            "from": {**place, "offset": self.start},
+            "to": {**place, "offset": self.end},
+            "count": self.missing,
+            "reason": self.reason,
+        }
+        return json_text.dump_bytes(gap)[1:]
+
+
+class Reading:
+    """A record as readers get it: decoded when somebody asks, at most once. Never raises, whatever the record holds."""
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+
+    @cached_property
+    def candidate(self) -> Candidate:
+        """The record as filters see it; all filters of all readers share one."""
+        return _Candidate(self)
+
+    @property
+    def view(self) -> dict[str, Any]:
+        """The canonical view; empty when the record is not an event."""
+        return self._decoded.view
+
+    @property
+    def view_json(self) -> bytes:
+        """The canonical view as JSON text."""
+        return self._decoded.view_json
+
+    def body(self) -> bytes:
+        """What follows the cursor in the message of this record."""
+        record = self.record
+        decoded = self._decoded
+        event = decoded.event
+        status = event.validation if event else "invalid"
+        errors = event.errors if event else ()
+        if decoded.problems and status != "valid" and not errors:
+            status, errors = "invalid", decoded.problems
+        place = {
+            "topic": record.topic,
+            "partition": record.partition,
+            "offset": record.offset,
+            "timestamp": record.timestamp,
+            "key": None if record.key is None else record.key.decode("utf-8", "replace"),
+        }
+        rest = {
+            "payload": decoded.payload,
+            "source": event.source if event else {},
+            "validation": {"status": status, "errors": [asdict(error) for error in errors]},
+            "producer": event.producer if event else "",
+        }
+        parts = (json_text.dump_bytes(place)[1:-1], b'"event":' + decoded.view_json, json_text.dump_bytes(rest)[1:])
+        return b",".join(parts)
+
+    @cached_property
+    def _decoded(self) -> "_Decoded":
+        try:
+            return _decode(self.record)
+        except EnvelopeError as error:
+            reason = str(error)
+        except Exception as error:  # noqa: BLE001 - whatever one record holds, its readers go on
+            reason = f"it cannot be shown: {error!r}"
+        return _Decoded(None, {}, {}, b"{}", (FieldError("", "", "", "an event", reason[:500]),))
+
+
+class _Candidate(Candidate):
+    """Takes the text from the JSON that the message needs anyway."""
+
+    def __init__(self, reading: Reading) -> None:
+        super().__init__(reading.record, lambda: reading.view)
+        self._reading = reading
+
+    @cached_property
+    def text(self) -> str:
+        return self._reading.view_json.decode().lower()
+
+
+class _Decoded(NamedTuple):
+    event: Event | None
+    payload: Payload
+    view: dict[str, Any]
+    view_json: bytes
+    problems: tuple[FieldError, ...]
+
+
+def _decode(record: Record) -> _Decoded:
+    event = decode_event(record.value)
+    try:
+        payload = load_payload(event.payload)
+    except PayloadError as error:
+        problem = FieldError("payload", "", "", "a flat JSON object of strings", error.reason)
+        return _Decoded(event, {}, {}, b"{}", (problem,))
+    decoded = decode(payload)
+    view = view_of(event, decoded)
+    try:
+        return _Decoded(event, payload, view, json_text.dump_bytes(view), tuple(decoded.problems))
+    except RecursionError:
+        problem = FieldError("payload", "", "", "JSON that is not nested so deeply", "about a thousand levels")
+        view = {name: value for name, value in view.items() if not isinstance(value, dict | list)}
+        return _Decoded(event, payload, view, json_text.dump_bytes(view), (problem, *decoded.problems))

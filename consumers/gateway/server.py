@@ -1,0 +1,207 @@
+"""Runs the gateway: handshakes, the debug page, and the tasks that all readers share."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+
+import structlog
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.http11 import Request, Response
+
+from snowbus.bus.errors import FilterError, LogError
+from snowbus.bus.event import EVENTS_TOPIC
+from snowbus.bus.http_server import address_of, bind
+from snowbus.bus.log.interface import Log
+from snowbus.bus.metrics import Metrics
+from snowbus.bus.operations import Operations
+from snowbus.bus.settings import Settings
+
+from .access import Access, Refusal, access_for
+from .connection import HISTORY_SLOTS, Hub, Session
+from .live import Live
+from .pages import load_page, page_response, response, text_response
+from .subscription import Subscription, parse_subscription, query_pairs
+from .tail import Tail
+from .wire import GatewayConnection
+
+logger = structlog.get_logger(__name__)
+
+EVENTS_PATH = "/v1/events"
+
+_MAX_MESSAGE_BYTES = 65_536
+_MAX_QUEUED_MESSAGES = 4
+_WRITE_BUFFER_BYTES = 65_536
+_SOCKET_BUFFER_BYTES = 131_072
+_CLOSE_SECONDS = 3.0
+_LOG_ANSWERS_SECONDS = 3.0
+_GOODBYE = "the gateway is stopping; reconnect with your cursor"
+
+
+async def run_gateway(
+    log: Log, settings: Settings, metrics: Metrics, *, ready: Callable[[str], None], stop: asyncio.Event
+) -> None:
+    """Stream events to websockets until `stop` is set, then say goodbye to the readers.
+
+    `ready` is called with the address once connections are taken; the log need not be there by then. Raises
+    ConfigurationError when the address cannot be listened on, or must not be without tokens.
+    """
+    bound = bind(settings.gateway_listen)
+    try:
+        access = access_for(bound.getsockname()[0].partition("%")[0], settings)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER_BYTES)  # what it accepts inherits this
+        gateway = _Gateway(log, settings, metrics, access)
+        server = await serve(
+            gateway.handle,
+            sock=bound,
+            process_request=gateway.answer,
+            create_connection=GatewayConnection,
+            compression=None,
+            server_header=None,
+            ping_interval=None,  # the gateway's own, which knows slow from gone
+            close_timeout=_CLOSE_SECONDS,
+            max_size=_MAX_MESSAGE_BYTES,
+            max_queue=_MAX_QUEUED_MESSAGES,
+            write_limit=_WRITE_BUFFER_BYTES,
+            logger=_library_logger(),
+        )
+    except BaseException:
+        bound.close()
+        raise
+    running = [
+        asyncio.create_task(gateway.tail.run(), name="snowbus-gateway-tail"),
+        asyncio.create_task(gateway.keep_time(), name="snowbus-gateway-time"),
+        asyncio.create_task(stop.wait(), name="snowbus-gateway-stop"),
+    ]
+    try:
+        ready(f"http://{address_of(bound)}")
+        await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await _close(server)
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running)
+    for task in running:
+        if not task.cancelled():
+            task.result()
+
+
+class _Gateway:
+    """The readers of one gateway and what they share."""
+
+    def __init__(self, log: Log, settings: Settings, metrics: Metrics, access: Access) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._access = access
+        self._log = log
+        self._page = load_page()
+        self._operations = Operations(metrics, self._reason_not_ready)
+        self._admitted: set[GatewayConnection] = set()
+        self._sessions: dict[GatewayConnection, Session] = {}
+        ring_events = settings.gateway_ring_events
+        live = Live(max_entries=ring_events, max_bytes=settings.gateway_ring_bytes, metrics=metrics)
+        self.tail = Tail(log, live, ring_events=ring_events, watch_every=settings.gateway_heartbeat / 2)
+        slots = asyncio.Semaphore(HISTORY_SLOTS)
+        self._hub = Hub(log, live, self.tail, metrics, slots, settings.gateway_heartbeat)
+        metrics.gateway_connections.set_function(lambda: len(self._sessions))
+
+    async def handle(self, connection: ServerConnection) -> None:
+        """Serve one websocket whose handshake is done."""
+        if not isinstance(connection, GatewayConnection) or not isinstance(connection.admitted, Subscription):
+            raise TypeError(f"not admitted: {connection!r}")
+        session = self._sessions[connection] = Session(connection, connection.admitted, self._hub)
+        try:
+            await session.run()
+        except Exception:
+            logger.exception("a reader failed")
+            connection.give_up("internal error")
+        finally:
+            del self._sessions[connection]
+
+    async def keep_time(self) -> None:
+        """Heartbeats and pings, for all readers."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(min(1.0, self._settings.gateway_heartbeat / 4))
+            now = loop.time()
+            for connection, session in tuple(self._sessions.items()):
+                session.tick(now)
+                connection.keep_alive(now=now, silence=self._settings.gateway_ping)
+
+    async def answer(self, connection: ServerConnection, request: Request) -> Response | None:
+        """The answer to an HTTP request, or None when it is a handshake that may go on."""
+        path, _, query = request.path.partition("?")
+        if request.method not in ("GET", "HEAD"):
+            found = text_response(405, "only GET is answered here", {"Allow": "GET, HEAD"})
+        elif (answer := await self._operations.answer(path)) is not None:
+            found = response(answer.status, answer.content_type, answer.body)
+        elif refusal := self._access.check_host(request.headers.get_all("Host")):
+            found = text_response(*refusal)
+        elif path == EVENTS_PATH:
+            refused = self._admit(connection, request, query)
+            if refused is None:
+                return None
+            self._metrics.gateway_refused.labels(str(refused.status_code)).inc()
+            found = refused
+        elif path in self._page:
+            found = page_response(self._page[path], request.headers.get_all("If-None-Match"))
+        else:
+            found = text_response(404, f"nothing here; events are at {EVENTS_PATH}, the page is at /")
+        if request.method == "HEAD":
+            found.body = b""
+        return found
+
+    def _admit(self, connection: ServerConnection, request: Request, query: str) -> Response | None:
+        """Let a reader in, or say why not."""
+        headers = request.headers
+        try:
+            pairs = query_pairs(query)
+            shown = [value for name, value in pairs if name == "token"]
+            refusal = self._access.check_origin(
+                headers.get_all("Origin"), headers.get_all("Host")
+            ) or self._access.check_token(headers.get_all("Authorization"), shown)
+            if refusal is None:
+                subscription = parse_subscription([pair for pair in pairs if pair[0] != "token"])
+        except FilterError as error:
+            refusal = Refusal(400, str(error))
+        if refusal is not None:
+            extra = {"WWW-Authenticate": "Bearer"} if refusal.status == 401 else {}
+            return text_response(*refusal, extra)
+        if not any(value.lower() == "websocket" for value in headers.get_all("Upgrade")) or request.method != "GET":
+            return text_response(426, "this is a websocket: connect with ws:// or wss://", {"Upgrade": "websocket"})
+        if len(self._admitted) >= self._settings.gateway_max_connections:
+            return text_response(503, "as many readers as may be are connected", {"Retry-After": "5"})
+        if isinstance(connection, GatewayConnection):
+            self._admitted.add(connection)
+            connection.admitted = subscription
+            connection.on_lost = lambda: self._admitted.discard(connection)
+        return None
+
+    async def _reason_not_ready(self) -> str:
+        if self.tail.outage:
+            return f"the log cannot be read: {self.tail.outage}"
+        try:
+            async with asyncio.timeout(_LOG_ANSWERS_SECONDS):
+                await self._log.end_offsets(EVENTS_TOPIC)
+        except TimeoutError:
+            return "the log does not answer in time"
+        except LogError as error:
+            return f"the log cannot be read: {error}"
+        return ""
+
+
+async def _close(server: Server) -> None:
+    """Close every connection with a reason; those that do not take it are cut."""
+    server.close(code=1001, reason=_GOODBYE)
+    closed = asyncio.create_task(server.wait_closed())
+    await asyncio.wait({closed}, timeout=_CLOSE_SECONDS)
+    for connection in tuple(server.all_connections):
+        connection.transport.abort()
+    await closed
+
+
+def _library_logger() -> logging.Logger:
+    """The library's own diagnostics, without its debugging: that would show query strings, which may hold tokens."""
+    library = logging.getLogger(f"{__name__}.websockets")
+    library.setLevel(logging.WARNING)
+    return library

@@ -1,0 +1,155 @@
+"""The tail: the one task that follows the log for all live readers, and says whether the log can be read."""
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from snowbus.bus.errors import LogError, LogUnavailableError
+from snowbus.bus.event import EVENTS_TOPIC, Record, TopicPartition
+from snowbus.bus.log.interface import Log, Offsets, Reader
+
+from ..backoff import Backoff
+from .frames import Gap
+from .live import Live
+from .start import Positions, check_positions, last_positions
+
+logger = structlog.get_logger(__name__)
+
+_WARM_EVENTS = 1_000
+_MAX_RECORDS = 500
+_POLL_SECONDS = 1.0
+_ANSWER_SECONDS = 10.0
+
+
+class Tail:
+    """Reads the end of the events' topic into the ring, whether anybody listens or not.
+
+    `outage` says why the log cannot be read now, or is empty. `watch_every` is in seconds: how often the topic is
+    looked at beside the reading, for partitions that it has got, or a log that is another one.
+    """
+
+    def __init__(self, log: Log, live: Live, *, ring_events: int, watch_every: float) -> None:
+        self.outage = ""
+        self._log = log
+        self._live = live
+        self._ring_events = ring_events
+        self._watch_every = watch_every
+        self._target: Offsets | None = None
+        self._reopen = False
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether the ring reaches to what was the log's end a moment ago."""
+        ring = self._live.ring
+        if ring is None or self._target is None or self.outage:
+            return False
+        return all(ring.positions.get(partition, 0) >= end for partition, end in self._target.items())
+
+    async def run(self) -> None:
+        """Follow the log until cancelled; while it is away, try on."""
+        watching = asyncio.create_task(self._watch(), name="snowbus-gateway-watch")
+        backoff = Backoff(0.2, maximum=5.0)
+        try:
+            while True:
+                try:
+                    async with await self._open() as reader:
+                        backoff.reset()
+                        await self._follow(reader)
+                except LogError as error:
+                    self._is_down(str(error))
+                    await asyncio.sleep(backoff.next_wait())
+        finally:
+            watching.cancel()
+            await asyncio.wait({watching})
+
+    async def _open(self) -> Reader:
+        """Read from where the ring ends; what is missing since then is told to everyone. Raises LogError."""
+        log, live = self._log, self._live
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                await log.create_topics([EVENTS_TOPIC])
+                if live.ring is None:
+                    warm = min(_WARM_EVENTS, self._ring_events)
+                    live.start(await last_positions(log, EVENTS_TOPIC, warm))
+                beginnings, ends = await log.beginning_offsets(EVENTS_TOPIC), await log.end_offsets(EVENTS_TOPIC)
+                positions = self._settle(beginnings, ends)
+                self._reopen = False
+                reader = await log.read(positions)
+        except TimeoutError:
+            raise LogUnavailableError(f"the log does not answer within {_ANSWER_SECONDS:g} s") from None
+        self._target = ends
+        self._is_up()
+        return reader
+
+    def _settle(self, beginnings: Offsets, ends: Offsets) -> Positions:
+        """Bring the ring in line with the log as it is; returns where to read on."""
+        live, held = self._live, self._positions()
+        positions, gaps = check_positions(held, beginnings, ends)
+        if any(gap.missing is None for gap in gaps):
+            live.restart(positions, gaps)
+            return positions
+        live.add_partitions({partition: offset for partition, offset in positions.items() if partition not in held})
+        for gap in gaps:
+            live.add_gap(gap)
+        return positions
+
+    async def _follow(self, reader: Reader) -> None:
+        # A poll that fills half the ring could push out what the readers have not been offered yet.
+        most = max(1, min(_MAX_RECORDS, self._ring_events // 2))
+        while not self._reopen:
+            records = await reader.poll(max_records=most, timeout=_POLL_SECONDS)
+            if records:
+                self._is_up()
+                await self._take(records)
+
+    async def _take(self, records: Sequence[Record]) -> None:
+        held = self._positions()
+        firsts: dict[TopicPartition, int] = {}
+        for record in records:
+            firsts.setdefault(record.topic_partition, record.offset)
+        earlier = {partition: offset for partition, offset in firsts.items() if offset < held[partition]}
+        if earlier:
+            gaps = [Gap(part, held[part], offset, None, "log restarted") for part, offset in earlier.items()]
+            self._live.restart({**held, **earlier}, gaps)
+        if any(offset > held[partition] for partition, offset in firsts.items()):
+            beginnings = await self._log.beginning_offsets(EVENTS_TOPIC)
+            for partition, offset in firsts.items():
+                start, end = held[partition], min(offset, beginnings.get(partition, 0))
+                if end > start:
+                    self._live.add_gap(Gap(partition, start, end, end - start, "expired"))
+        self._live.append(records)
+
+    def _positions(self) -> Positions:
+        ring = self._live.ring
+        return dict(ring.positions) if ring is not None else {}
+
+    async def _watch(self) -> None:
+        """Look at the topic now and then: reading alone does not tell silence from an outage on every log."""
+        while True:
+            await asyncio.sleep(self._watch_every)
+            held = self._positions()
+            if not held:
+                continue
+            try:
+                async with asyncio.timeout(_ANSWER_SECONDS):
+                    ends = await self._log.end_offsets(EVENTS_TOPIC)
+            except TimeoutError:
+                self._is_down("the log does not answer")
+            except LogError as error:
+                self._is_down(str(error))
+            else:
+                self._target = ends
+                self._is_up()
+                gone = any(offset > ends.get(partition, 0) for partition, offset in held.items())
+                self._reopen = self._reopen or gone or bool(ends.keys() - held.keys())
+
+    def _is_down(self, reason: str) -> None:
+        if not self.outage:
+            logger.warning("the log cannot be read", reason=reason)
+        self.outage = reason or "the log cannot be read"
+
+    def _is_up(self) -> None:
+        if self.outage:
+            logger.info("the log can be read again")
+        self.outage = ""

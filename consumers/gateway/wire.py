@@ -1,0 +1,98 @@
+"""One websocket of the gateway: frames made elsewhere go out in few writes, and what is no handshake gets an answer."""
+
+from collections.abc import Callable
+from typing import Any
+
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import InvalidMessage
+from websockets.frames import CloseCode
+from websockets.protocol import State
+
+_LINGER_SECONDS = 2.0
+_NO_REQUEST = b"only GET requests over HTTP/1.1, without a body, are answered here\n"
+_BAD_REQUEST = (
+    b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    b"Content-Length: %d\r\n\r\n%s" % (len(_NO_REQUEST), _NO_REQUEST)
+)
+
+
+class GatewayConnection(ServerConnection):
+    """A websocket that takes whole frames.
+
+    The library makes the handshake, answers pings and closes; messages are complete text frames, and no extension is
+    negotiated, so its state needs to know nothing of them. `on_writable` is called when the socket takes more after it
+    did not, `on_lost` when it is closed. Times are the event loop's, in seconds.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.on_writable: Callable[[], None] | None = None
+        self.on_lost: Callable[[], None] | None = None
+        self.admitted: Any = None
+        self.heard_at = self.sent_at = self.loop.time()
+        self._pinged_at: float | None = None
+        self._explained = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether messages may still be sent."""
+        return self.protocol.state is State.OPEN and not self.transport.is_closing()
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether messages may be sent, and what was sent before has left, all but a little."""
+        return not self.paused and self.protocol.state is State.OPEN and not self.transport.is_closing()
+
+    def deliver(self, frames: bytes) -> None:
+        """Send whole frames, in one write. Only while it is open."""
+        self.transport.write(frames)
+        self.sent_at = self.loop.time()
+
+    def keep_alive(self, *, now: float, silence: float) -> None:
+        """Ping a peer that has said nothing for `silence` seconds; give it up after as long again.
+
+        A peer that does not read cannot answer, so time counts only while the socket takes what is sent. A peer that
+        is gone then is noticed by TCP.
+        """
+        if not self.is_writable or self._pinged_at is None or self._pinged_at < self.heard_at:
+            self._pinged_at = None
+        if not self.is_writable or now - self.heard_at < silence:
+            return
+        if self._pinged_at is None:
+            self._pinged_at = now
+            self.protocol.send_ping(b"")
+            self.send_data()
+        elif now - self._pinged_at >= silence:
+            self.give_up("no answer to a ping")
+
+    def give_up(self, reason: str, *, code: CloseCode = CloseCode.INTERNAL_ERROR) -> None:
+        """Close without waiting for the other side."""
+        if self.protocol.state is State.OPEN:
+            self.protocol.fail(code, reason)
+            self.send_data()
+        self.transport.close()
+        self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
+
+    # What asyncio and the library call
+
+    def data_received(self, data: bytes) -> None:  # noqa: D102
+        self.heard_at = self.loop.time()
+        super().data_received(data)
+
+    def resume_writing(self) -> None:  # noqa: D102
+        super().resume_writing()
+        if self.on_writable is not None:
+            self.on_writable()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: D102
+        super().connection_lost(exc)
+        if self.on_lost is not None:
+            self.on_lost()
+
+    def send_data(self) -> None:
+        """Send what the library has ready, and before it ends a conversation it did not understand, say why."""
+        problem = self.protocol.handshake_exc
+        if isinstance(problem, InvalidMessage) and not isinstance(problem.__cause__, EOFError) and not self._explained:
+            self._explained = True
+            self.transport.write(_BAD_REQUEST)
+        super().send_data()
