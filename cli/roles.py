@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -12,7 +13,7 @@ from snowbus.consumers.collector.run import run_collect
 from snowbus.consumers.gateway.server import run_gateway
 from snowbus.producers.ingest.app import run_ingest
 
-from .running import announce
+from .running import Role, announce
 
 
 class Roles:
@@ -31,7 +32,7 @@ class Roles:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
-        roles = {"ingest": run_ingest, "gateway": run_gateway}
+        roles: dict[str, Role] = {"ingest": run_ingest, "gateway": run_gateway}
         if self._settings.collector:
             roles["collect"] = run_collect
         listening = {name: asyncio.Event() for name in roles}
@@ -43,13 +44,7 @@ class Roles:
 
         self._tasks = [
             asyncio.create_task(
-                role(
-                    self._log,
-                    self._settings,
-                    self.metrics,
-                    ready=lambda address, name=name: ready(name, address),
-                    stop=self._stop,
-                ),
+                role(self._log, self._settings, self.metrics, ready=partial(ready, name), stop=self._stop),
                 name=f"snowbus-{name}",
             )
             for name, role in roles.items()

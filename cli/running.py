@@ -5,6 +5,7 @@ import logging
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -14,7 +15,7 @@ from snowbus.bus.metrics import Metrics
 from snowbus.bus.settings import Settings
 
 T = TypeVar("T")
-Role = Callable[..., Awaitable[None]]
+Role = Callable[..., Coroutine[Any, Any, None]]
 
 # What they have to say, we say in our own words.
 _QUIET = ("aiokafka", "kafka", "snowplow_tracker", "uvicorn.error", "websockets.server")
@@ -36,7 +37,7 @@ def run_role(name: str, role: Role, settings: Settings) -> None:
     async def main() -> None:
         stop = stop_on_signals()
         async with await open_log(settings.log, settings.log_options()) as log:
-            await role(log, settings, Metrics(), ready=lambda address: announce(name, address), stop=stop)
+            await role(log, settings, Metrics(), ready=partial(announce, name), stop=stop)
 
     run(main(), settings)
 

@@ -108,6 +108,14 @@ def renew(
     return Membership(claimed, frozenset(surplus), joined, generation(connection, group_id))
 
 
+def keep_alive(connection: Connection, group_id: str, member_id: str, *, now: int, session_timeout_ms: int) -> None:
+    """Renew a member that is busy giving up partitions, and change nothing else."""
+    connection.execute(
+        "UPDATE members SET expires_at = ? WHERE group_id = ? AND member_id = ?",
+        (now + session_timeout_ms, group_id, member_id),
+    )
+
+
 def release(connection: Connection, group_id: str, member_id: str, partitions: Collection[TopicPartition]) -> None:
     """Give up claims, so that other members can have them."""
     connection.executemany(

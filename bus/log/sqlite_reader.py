@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -173,7 +173,7 @@ class SqliteGroupReader(SqliteReader, GroupReader):
         return found != self._generation
 
     async def _renew(self, session: float) -> None:
-        now = time.time_ns() // 1_000_000
+        now = _now_ms()
 
         def renew(connection: Connection) -> groups.Membership:
             return groups.renew(
@@ -207,18 +207,41 @@ class SqliteGroupReader(SqliteReader, GroupReader):
         self._paused.update(partitions)  # what is drained must not grow
         if self._on_revoked is not None:
             try:
-                await self._on_revoked(partitions)
+                await self._while_alive(self._on_revoked(partitions))
             except Exception:
                 logger.exception("on_revoked failed; the partitions are given up all the same", group_id=self._group_id)
         for partition in partitions:
             del self._next[partition]
         self._paused.difference_update(partitions)
 
+    async def _while_alive(self, callback: Awaitable[None]) -> None:
+        """Wait for a callback however long it takes, and stay a member meanwhile."""
+        session = self._log.options.session_timeout
+        task = asyncio.ensure_future(callback)
+        try:
+            while not (await asyncio.wait({task}, timeout=session / 3))[0]:
+                await self._log.write(
+                    lambda connection: groups.keep_alive(
+                        connection,
+                        self._group_id,
+                        self._member_id,
+                        now=_now_ms(),
+                        session_timeout_ms=round(session * 1000),
+                    )
+                )
+        finally:
+            task.cancel()
+        task.result()
+
     async def _assign(self, offsets: Offsets) -> None:
         if self._on_assigned is not None:
             try:
-                await self._on_assigned(frozenset(offsets))
+                await self._while_alive(self._on_assigned(frozenset(offsets)))
             except Exception:
                 logger.exception("on_assigned failed; the partitions are read all the same", group_id=self._group_id)
         self._next.update(offsets)
         self._log.signal()
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -229,6 +229,35 @@ def test_readers_of_another_process_see_a_record_soon(sqlite_url):
     run(main())
 
 
+def test_a_member_that_drains_for_longer_than_the_session_keeps_its_partitions_until_it_is_done(sqlite_url):
+    """What it commits at the end of on_revoked counts, and nobody has read on before."""
+
+    async def main():
+        async with await open_log(sqlite_url, LogOptions(partitions=2, session_timeout=0.5)) as log:
+            await log.create_topics([TOPIC])
+            await log.append(TOPIC, [ProducerRecord(b"%d" % number, b"x") for number in range(20)])
+            read_by_second = []
+            committed = asyncio.Event()
+
+            async def drain(partitions):
+                await asyncio.sleep(1.5)  # three sessions
+                await first.commit({partition: first.position(partition) for partition in partitions})
+                assert not read_by_second
+                committed.set()
+
+            first = await log.join([TOPIC], group_id="g", on_revoked=drain)
+            records = []
+            while len(records) < 20:
+                records += await first.poll()
+            async with first, await log.join([TOPIC], group_id="g") as second:
+                while not committed.is_set():
+                    read_by_second += await second.poll(timeout=0.05)
+                await eventually(lambda: second.assignment)
+                assert await second.poll(timeout=0.3) == []
+
+    run(main())
+
+
 @given(st.dictionaries(st.text(min_size=1), st.integers(0, 20), min_size=1), st.integers(0, 50))
 def test_quotas_share_out_everything_as_equally_as_can_be(held, partitions):
     shares = quotas(held, partitions)
