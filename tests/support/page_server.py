@@ -1,4 +1,4 @@
-"""A small gateway for the page's tests: serves its files, keeps messages in a list, and does what a test tells it to."""
+"""A small gateway for the page's tests: serves its files, keeps messages in a list, and does what a test tells it."""
 
 import asyncio
 import json
@@ -109,7 +109,7 @@ class PageServer:
             connection.transport.abort()
             await connection.wait_closed()
 
-    def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
+    def _answer(self, _connection: ServerConnection, request: Request) -> Response | None:
         path = urlsplit(request.path).path
         if path == "/v1/events":
             if self.refusal:

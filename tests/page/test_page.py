@@ -1,0 +1,425 @@
+"""The debug page in a real browser, against a gateway that does what the test says."""
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from support.page_server import Message, PageServer
+from support.requirements import require_program
+
+from snowbus.bus.tracker_protocol import BY_CODE
+
+pytestmark = pytest.mark.browser
+
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+REFUSED_BY_PLAN = re.compile(r"WebSocket connection to|Failed to load resource")
+HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>\u202egpj.exe\u0000\u200b"
+HOSTILE_SHOWN = "<img src=x onerror=alert(1)><script>alert(2)</script>\\u202egpj.exe\\u0000\\u200b"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = require_program("browser", "chromium", "chromium-browser", "google-chrome")
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=str(chromium), args=list(FLAGS))
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def gateway() -> Iterator[PageServer]:
+    with PageServer() as server:
+        yield server
+
+
+@pytest.fixture
+def open_page(browser: Browser, gateway: PageServer) -> Iterator[Callable[..., Page]]:
+    """Opens the page; when the test ends, no dialog, no error and no breach of the content policy was seen."""
+    complaints: list[str] = []
+    context = browser.new_context(viewport={"width": 1280, "height": 720}, reduced_motion="reduce")
+    context.set_default_timeout(5000)
+
+    def console(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning") and not REFUSED_BY_PLAN.search(message.text):
+            complaints.append(message.text)
+
+    def opened(query: str = "", **viewport: int) -> Page:
+        page = context.new_page()
+        page.on("console", console)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
+        if viewport:
+            page.set_viewport_size({"width": viewport["width"], "height": viewport["height"]})
+        page.goto(gateway.url + query)
+        return page
+
+    yield opened
+    context.close()
+    assert complaints == []
+
+
+def an_event(name: str = "add_to_cart", *, event_id: str = "", data: Any = None, **fields: Any) -> Message:
+    """An event message; the server adds its cursor and offset."""
+    data = {"sku": "A-113", "quantity": 2} if data is None else data
+    event = {
+        "event": "unstruct",
+        "app_id": "shop",
+        "platform": "srv",
+        "event_id": event_id or f"id-{name}",
+        "event_vendor": "com.acme",
+        "event_name": name,
+        "event_format": "jsonschema",
+        "event_version": "1-0-0",
+        "user_id": "u-481",
+        "collector_tstamp": "2026-01-02T03:04:05.006Z",
+        "dvce_created_tstamp": "2026-01-02T03:04:04.766Z",
+        "unstruct_event_com_acme_x_1": data,
+        "contexts_com_acme_service_1": [{"name": "checkout", "host": "app-3"}],
+        **fields,
+    }
+    service = {"schema": "iglu:com.acme/service/jsonschema/1-0-0", "data": {"name": "checkout", "host": "app-3"}}
+    return {
+        "type": "event",
+        "topic": "snowbus.events",
+        "partition": 0,
+        "timestamp": round(time.time() * 1000),
+        "key": "u-481",
+        "event": {field: value for field, value in event.items() if value is not None},
+        "payload": {"e": "ue", "eid": event["event_id"], "aid": event["app_id"], "dtm": "1767323044766", "res": "80x60"}
+        | {"co": json.dumps({"schema": "iglu:c/contexts/jsonschema/1-0-0", "data": [service]})},
+        "source": {"ip": "127.0.0.1", "method": "POST"},
+        "validation": {"status": "valid", "errors": []},
+        "producer": "ingest/0.1.0@test",
+    }
+
+
+def an_invalid_event() -> Message:
+    message = an_event("order", data={"quantity": "two"})
+    schema = "iglu:com.acme/order/jsonschema/1-0-0"
+    error = {"field": "unstruct_event", "schema": schema, "path": "/quantity", "expected": "integer", "got": '"two"'}
+    missing = {**error, "path": "/sku", "expected": "to be there", "got": ""}
+    entity = {**error, "field": "contexts[0]", "path": "/host", "expected": "a hostname", "got": '"app-3"'}
+    return {**message, "validation": {"status": "invalid", "errors": [error, missing, entity]}}
+
+
+def rows(page: Page) -> Any:
+    return page.locator(".canvas .row")
+
+
+def field(page: Page, name: str) -> Any:
+    return page.locator("#details .field", has=page.locator(f".field-name bdi:text-is('{name}')"))
+
+
+def test_events_appear_newest_first_and_in_words(gateway: PageServer, open_page: Callable[..., Page]) -> None:
+    gateway.publish(an_event("earlier"))
+    page = open_page()
+    expect(rows(page)).to_have_count(1)
+    gateway.publish(
+        an_event("page_view", event="page_view", page_url="https://shop.example/checkout?step=2", user_id=None)
+    )
+    newest = rows(page).filter(has_text="page_view")
+    expect(newest.locator(".what")).to_have_text("page_view /checkout")
+    expect(newest.locator(".validity")).to_have_text("valid")
+    older = rows(page).filter(has_text="earlier")
+    expect(older.locator(".what")).to_have_text("earlier sku A-113 · quantity 2")
+    expect(older.locator(".who")).to_have_text("u-481")
+    expect(older.locator(".time")).to_have_text(re.compile(r"\d\d:\d\d:\d\d\.\d\d\d"))
+    assert newest.bounding_box()["y"] < older.bounding_box()["y"]
+    expect(page.locator("#legend")).to_contain_text("2 received")
+
+
+def test_an_error_stands_at_its_field(gateway: PageServer, open_page: Callable[..., Page]) -> None:
+    gateway.publish(an_invalid_event())
+    page = open_page()
+    expect(rows(page).locator(".validity")).to_have_text("3 errors")
+    rows(page).click()
+    expect(field(page, "quantity").locator(".error-text")).to_have_text('expected integer, got "two"')
+    expect(field(page, "sku")).to_contain_text("missing")
+    expect(field(page, "sku").locator(".error-text")).to_have_text("expected to be there")
+    page.get_by_role("button", name="contexts[0]/host").click()
+    expect(page.locator("#tab-entities")).to_have_attribute("aria-selected", "true")
+    expect(field(page, "host").locator(".error-text")).to_have_text('expected a hostname, got "app-3"')
+    expect(page.locator("#details .entity h3")).to_contain_text("iglu:com.acme/service/jsonschema/1-0-0")
+
+
+def test_payload_and_source_are_shown_decoded(gateway: PageServer, open_page: Callable[..., Page]) -> None:
+    gateway.publish(an_event())
+    page = open_page()
+    rows(page).click()
+    expect(field(page, "dvce_created_tstamp")).to_contain_text("240 ms before it was received")
+    page.click("#tab-payload")
+    when = page.locator(".parameter", has=page.locator(".code:text-is('dtm')"))
+    expect(when).to_contain_text("dvce_created_tstamp")
+    expect(when).to_contain_text("2026-01-02T03:04:04.766Z")
+    page.click("#tab-source")
+    expect(field(page, "ip")).to_contain_text("127.0.0.1")
+    expect(field(page, "topic")).to_contain_text("snowbus.events")
+
+
+def test_the_page_names_parameters_as_the_protocol_does(open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    shown = page.evaluate(
+        "async codes => { const { parameter } = await import('./parameters.js');"
+        " return codes.map(code => parameter(code)?.names); }",
+        list(BY_CODE),
+    )
+    assert dict(zip(BY_CODE, shown, strict=True)) == {code: list(row.names) for code, row in BY_CODE.items()}
+
+
+def test_a_filter_changes_the_subscription_and_the_address(gateway: PageServer, open_page: Callable[..., Page]) -> None:
+    gateway.publish(an_event("order"), an_event("refund", app_id="back-office"))
+    page = open_page()
+    expect(rows(page)).to_have_count(2)
+    page.keyboard.press("f")
+    page.keyboard.type("app_id=back")
+    page.locator("#filter-options").get_by_role("option", name="back-office").click()
+    expect(rows(page)).to_have_count(1)
+    expect(page.locator(".chip")).to_contain_text("back-office")
+    assert gateway.subscription()["app_id"] == "back-office"
+    assert page.url.endswith("/?app_id=back-office")
+    page.go_back()
+    expect(rows(page)).to_have_count(2)
+    assert "app_id" not in gateway.subscription()
+    page.go_forward()
+    page.get_by_role("button", name="Remove filter app_id back-office").click()
+    expect(rows(page)).to_have_count(2)
+    page.fill("#search", "refund")
+    expect(rows(page)).to_have_count(1)
+    assert gateway.subscription()["q"] == "refund"
+    assert page.url.endswith("/?q=refund")
+
+
+def test_a_wrong_filter_is_told_where_it_is_written(gateway: PageServer, open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    expect(page.locator("#status")).to_contain_text("live")
+    page.fill("#filter", "colour=red")
+    page.keyboard.press("Enter")
+    expect(page.locator("#filter-problem")).to_contain_text("colour is not a filter")
+    assert len(gateway.subscriptions) == 1
+
+
+def test_the_address_shows_the_same_view_to_somebody_else(gateway: PageServer, open_page: Callable[..., Page]) -> None:
+    gateway.publish(an_event("order", event_id="old"), *[an_event("noise", event_id=f"n{n}") for n in range(250)])
+    page = open_page("?app_id=shop&selected=old&tab=source&from=-50")
+    expect(rows(page).first).to_be_visible()
+    expect(page.locator("#details h2")).to_have_text("order")  # it is older than the rows: looked up
+    expect(page.locator("#tab-source")).to_have_attribute("aria-selected", "true")
+    expect(page.locator(".chip")).to_have_count(2)
+    assert ("event_id", "old") in gateway.subscriptions[-1]
+
+
+def test_pause_loses_nothing(gateway: PageServer, open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    gateway.publish(an_event("before"))
+    expect(rows(page)).to_have_count(1)
+    page.keyboard.press("p")
+    gateway.publish(*[an_event("during", event_id=f"e{number}") for number in range(7)])
+    expect(page.locator("#status")).to_have_text("paused, 7 waiting")
+    expect(rows(page)).to_have_count(1)
+    page.keyboard.press("p")
+    expect(rows(page)).to_have_count(8)
+
+
+def test_a_long_pause_is_read_again_from_the_log(gateway: PageServer, open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    expect(page.locator("#status")).to_contain_text("live")
+    page.keyboard.press("p")
+    gateway.publish(*[an_event("during", event_id=f"e{number}") for number in range(5200)])
+    expect(page.locator("#status")).to_have_text("paused, 5,200 waiting")
+    page.keyboard.press("p")
+    expect(page.locator("#legend")).to_contain_text("5,200 received")
+    assert gateway.subscription()["from"] == "c4999"
+
+
+def test_after_a_cut_it_goes_on_from_its_cursor(gateway: PageServer, open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    gateway.publish(an_event("first"), an_event("second"))
+    expect(rows(page)).to_have_count(2)
+    gateway.refusal = (503, "the log is away")
+    gateway.cut()
+    expect(page.locator("#quiet-line")).to_contain_text("Not connected: the log is away")
+    gateway.publish(an_event("missed"))
+    gateway.refusal = None
+    page.get_by_role("button", name="Try now").click()
+    expect(rows(page)).to_have_count(3)
+    assert gateway.subscription()["from"] == "c1"
+    expect(page.locator("#quiet-line")).to_contain_text("goes on where it stopped")
+
+
+def test_rows_wait_while_the_list_is_scrolled(gateway: PageServer, open_page: Callable[..., Page]) -> None:
+    gateway.publish(*[an_event("old", event_id=f"e{number}") for number in range(150)])
+    page = open_page()
+    expect(rows(page).first).to_be_visible()
+    page.locator("#scroller").evaluate("scroller => scroller.scrollTop = 480")
+    expect(page.locator("#row-130")).to_be_visible()
+    before = page.locator("#row-130").bounding_box()
+    gateway.publish(an_event("new"), an_event("new"))
+    expect(page.locator("#newer")).to_contain_text("2 new")
+    assert page.locator("#row-130").bounding_box() == before
+    assert rows(page).count() < 60
+    page.click("#newer")
+    expect(page.locator("#row-152")).to_be_visible()
+    expect(page.locator("#newer")).to_be_hidden()
+
+
+def test_hostile_text_stays_text(gateway: PageServer, open_page: Callable[..., Page]) -> None:
+    data = {HOSTILE: HOSTILE, "__proto__": {"a": 1}, "constructor": None, "id": 12345678901234567890}
+    data |= {"deep": json.loads("[" * 500 + "]" * 500), "long": "x" * 30_000, "many": list(range(3000))}
+    message = an_event(HOSTILE, event_id="hostile", data=data, app_id=HOSTILE, user_id=HOSTILE)
+    error = {"field": "unstruct_event", "schema": HOSTILE, "path": "/many/2500", "expected": HOSTILE, "got": HOSTILE}
+    message |= {"validation": {"status": "invalid", "errors": [error]}, "source": {HOSTILE: HOSTILE}, "key": HOSTILE}
+    message["payload"] |= {HOSTILE: HOSTILE, "cx": HOSTILE}
+    gateway.publish(message)
+    gateway.publish({"type": "gap", "from": 1, "to": 4, "count": 3, "reason": HOSTILE})
+    page = open_page()
+    gateway.say("{no json")
+    gateway.say(json.dumps({"type": "delivery", "of": "a later gateway"}))
+    expect(rows(page)).to_have_count(3)
+    expect(rows(page).filter(has_text="3 events missing here")).to_contain_text(HOSTILE_SHOWN)
+    expect(rows(page).filter(has_text="could not be read")).to_be_visible()
+    page.locator(".row.event").click()
+    expect(page.locator("#details h2")).to_have_text(f"{HOSTILE_SHOWN}")
+    expect(field(page, "id")).to_contain_text("12345678901234567890")
+    expect(field(page, "2500").locator(".error-text")).to_contain_text(HOSTILE_SHOWN)
+    for tab in ("entities", "payload", "source"):
+        page.click(f"#tab-{tab}")
+        expect(page.locator("#panel")).not_to_be_empty()
+    page.get_by_role("button", name=re.compile("Only <img")).click()
+    expect(page.locator(".chip")).to_contain_text(HOSTILE_SHOWN)
+    assert page.locator("img, script:not([src]), iframe, #panel a").count() == 0
+
+
+def test_what_is_copied_is_what_was_sent(gateway: PageServer, open_page: Callable[..., Page]) -> None:
+    message = an_event(data={"big": 12345678901234567890})
+    message["payload"] |= {"se_la": "it's \u202e $(x)"}
+    gateway.publish(message)
+    page = open_page()
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    rows(page).click()
+
+    def copied(label: str) -> str:
+        page.evaluate("navigator.clipboard.writeText('')")
+        page.get_by_role("button", name=label).click()
+        page.wait_for_function("async () => await navigator.clipboard.readText() !== ''")
+        text: str = page.evaluate("navigator.clipboard.readText()")
+        return text
+
+    assert json.loads(copied("Copy JSON")) == gateway.messages[0]
+    assert json.loads(copied("Copy payload")) == message["payload"]
+    body = re.search(r"--data-raw '([^']*)'$", copied("Copy curl"))
+    assert body
+    assert body[1].isascii()
+    assert json.loads(body[1])["data"] == [message["payload"]]
+
+
+def test_everything_is_reached_by_keyboard(gateway: PageServer, open_page: Callable[..., Page]) -> None:
+    gateway.publish(an_event("third"), an_event("second"), an_event("first"))
+    page = open_page()
+    expect(rows(page)).to_have_count(3)
+    page.keyboard.press("j")
+    page.keyboard.press("ArrowDown")
+    expect(page.locator(".row.active .name")).to_have_text("second")
+    page.keyboard.press("Enter")
+    expect(page.locator("#details h2")).to_have_text("second")
+    assert "selected=id-second" in page.url
+    page.keyboard.press("k")
+    expect(page.locator("#details h2")).to_have_text("first")
+    page.keyboard.press("Escape")
+    expect(page.locator("#details")).to_be_hidden()
+    page.keyboard.press("/")
+    expect(page.locator("#search")).to_be_focused()
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    expect(page.locator("#help-dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#help-dialog")).to_be_hidden()
+
+
+def test_clearing_empties_the_list_only(gateway: PageServer, open_page: Callable[..., Page]) -> None:
+    gateway.publish(an_event("old"))
+    page = open_page()
+    expect(rows(page)).to_have_count(1)
+    page.click("#clear")
+    expect(rows(page)).to_have_count(0)
+    expect(page.locator("#empty")).to_contain_text("still on the log")
+    gateway.publish(an_event("new"))
+    expect(rows(page).locator(".name")).to_have_text("new")
+    expect(page.locator("#empty")).to_be_hidden()
+
+
+def test_empty_lists_teach(gateway: PageServer, open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    expect(page.locator("#empty")).to_contain_text(f"ws://127.0.0.1:{gateway.port}/v1/events")
+    gateway.publish(an_event())
+    page = open_page("?app_id=other")
+    expect(page.locator("#empty")).to_contain_text("No event matches yet")
+    page.get_by_role("button", name="Remove", exact=True).click()
+    expect(rows(page)).to_have_count(1)
+
+
+def test_a_refusal_is_told_with_its_reason(gateway: PageServer, open_page: Callable[..., Page]) -> None:
+    gateway.refusal = (400, "schema: 'x' is not an Iglu URI")
+    page = open_page("?schema=x")
+    expect(page.locator("#empty")).to_contain_text("schema: 'x' is not an Iglu URI")
+    expect(page.locator("#status")).to_have_text("refused")
+
+
+def test_a_token_never_stays_in_the_address(gateway: PageServer, open_page: Callable[..., Page]) -> None:
+    page = open_page("?app_id=shop#token=secret")
+    expect(page.locator("#status")).to_contain_text("live")
+    assert gateway.subscription()["token"] == "secret"
+    assert page.url.endswith("/?app_id=shop")
+    gateway.refusal = (401, "the token has expired")
+    page.reload()
+    expect(page.locator("#empty")).to_contain_text("the token has expired")
+    gateway.refusal = None
+    page.fill("[name=token]", "another")
+    page.keyboard.press("Enter")
+    expect(page.locator("#status")).to_contain_text("live")
+    assert gateway.subscription()["token"] == "another"
+    assert "another" not in page.url
+
+
+def test_a_narrow_page_never_scrolls_sideways(gateway: PageServer, open_page: Callable[..., Page]) -> None:
+    gateway.publish(an_event("long_name_" * 30, data={"k" * 300: "v" * 3000}, user_id="u" * 300), an_invalid_event())
+    page = open_page(width=320, height=640)
+    sideways = """[document.body, ...document.querySelectorAll('main, .list, .sheet, .bar, .strip')]
+        .some(element => element.scrollWidth > element.clientWidth)"""
+    expect(rows(page)).to_have_count(2)
+    expect(page.locator("#legend")).to_contain_text("2 received")
+    assert not page.evaluate(sideways)
+    rows(page).filter(has_text="long_name").click()
+    expect(page.locator("#details")).to_be_visible()
+    for tab in ("event", "entities", "payload", "source"):
+        page.click(f"#tab-{tab}")
+        assert not page.evaluate(sideways)
+    page.keyboard.press("Escape")
+    expect(page.locator("#details")).to_be_hidden()
+
+
+def test_the_theme_follows_the_system_and_remembers_a_choice(
+    gateway: PageServer, open_page: Callable[..., Page]
+) -> None:
+    page = open_page()
+    background = "getComputedStyle(document.documentElement).backgroundColor"
+    page.emulate_media(color_scheme="light")
+    light = page.evaluate(background)
+    page.emulate_media(color_scheme="dark")
+    dark = page.evaluate(background)
+    assert light != dark
+    page.get_by_role("button", name="Theme: system").click()
+    assert page.evaluate(background) == light
+    page.reload()
+    assert page.evaluate(background) == light
