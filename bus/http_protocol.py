@@ -31,7 +31,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().__init__(*arguments, **keywords)
         self.url = b""
         self._in_head = False
-        self._head_began_here = False
+        self._completed_here = False
         self._head_bytes = 0
         self._arrived = 0
         self._refusal: tuple[int, str] | None = None
@@ -52,10 +52,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Parse what arrived, within the bounds."""
         if self._refusal is not None:
             return
-        if b"pgrade:" in data:
+        if b"pgrade:" in data or b"PGRADE:" in data:
             data = self._without_upgrade(data)
         self._unset_keepalive_if_required()
-        self._head_began_here = False
+        self._completed_here = False
         self._arrived = len(data)
         try:
             self.parser.feed_data(data)
@@ -75,7 +75,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Begin a head."""
-        self._in_head = self._head_began_here = True
+        self._in_head = True
         self._head_bytes = 0
         super().on_message_begin()
 
@@ -90,9 +90,14 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                 raise _HeadTooLargeError  # the parser stops, and wraps it
         super().on_headers_complete()
 
+    def on_message_complete(self) -> None:
+        """End a request."""
+        self._completed_here = True
+        super().on_message_complete()
+
     def _bound_head(self) -> None:
         """The head is not complete yet."""
-        if not self._head_began_here:
+        if not self._completed_here:  # else some of what arrived was another request's
             self._head_bytes += self._arrived
         if self._head_bytes > MAX_HEAD_BYTES:
             self._refuse(*self._too_large())
@@ -107,7 +112,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         return 431, f"the headers are too large; a request's head may have {MAX_HEAD_BYTES} bytes"
 
     def _refuse(self, status: int, reason: str) -> None:
-        """Answer, read no more, and close the connection a little later, so that the answer arrives."""
+        """Answer, and close the connection once the other side does, or a little later: the answer must arrive."""
         self._refusal = (status, reason)
         self._stop_timer()
         cycle = self._unanswered()
@@ -123,6 +128,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             + b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
             + body
         )
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
         self._timer = self.loop.call_later(_LINGER_SECONDS, self.transport.close)
 
     def _unanswered(self) -> RequestResponseCycle | None:

@@ -30,11 +30,8 @@ class Answer(NamedTuple):
     content_type: bytes
     body: bytes
     headers: HeaderList = ()
-
-    @property
-    def closes(self) -> bool:
-        """Whether the connection ends with it."""
-        return (b"connection", b"close") in self.headers
+    lingers: bool = False
+    """Whether the rest of the body is still coming: a connection closed on it might lose the answer."""
 
 
 _TEXT = b"text/plain; charset=utf-8"
@@ -64,9 +61,9 @@ def not_understood(refused: Sequence[Refused]) -> Answer:
     return Answer(400, b"application/json", _tally(0, refused))
 
 
-def too_large(reason: str, *, closes: bool) -> Answer:
-    """A body, or an event in it, that is larger than is taken; with `closes` its rest was not read."""
-    return _error(413, reason, _CLOSE if closes else ())
+def too_large(reason: str, *, unread: bool) -> Answer:
+    """A body, or an event in it, that is larger than is taken."""
+    return _error(413, reason, unread=unread)
 
 
 def stalled(seconds: float) -> Answer:
@@ -74,9 +71,9 @@ def stalled(seconds: float) -> Answer:
     return _error(408, f"the body did not arrive within {seconds:g} seconds", _CLOSE)
 
 
-def unavailable(reason: str, *, retry_after: int, closes: bool = False) -> Answer:
+def unavailable(reason: str, *, retry_after: int, unread: bool = False) -> Answer:
     """Nothing was accepted; the same request may be in `retry_after` seconds."""
-    return _error(503, reason, ((b"retry-after", str(retry_after).encode()), *(_CLOSE if closes else ())))
+    return _error(503, reason, ((b"retry-after", str(retry_after).encode()),), unread=unread)
 
 
 def not_found(path: str) -> Answer:
@@ -113,8 +110,9 @@ def headers_of(answer: Answer, *, origin: bytes | None, cookie: bytes | None) ->
     return headers
 
 
-def _error(status: int, reason: str, headers: HeaderList = ()) -> Answer:
-    return Answer(status, b"application/json", json_text.dump_bytes({"error": reason}) + b"\n", headers)
+def _error(status: int, reason: str, headers: HeaderList = (), *, unread: bool = False) -> Answer:
+    body = json_text.dump_bytes({"error": reason}) + b"\n"
+    return Answer(status, b"application/json", body, (*headers, *_CLOSE) if unread else headers, lingers=unread)
 
 
 def _tally(accepted: int, refused: Sequence[Refused]) -> bytes:

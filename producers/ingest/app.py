@@ -105,7 +105,7 @@ class IngestApp:
         headers = answers.headers_of(answer, origin=head.headers.get(b"origin"), cookie=cookie)
         with contextlib.suppress(OSError):  # the sender is gone; what was accepted stays so
             await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-            if answer.closes:
+            if answer.lingers:
                 await send({"type": "http.response.body", "body": answer.body, "more_body": True})
                 await self._reader.discard(receive)
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -174,13 +174,13 @@ class IngestApp:
         if outcome.accepted:
             return answers.partly(outcome.accepted, outcome.refused)
         if all(each.kind == "too_large" for each in outcome.refused):
-            return answers.too_large(outcome.refused[0].reason, closes=False)
+            return answers.too_large(outcome.refused[0].reason, unread=False)
         return answers.not_understood(outcome.refused)
 
     async def _refuse_too_large(self, error: TooLargeError, sent: Sent) -> Answer:
         reason = f"the body is larger than {self._settings.ingest_max_body_bytes} bytes"
         await self._writer.write_bad(Bad(error.first, reason, truncated=True, size=error.size), "too_large", sent=sent)
-        return answers.too_large(reason, closes=error.unread)
+        return answers.too_large(reason, unread=error.unread)
 
     def _identify(self, head: Head) -> tuple[str | None, bytes | None]:
         """The network user id of a sender and the cookie that keeps it; both None for who stays anonymous."""
@@ -208,9 +208,9 @@ class IngestApp:
             return answers.stalled(self._settings.ingest_body_timeout)
         if isinstance(error, OverloadedError):
             self._warn("more requests wait than the settings allow", reason=str(error))
-            return answers.unavailable(str(error), retry_after=retry_after, closes=error.unread)
+            return answers.unavailable(str(error), retry_after=retry_after, unread=error.unread)
         if isinstance(error, RecordTooLargeError):
-            return answers.too_large(str(error), closes=False)
+            return answers.too_large(str(error), unread=False)
         if isinstance(error, LogError):
             self._warn("the log takes nothing", reason=str(error))
             return answers.unavailable("the log cannot be reached; try again", retry_after=retry_after)

@@ -12,6 +12,7 @@ from .source import Head
 KEPT_BYTES = 65_536
 """How much of a body that is too large is kept."""
 _LINGER_SECONDS = 5.0
+_LINGER_IDLE_SECONDS = 1.0
 
 Message = MutableMapping[str, Any]
 
@@ -114,7 +115,7 @@ class BodyReader:
         try:
             async with asyncio.timeout(_LINGER_SECONDS) as deadline:
                 self._deadlines.add(deadline)
-                while (await receive()).get("more_body"):
+                while (await asyncio.wait_for(receive(), _LINGER_IDLE_SECONDS)).get("more_body"):
                     pass
         except TimeoutError:
             pass

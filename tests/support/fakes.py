@@ -78,6 +78,6 @@ class FakeLog(Log):
         pass
 
 
-async def hang() -> None:
+async def hang(*_: Any) -> None:
     """Never return."""
     await asyncio.Event().wait()

@@ -1,6 +1,8 @@
 """Ingest on a real socket, and what it has put on its log."""
 
 import asyncio
+import contextlib
+import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -50,7 +52,7 @@ class Ingest:
         return [decode_event(record.value) for record in await all_records(self.log, EVENTS_TOPIC)]
 
     async def payloads(self) -> list[dict[str, str]]:
-        return [orjson.loads(event.payload) for event in await self.events()]
+        return [json.loads(event.payload) for event in await self.events()]
 
     async def bad(self) -> list[tuple[bytes, dict[str, str]]]:
         """The value and the headers of each record on `snowbus.bad`."""
@@ -93,16 +95,17 @@ async def all_records(log: Log, topic: str) -> list[Record]:
 
 
 async def raw(address: tuple[str, int], *pieces: bytes, end: bool = False, timeout: float = 10.0) -> bytes:
-    """What comes back, until the server closes, for bytes written as they are; a pause stands between the pieces."""
+    """What comes back, until the server closes, for bytes written as they are, each piece on its own."""
     reader, writer = await asyncio.open_connection(*address)
     try:
-        for position, piece in enumerate(pieces):
-            if position:
-                await asyncio.sleep(0.02)
-            writer.write(piece)
-            await writer.drain()
-        if end:
-            writer.write_eof()
+        with contextlib.suppress(ConnectionError):  # closed before all was written
+            for position, piece in enumerate(pieces):
+                if position:
+                    await asyncio.sleep(0.02)
+                writer.write(piece)
+                await writer.drain()
+            if end:
+                writer.write_eof()
         return await asyncio.wait_for(reader.read(), timeout)
     finally:
         writer.close()

@@ -1,0 +1,254 @@
+"""Requests that no tracker sends: each has an answer that says why, in bounded time, and ingest goes on."""
+
+import asyncio
+import random
+
+import pytest
+from support.aio import eventually, run
+from support.fakes import FakeLog
+from support.ingest import TP2, Ingest, payload_data, raw, serving
+
+from snowbus.bus.event import BAD_TOPIC, EVENTS_TOPIC
+from snowbus.bus.http_protocol import BoundedHttpProtocol
+from snowbus.producers.ingest import reading
+
+BODY = payload_data({"e": "pv", "eid": "e-1", "p": "web", "tv": "js-3"})
+
+
+def post(body: bytes = BODY, *headers: str, length: int | None = None) -> bytes:
+    lines = [f"POST {TP2} HTTP/1.1", "Host: x", f"Content-Length: {len(body) if length is None else length}", *headers]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def events(ingest: Ingest) -> int:
+    assert isinstance(ingest.log, FakeLog)
+    return len(ingest.log.records[EVENTS_TOPIC])
+
+
+async def still_works(ingest: Ingest) -> None:
+    before = events(ingest)
+    assert await ingest.post(BODY) == (200, "ok")
+    assert events(ingest) == before + 1
+
+
+@pytest.mark.parametrize("sent", [post(BODY[:50], length=len(BODY)), post(b"", length=len(BODY))])
+def test_a_body_that_stalls_gets_408(sent: bytes) -> None:
+    async def main() -> None:
+        async with serving(FakeLog(), ingest_body_timeout=0.2) as ingest:
+            await still_works(ingest)
+            answer = await raw(ingest.address, sent)
+            assert answer.startswith(b"HTTP/1.1 408 ")
+            assert b"did not arrive within 0.2 seconds" in answer
+            assert events(ingest) == 1
+
+    run(main())
+
+
+def test_a_body_that_trickles_is_taken_when_it_is_there_in_time() -> None:
+    async def main() -> None:
+        async with serving(FakeLog()) as ingest:
+            sent = post(BODY, "Connection: close")
+            pieces = [sent[start : start + 20] for start in range(0, len(sent), 20)]
+            assert (await raw(ingest.address, *pieces)).startswith(b"HTTP/1.1 200 ")
+            assert events(ingest) == 1
+
+    run(main())
+
+
+def test_bodies_that_come_in_pieces_share_a_bound_and_whole_ones_pass_by() -> None:
+    async def main() -> None:
+        async with serving(FakeLog(), ingest_max_pending_bytes=1_000_000) as ingest:
+            stalling = [await asyncio.open_connection(*ingest.address) for _ in range(10)]
+            for _, writer in stalling:
+                writer.write(post(b"x" * 150_000, length=150_001))
+            answers = [asyncio.create_task(reader.read(12)) for reader, _ in stalling]
+            await eventually(lambda: sum(task.done() for task in answers) >= 4)
+            assert {task.result() for task in answers if task.done()} == {b"HTTP/1.1 503"}
+            await still_works(ingest)
+            for task in answers:
+                task.cancel()
+            for _, writer in stalling:
+                writer.close()
+
+    run(main())
+
+
+def test_a_client_that_goes_away_in_mid_body_leaves_nothing_behind() -> None:
+    async def main() -> None:
+        async with serving(FakeLog()) as ingest:
+            assert await raw(ingest.address, post(BODY[:50], length=len(BODY)), end=True) == b""
+            await eventually(lambda: ingest.metric("snowbus_ingest_requests_total", method="POST", status="499"))
+            await still_works(ingest)
+            assert events(ingest) == 1
+
+    run(main())
+
+
+def test_a_large_upload_reads_its_answer_though_it_sends_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with serving(FakeLog(), ingest_max_body_bytes=10_000) as ingest:
+            reader, writer = await asyncio.open_connection(*ingest.address)
+            writer.write(post(b"", length=50_000_000))
+            for _ in range(100):
+                writer.write(b"x" * 100_000)
+                await writer.drain()
+            assert (await reader.readline()).startswith(b"HTTP/1.1 413 ")
+            assert b"connection: close" in await reader.read()  # it waits for us no longer than for a while
+            writer.close()
+            assert isinstance(ingest.log, FakeLog)
+            [record] = ingest.log.records[BAD_TOPIC]
+            assert (len(record.value), dict(record.headers)["size"]) == (65_536, b"50000000")
+
+    monkeypatch.setattr(reading, "_LINGER_IDLE_SECONDS", 0.1)
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "reason"),
+    [
+        (b"nonsense\r\n\r\n", 400, b"not an HTTP request"),
+        (b"\x16\x03\x01\x02\x00\x01\x00", 400, b"not an HTTP request"),  # TLS
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, b"not an HTTP request"),
+        (b"CONNECT example.org:443 HTTP/1.1\r\n\r\n", 400, b"not an HTTP request"),
+        (b"GET /caf\xc3\xa9/x?e=pv HTTP/1.1\r\n\r\n", 400, b"not an HTTP request"),
+        (b"POST /a/b HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400, b"not an HTTP request"),
+        (b"POST /a/b HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", 400, b"not an HTTP request"),
+        (b"POST /a/b HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400, b"not an HTTP request"),
+        (b"GET /i?" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", 414, b"the URL is too long"),
+        (b"GET /i?" + b"a" * 70_000, 414, b"the URL is too long"),
+        (b"GET /i HTTP/1.1\r\nA: " + b"a" * 70_000 + b"\r\n\r\n", 431, b"the headers are too large"),
+        (b"GET /i HTTP/1.1\r\nA: " + b"a" * 700_000, 431, b"the headers are too large"),
+        (b"GET /i HTTP/1.1\r\n" + b"A: b\r\n" * 20_000 + b"\r\n", 431, b"the headers are too large"),
+    ],
+)
+def test_what_is_not_http_or_has_too_large_a_head_gets_4xx(sent: bytes, status: int, reason: bytes) -> None:
+    async def main() -> None:
+        async with serving(FakeLog()) as ingest:
+            answer = await raw(ingest.address, sent)
+            assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+            assert reason in answer
+            await still_works(ingest)
+            assert events(ingest) == 1
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"OPTIONS * HTTP/1.1\r\n", 200),
+        (b"TRACE /i HTTP/1.1\r\n", 405),
+        (b"GET //i HTTP/1.1\r\n", 404),
+        (b"GET http://host/i?e=pv HTTP/1.1\r\n", 200),
+        (b"GET /i?e=pv HTTP/1.0\r\n", 200),
+        (b"GET /%69?e=pv HTTP/1.1\r\n", 200),
+        (b"GET /i?e=pv&page=%FF%00 HTTP/1.1\r\n", 200),
+        (b"GET /%ff%00/%0d%0aSet-Cookie:x?e=pv HTTP/1.1\r\n", 200),
+        (b"GET /%0d%0aSet-Cookie:x HTTP/1.1\r\n", 404),
+        (b"GET /i?e=pv HTTP/1.1\r\nOrigin: \xff\xfe\r\n", 200),
+        (b"GET /i?e=pv HTTP/1.1\r\nOrigin: a\tb\r\nCookie: sp=a\tb;\xff\r\nReferer: \xc3\r\n", 200),
+        (b"GET /i?e=pv HTTP/1.1\r\nX-Forwarded-For: ,,,\r\nUser-Agent: " + b"u" * 60_000 + b"\r\n", 200),
+        (b"GET /i?e=pv&eid=" + b"%F0" * 10_000 + b" HTTP/1.1\r\n", 200),
+    ],
+)
+def test_odd_requests_are_answered_for_what_they_are(sent: bytes, status: int) -> None:
+    async def main() -> None:
+        async with serving(FakeLog(), ingest_trusted_proxies="127.0.0.0/8") as ingest:
+            answer = await raw(ingest.address, sent + b"Connection: close\r\n\r\n")
+            assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+            assert b"set-cookie:x" not in answer.partition(b"\r\n\r\n")[0].lower()
+            assert events(ingest) == (b"e=pv" in sent)
+
+    run(main())
+
+
+def test_a_head_that_stalls_gets_408(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with serving(FakeLog()) as ingest:
+            answer = await raw(ingest.address, b"POST /a/b HTTP/1.1\r\nHo", b"st: x\r\n")
+            assert answer.startswith(b"HTTP/1.1 408 ")
+
+    monkeypatch.setattr(BoundedHttpProtocol, "head_seconds", 0.2)
+    run(main())
+
+
+def test_a_connection_over_which_nothing_comes_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with serving(FakeLog()) as ingest:
+            assert await raw(ingest.address, b"") == b""
+            assert (await raw(ingest.address, post(), b"\r\n")).startswith(b"HTTP/1.1 200 ")
+
+    made = BoundedHttpProtocol.connection_made
+
+    def impatient(self: BoundedHttpProtocol, transport: asyncio.BaseTransport) -> None:
+        self.timeout_keep_alive = 0.1  # type: ignore[assignment]
+        made(self, transport)
+
+    monkeypatch.setattr(BoundedHttpProtocol, "connection_made", impatient)
+    run(main())
+
+
+@pytest.mark.parametrize("name", ["Upgrade", "upgrade", "UPGRADE"])
+def test_an_offer_to_upgrade_costs_no_event(name: str) -> None:
+    async def main() -> None:
+        async with serving(FakeLog()) as ingest:
+            offer = post(BODY, "Connection: Upgrade, HTTP2-Settings", f"{name}: h2c", "HTTP2-Settings: AAMAAABk")
+            answers = await raw(ingest.address, offer, offer, post(BODY, "Connection: close"))
+            assert answers.count(b"HTTP/1.1 200 OK") == 3
+            assert events(ingest) == 3
+
+    run(main())
+
+
+def test_what_follows_a_broken_request_is_not_read_and_the_one_before_is_answered() -> None:
+    async def main() -> None:
+        async with serving(FakeLog()) as ingest:
+            answers = await raw(ingest.address, post() + b"nonsense\r\n\r\n" + post())
+            assert answers.count(b"HTTP/1.1 ") == 1
+            assert answers.startswith(b"HTTP/1.1 200 ")
+            assert b"connection: close" in answers
+            assert events(ingest) == 1
+
+    run(main())
+
+
+def test_mangled_requests_are_answered_and_do_no_harm() -> None:
+    async def main() -> None:
+        chance = random.Random(4711)
+        whole = [
+            post(BODY, "Connection: close"),
+            post(b'[{"e":"pv"},{"event":"page_view"},{"what":1}]', "Connection: close").replace(
+                TP2.encode(), b"/tracking"
+            ),
+            b"GET /i?e=pv&page=%C3%A9&cx=&aid=a+b HTTP/1.1\r\nHost: x\r\nCookie: sp=1\r\nConnection: close\r\n\r\n",
+        ]
+        async with serving(FakeLog(), ingest_body_timeout=0.2) as ingest:
+
+            async def send(mangled: bytes) -> bytes:
+                return await raw(ingest.address, mangled, end=True)
+
+            for _ in range(20):
+                answers = await asyncio.gather(*(send(mangle(chance.choice(whole), chance)) for _ in range(25)))
+                statuses = {answer[9:12] for answer in answers if answer}
+                assert statuses <= {b"200", b"400", b"404", b"405", b"408", b"413", b"414", b"431"}
+            await still_works(ingest)
+
+    run(main())
+
+
+def mangle(whole: bytes, chance: random.Random) -> bytes:
+    """The same bytes with a few of them replaced, dropped, doubled or added."""
+    mangled = bytearray(whole)
+    for _ in range(chance.randint(1, 6)):
+        at = chance.randrange(len(mangled))
+        match chance.randrange(4):
+            case 0:
+                mangled[at] = chance.randrange(256)
+            case 1:
+                del mangled[at : at + chance.randint(1, 10)]
+            case 2:
+                mangled[at:at] = mangled[at : at + chance.randint(1, 30)]
+            case 3:
+                mangled[at:at] = chance.randbytes(chance.randint(1, 5))
+        mangled = mangled or bytearray(b"x")
+    return bytes(mangled)
