@@ -94,7 +94,6 @@ def test_one_process_carries_every_event_of_a_tracker_once(tmp_path, sqlite_url)
         track_some(tracker, 10)
         emitter.flush()
         check_everything_arrived_once(recorder.sent, collector, watcher)
-        watcher.close()
         assert up.stop() == 0
 
 
