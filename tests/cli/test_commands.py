@@ -5,7 +5,7 @@ import sqlite3
 
 import pytest
 from support.aio import run
-from support.snowbus import snowbus
+from support.snowbus import Process, snowbus
 
 from snowbus.bus.canonical import canonical_view
 from snowbus.bus.envelope import decode_event
@@ -112,6 +112,38 @@ def test_status_tells_how_far_each_group_is_behind(tmp_path, log_url):
         "oldest_age": 0,
     }
     assert "slow" in snowbus("status", "--log", log_url, cwd=tmp_path).stdout
+
+
+def test_tail_prints_a_line_an_event_and_only_those_that_match(tmp_path, log_url):
+    """Nothing that an event holds is obeyed by the terminal."""
+    lines = [
+        '{"e":"pv","aid":"shop","uid":"u-1","url":"https://x.example/\\u001b[31m"}',
+        '{"e":"se","aid":"blog","se_ca":"cart","se_ac":"add","se_va":"12,5"}',
+    ]
+    snowbus("publish", "--log", log_url, cwd=tmp_path, stdin="\n".join(lines))
+    shop = snowbus("tail", "--log", log_url, "--from", "earliest", "--count", "1", "app_id=shop", cwd=tmp_path)
+    assert r"page_view https://x.example/\x1b[31m" in shop.stdout
+    assert "\x1b" not in shop.stdout
+    assert "u-1" in shop.stdout
+    blog = snowbus("tail", "--log", log_url, "--from", "-2", "--count", "1", "q=cart", cwd=tmp_path)
+    assert "✗ blog" in blog.stdout
+    assert "se_value: '12,5' is not a number" in blog.stdout
+
+
+def test_tail_prints_json_for_pipes_and_follows_live(tmp_path, log_url):
+    snowbus("publish", "--log", log_url, cwd=tmp_path, stdin='{"e":"pv","eid":"one"}')
+    with Process("tail", "--log", log_url, "--from", "earliest", "--json", cwd=tmp_path) as tail:
+        tail.line('"eid":"one"')
+        snowbus("publish", "--log", log_url, cwd=tmp_path, stdin='{"e":"pv","eid":"two"}')
+        line = tail.line('"eid":"two"')
+        assert json.loads(line.string)["event"]["event"] == "page_view"
+        assert tail.stop() == exit_codes.OK
+
+
+@pytest.mark.parametrize("arguments", [["colour=red"], ["--from", "yesterday"], ["app_id"]])
+def test_tail_refuses_what_it_does_not_understand(tmp_path, sqlite_url, arguments):
+    answer = snowbus("tail", "--log", sqlite_url, *arguments, cwd=tmp_path)
+    assert answer.returncode == exit_codes.USAGE
 
 
 def test_a_file_that_is_no_log_is_a_sentence_and_an_exit_code(tmp_path):

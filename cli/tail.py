@@ -1,0 +1,116 @@
+"""`snowbus tail`: watch events in the terminal."""
+
+import asyncio
+import contextlib
+import sys
+from datetime import datetime
+from typing import Any
+
+import click
+
+from snowbus.bus.errors import FilterError
+from snowbus.bus.event import EVENTS_TOPIC
+from snowbus.bus.json_text import loads
+from snowbus.bus.log import Log
+from snowbus.bus.settings import Settings
+from snowbus.consumers.gateway.frames import Gap, Reading
+from snowbus.consumers.gateway.history import History
+from snowbus.consumers.gateway.start import find_start
+from snowbus.consumers.gateway.subscription import Subscription, parse_subscription
+
+from .running import run, stop_on_signals, with_log
+from .settings import with_settings
+
+_COLOURS = {"valid": "green", "invalid": "red", "unchecked": None}
+_MARKS = {"valid": "✓", "invalid": "✗", "unchecked": "·"}
+
+
+@click.command(name="tail")
+@click.argument("filters", nargs=-1, metavar="[NAME=VALUE]...")
+@click.option("--from", "start", default="latest", show_default=True, help="latest, earliest, -N, a time, or a cursor.")
+@click.option("--count", type=click.IntRange(min=1), help="End after so many events.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON lines, each as the gateway's message less type and cursor."
+)
+@with_settings()
+def command(settings: Settings, *, filters: tuple[str, ...], start: str, count: int | None, as_json: bool) -> None:
+    """Print events as they arrive on the log, those that match every filter: `app_id=shop event=add_to_cart`.
+
+    Filters are those of the gateway: app_id, platform, event, event_name, schema, user_id, domain_userid, event_id,
+    valid, q. Ctrl-C ends it.
+    """
+    pairs = [(name, value) for name, _, value in (text.partition("=") for text in filters)]
+    try:
+        subscription = parse_subscription([("from", start), *pairs])
+    except FilterError as error:
+        raise click.UsageError(str(error)) from None
+
+    async def main(log: Log) -> None:
+        stop = asyncio.create_task(stop_on_signals().wait())
+        printing = asyncio.create_task(_print_events(log, subscription, count=count, as_json=as_json))
+        await asyncio.wait({stop, printing}, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        printing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await printing
+
+    with contextlib.suppress(BrokenPipeError):
+        run(with_log(settings, main), settings)
+
+
+async def _print_events(log: Log, subscription: Subscription, *, count: int | None, as_json: bool) -> None:
+    await log.create_topics([EVENTS_TOPIC])
+    positions, gaps = await find_start(log, EVENTS_TOPIC, subscription.start)
+    for gap in gaps:
+        _print_gap(gap)
+    printed = 0
+    async with await History.open(log, EVENTS_TOPIC, positions) as history:
+        while count is None or printed < count:
+            for item in await history.next():
+                if isinstance(item, Gap):
+                    _print_gap(item)
+                    continue
+                reading = Reading(item)
+                if subscription.filter.matches(reading.candidate) and (count is None or printed < count):
+                    printed += 1
+                    click.echo("{" + reading.body().decode() if as_json else _line(reading))
+            sys.stdout.flush()
+
+
+def _line(reading: Reading) -> str:
+    """One event on one line: when, which app, what, who, and whether it is right, in words if it is not."""
+    message = loads("{" + reading.body().decode())
+    event, validation = message["event"], message["validation"]
+    when = datetime.fromtimestamp(message["timestamp"] / 1000).astimezone().strftime("%H:%M:%S.%f")[:-3]
+    status = validation["status"]
+    parts = [
+        when,
+        f"{_MARKS[status]} {event.get('app_id', ''):<12}",
+        f"{_what(event):<40}",
+        event.get("user_id") or event.get("domain_userid") or event.get("network_userid") or "",
+        *(_problem(error) for error in validation["errors"]),
+    ]
+    return click.style(_printable("  ".join(map(str, parts)).rstrip()), fg=_COLOURS[status])
+
+
+def _what(event: dict[str, Any]) -> str:
+    """What happened, in words: the name of the event, and where or on what."""
+    name = event.get("event_name") or event.get("event") or "not an event"
+    if event.get("event") == "struct":
+        name = f"{event.get('se_category', '')} {event.get('se_action', '')}"
+    detail = event.get("page_url", "") if event.get("event") in ("page_view", "page_ping") else ""
+    return f"{name} {detail}".rstrip()
+
+
+def _problem(error: dict[str, str]) -> str:
+    return f"{error['field']}{error['path']}: {error['got'][:80]!r} is not {error['expected']}"
+
+
+def _print_gap(gap: Gap) -> None:
+    count = "an unknown number of" if gap.missing is None else gap.missing
+    print(f"-- {count} records are missing: {gap.reason}", file=sys.stderr)
+
+
+def _printable(text: str) -> str:
+    """The text without anything that a terminal would obey."""
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
