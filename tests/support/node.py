@@ -1,0 +1,47 @@
+"""The machine's Node, with the official tracker installed from the lock file once a session."""
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from support.requirements import require, require_program
+
+_SOURCES = Path(__file__).parents[1] / "node"
+_INSTALLED = Path(__file__).parents[2] / "build" / "node"
+
+
+def run_node(script: str, *arguments: str) -> Any:
+    """What a script of tests/node prints as JSON. Skips the test where there is no Node, or its packages."""
+    node = require_program("node", "node")
+    require("node", _install())
+    environment = {**os.environ, "NODE_PATH": str(_INSTALLED / "node_modules")}
+    told = subprocess.run(
+        [node, _SOURCES / script, *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert told.returncode == 0, told.stderr
+    return json.loads(told.stdout)
+
+
+@functools.cache
+def _install() -> str:
+    """Install what the lock file says unless that is there; returns why it cannot, or an empty string."""
+    npm = shutil.which("npm")
+    if npm is None:
+        return "no npm on the PATH"
+    lock = (_SOURCES / "package-lock.json").read_bytes()
+    stamp = _INSTALLED / "installed"
+    if stamp.exists() and stamp.read_bytes() == lock:
+        return ""
+    _INSTALLED.mkdir(parents=True, exist_ok=True)
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(_SOURCES / name, _INSTALLED / name)
+    command = [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
+    told = subprocess.run(command, cwd=_INSTALLED, capture_output=True, text=True, timeout=120, check=False)
+    if told.returncode != 0:
+        return f"npm ci failed: {told.stderr.strip()[-200:]}"
+    stamp.write_bytes(lock)
+    return ""
