@@ -284,6 +284,7 @@ def test_hostile_text_stays_text(gateway: PageServer, open_page: Callable[..., P
     gateway.publish(message)
     gateway.publish({"type": "gap", "from": 1, "to": 4, "count": 3, "reason": HOSTILE})
     page = open_page()
+    expect(rows(page)).to_have_count(2)
     gateway.say("{no json")
     gateway.say(json.dumps({"type": "delivery", "of": "a later gateway"}))
     expect(rows(page)).to_have_count(3)

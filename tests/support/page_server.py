@@ -55,21 +55,16 @@ class PageServer:
         """The page's address."""
         return f"http://127.0.0.1:{self.port}/"
 
-    @property
-    def connections(self) -> int:
-        """How many websockets are open."""
-        return len(self._open)
-
     def publish(self, *messages: Message) -> None:
         """Append messages, give each its offset and cursor, and send them to whoever asked for such."""
         self._call(self._publish(messages))
 
     def say(self, text: str) -> None:
-        """Send a text to every open websocket, without keeping it."""
+        """Send a text to every open websocket (there will be one), without keeping it."""
         self._call(self._say(text))
 
     def cut(self) -> None:
-        """Cut every websocket, as a broken network does."""
+        """Cut every open websocket (there will be one), as a broken network does."""
         self._call(self._cut())
 
     def subscription(self, number: int = -1) -> dict[str, str]:
@@ -101,13 +96,18 @@ class PageServer:
                 await self._send(connection, pairs, self.messages[-1:])
 
     async def _say(self, text: str) -> None:
-        for connection in list(self._open):
+        for connection in await self._connected():
             await connection.send(text)
 
     async def _cut(self) -> None:
-        for connection in list(self._open):
+        for connection in await self._connected():
             connection.transport.abort()
             await connection.wait_closed()
+
+    async def _connected(self) -> list[ServerConnection]:
+        while not self._open:
+            await asyncio.sleep(0.01)
+        return list(self._open)
 
     def _answer(self, _connection: ServerConnection, request: Request) -> Response | None:
         path = urlsplit(request.path).path
@@ -130,7 +130,10 @@ class PageServer:
         first = _first_offset(start, len(self.messages))
         hello = {"type": "hello", "server": "snowbus/test", "subscription": dict(pairs), "cursor": f"c{first - 1}"}
         await connection.send(json.dumps(hello))
-        await self._send(connection, pairs, self.messages[first:])
+        while first < len(self.messages):
+            history = self.messages[first:]
+            await self._send(connection, pairs, history)
+            first += len(history)
         self._open[connection] = pairs
         try:
             await connection.wait_closed()

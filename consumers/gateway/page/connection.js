@@ -17,7 +17,8 @@ export function eventsAddress(scheme = "ws") {
 /**
  * Calls `onMessage(message)` for each message and `onPhase(phase)` when the state changes. A phase is
  * `{name: "connecting" | "live" | "lost" | "refused", …}`: `live` has `awayMs` when it was lost before, `lost` has
- * `retryAt` (ms, as Date.now()), `reason` and `unreachable` (no answer at all), `refused` has `status` and `reason` and stays until the next `open`.
+ * `retryAt` (ms, as Date.now()), `reason` and `unreachable` (no answer at all),
+ * `refused` has `status` and `reason` and stays until the next `open`.
  */
 export class Connection {
   #socket;

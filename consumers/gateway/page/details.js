@@ -57,7 +57,17 @@ export class Details {
   }
 
   #fill(...content) {
-    const close = el("button", { type: "button", class: "close", "aria-label": "Close details", title: "Close (Esc)", click: () => this.onClose() }, icon("close"));
+    const close = el(
+      "button",
+      {
+        type: "button",
+        class: "close",
+        "aria-label": "Close details",
+        title: "Close (Esc)",
+        click: () => this.onClose(),
+      },
+      icon("close"),
+    );
     this.pane.replaceChildren(close, ...content);
     this.pane.hidden = false;
   }
@@ -67,13 +77,24 @@ export class Details {
     const schema = model.data?.schema || (row.values.schema ?? "");
     const name = row.values.event_name ?? row.values.event;
     const actions = COPIES.map(([label, title, write]) => this.#copyButton(label, title, write));
-    const only = name && this.#actionButton("filter", `Only ${visible(name, 40)}`, () => this.onFilter([row.values.event_name ? "event_name" : "event", name]));
+    const only =
+      name &&
+      this.#actionButton("filter", `Only ${visible(name, 40)}`, () =>
+        this.onFilter([row.values.event_name ? "event_name" : "event", name]),
+      );
     return el(
       "header",
       { class: "details-head" },
       el("h2", {}, untrusted(row.name), row.hint && !model.data ? [" ", untrusted(row.hint, { class: "hint" })] : ""),
       schema ? untrusted(schema, { class: "schema" }) : "",
-      el("p", { class: "facts" }, validity(row), el("span", {}, `${day(row.timestamp)} ${clock(row.timestamp)}`), row.app ? untrusted(row.app) : "", row.who ? untrusted(row.who) : ""),
+      el(
+        "p",
+        { class: "facts" },
+        validity(row),
+        el("span", {}, `${day(row.timestamp)} ${clock(row.timestamp)}`),
+        row.app ? untrusted(row.app) : "",
+        row.who ? untrusted(row.who) : "",
+      ),
       this.#errorSummary(model),
       el("div", { class: "actions" }, only, actions),
     );
@@ -85,7 +106,13 @@ export class Details {
       el(
         "li",
         {},
-        el("button", { type: "button", click: () => this.#jump(error) }, icon("invalid"), untrusted(whereIs(error), { class: "where" }), el("span", { class: "why" }, "expected ", untrusted(visible(error.expected, 120)))),
+        el(
+          "button",
+          { type: "button", click: () => this.#jump(error) },
+          icon("invalid"),
+          untrusted(whereIs(error), { class: "where" }),
+          el("span", { class: "why" }, "expected ", untrusted(visible(error.expected, 120))),
+        ),
       ),
     );
     return el("ul", { class: "error-summary", "aria-label": `${count(errors.length)} validation errors` }, items);
@@ -122,7 +149,14 @@ export class Details {
         { type: "button", role: "tab", id: `tab-${tab}`, "aria-controls": "panel", click: () => this.onTab(tab) },
         TITLES[tab],
         number === undefined ? "" : el("span", { class: "number" }, String(number)),
-        wrong ? el("span", { class: "validity invalid", title: "has errors" }, icon("invalid"), el("span", { class: "offscreen" }, "has errors")) : "",
+        wrong
+          ? el(
+              "span",
+              { class: "validity invalid", title: "has errors" },
+              icon("invalid"),
+              el("span", { class: "offscreen" }, "has errors"),
+            )
+          : "",
       );
     });
     const list = el("div", { role: "tablist", class: "tabs", "aria-label": "Parts of the event" }, tabs);

@@ -52,7 +52,11 @@ function appendPieces(box, text, start, limit) {
   }
   if (end >= text.length) return;
   const left = text.length - end;
-  const more = el("button", { type: "button", class: "more" }, `show ${left > MORE_CHARACTERS ? "more of " : ""}${left.toLocaleString("en")} more characters`);
+  const more = el(
+    "button",
+    { type: "button", class: "more" },
+    `show ${left > MORE_CHARACTERS ? "more of " : ""}${left.toLocaleString("en")} more characters`,
+  );
   more.addEventListener("click", () => {
     more.remove();
     appendPieces(box, text, end, MORE_CHARACTERS);

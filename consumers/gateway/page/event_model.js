@@ -68,8 +68,9 @@ function erroneousEntity(error, entities) {
   if (position) return entities[Number(position[1])];
   if (!error.field.startsWith("contexts")) return undefined;
   return (
-    entities.find(({ column, schema }) => error.field.startsWith(column) && (!error.schema || error.schema === schema)) ??
-    entities.find(({ schema }) => schema === error.schema)
+    entities.find(
+      ({ column, schema }) => error.field.startsWith(column) && (!error.schema || error.schema === schema),
+    ) ?? entities.find(({ schema }) => schema === error.schema)
   );
 }
 

@@ -152,7 +152,12 @@ export class FilterBar {
     const wanted = text.toLowerCase();
     return seen
       .filter(([value]) => value.toLowerCase().includes(wanted))
-      .map(([value, times]) => ({ label: name, value, filter: [name, value], note: times ? `${count(times)} seen` : "" }));
+      .map(([value, times]) => ({
+        label: name,
+        value,
+        filter: [name, value],
+        note: times ? `${count(times)} seen` : "",
+      }));
   }
 
   #highlight(index) {

@@ -23,7 +23,10 @@ export class EventList {
     new ResizeObserver(() => this.#measure()).observe(scroller);
     newer.addEventListener("click", () => this.toTop());
     const press = (event) => this.#pressed(event);
-    canvas.addEventListener("pointerdown", (event) => event.pointerType === "mouse" && event.button === 0 && press(event));
+    canvas.addEventListener(
+      "pointerdown",
+      (event) => event.pointerType === "mouse" && event.button === 0 && press(event),
+    );
     canvas.addEventListener("click", (event) => event.pointerType !== "mouse" && press(event));
     canvas.addEventListener("pointerover", (event) => this.#explain(event.target));
     window.addEventListener("beforeprint", () => this.#print(true));
@@ -84,7 +87,8 @@ export class EventList {
     const { scrollTop, clientHeight } = this.scroller;
     this.canvas.style.height = `${this.#height()}px`;
     if (top < scrollTop) this.scroller.scrollTop = top;
-    else if (top + this.rowHeight > scrollTop + clientHeight) this.scroller.scrollTop = top + this.rowHeight - clientHeight;
+    else if (top + this.rowHeight > scrollTop + clientHeight)
+      this.scroller.scrollTop = top + this.rowHeight - clientHeight;
   }
 
   #height() {
@@ -125,7 +129,8 @@ export class EventList {
     if (waiting > 0) this.newer.firstElementChild.textContent = `${count(waiting)} new`;
     this.foot.hidden = this.rows.dropped === 0;
     if (!this.foot.hidden) {
-      this.foot.textContent = `The page holds the latest ${count(this.rows.size)} rows; ${count(this.rows.dropped)} older ones are in the log.`;
+      const older = count(this.rows.dropped);
+      this.foot.textContent = `The page holds the latest ${count(this.rows.size)} rows; the log has ${older} older ones.`;
     }
     if (this.active && this.#shown.has(this.#active)) {
       this.scroller.setAttribute("aria-activedescendant", `row-${this.#active}`);

@@ -7,16 +7,15 @@ import { FilterBar } from "./filters.js";
 import { Inbox } from "./inbox.js";
 import { listenToKeys } from "./keyboard.js";
 import { EventList } from "./list.js";
-import { Announcer, drawStatus, emptyState, QuietLine } from "./notices.js";
+import { Announcer, emptyState, QuietLine } from "./notices.js";
 import { Minutes, Rows, SeenValues } from "./rows.js";
+import { drawStatus, Rate } from "./status.js";
 import { Strip } from "./strip.js";
 import { day, duration, minuteOfDay, visible } from "./text.js";
 import { keepToken, readView, sameStream, startOf, subscriptionOf, takeToken, writeView } from "./view_state.js";
 
 const TYPING_PAUSE_MS = 300;
 const HISTORY_MS = 1200; // how long a selected event may come with the history before it is looked up
-const RATE_EVERY_MS = 500;
-const RATE_SAMPLES = 4;
 
 const rows = new Rows();
 const minutes = new Minutes();
@@ -28,7 +27,6 @@ const narrow = window.matchMedia("(max-width: 840px)");
 const token = takeToken();
 let view = readView(window.location.search);
 let cleared = false;
-let subscribedAt = 0;
 let emptyFor;
 
 const connection = new Connection({ onMessage, onPhase, token });
@@ -56,6 +54,7 @@ const filterBar = new FilterBar({
   seen,
   onChange: (changes) => go(changes),
 });
+const rate = new Rate(drawState);
 const strip = new Strip({ bars: byId("bars"), legend: byId("legend"), minutes, onMinute: showMinute });
 
 // The state and the URL
@@ -95,7 +94,7 @@ function subscribe() {
 function onMessage(message) {
   switch (message.type) {
     case "event":
-      arrived += 1;
+      rate.add();
       endTrouble();
       inbox.push(message);
       break;
@@ -104,7 +103,7 @@ function onMessage(message) {
       inbox.push(message);
       break;
     case "hello":
-      subscribedAt = Date.now();
+      rate.start();
       if (view.selected && !details.row) setTimeout(findSelected, HISTORY_MS, view.selected);
       drawEmpty();
       break;
@@ -145,7 +144,8 @@ function onRows(arrivals) {
 
 function onPhase(phase) {
   const retry = { label: "Try now", run: () => connection.retryNow() };
-  if (phase.name === "lost" && rows.size > 0) quietLine.say(`Not connected: ${phase.reason}. Trying again …`, { stays: true, action: retry });
+  if (phase.name === "lost" && rows.size > 0)
+    quietLine.say(`Not connected: ${phase.reason}. Trying again …`, { stays: true, action: retry });
   else if (phase.name === "refused") quietLine.clear();
   else if (phase.name === "live" && phase.awayMs !== undefined) {
     const wentOn = rows.size > 0 ? "; the stream goes on where it stopped" : "";
@@ -155,29 +155,9 @@ function onPhase(phase) {
   drawState();
 }
 
-let arrived = 0;
-const samples = [];
-
-function rate() {
-  if (Date.now() - subscribedAt < 2 * RATE_EVERY_MS) arrived = 0; // the history is no measure
-  samples.push(arrived);
-  arrived = 0;
-  if (samples.length > RATE_SAMPLES) samples.shift();
-  const perSecond = samples.reduce((sum, sample) => sum + sample, 0) / ((samples.length * RATE_EVERY_MS) / 1000);
-  if (perSecond === 0) return "";
-  return `${perSecond >= 10 ? Math.round(perSecond).toLocaleString("en") : Number(perSecond.toFixed(1))}/s`;
-}
-
-let lastRate = "";
-
 function drawState() {
-  drawStatus(byId("status"), connection?.phase ?? { name: "connecting" }, { paused: inbox?.paused, waiting: inbox?.waiting, rate: lastRate });
+  drawStatus(byId("status"), connection.phase, { paused: inbox.paused, waiting: inbox.waiting, rate });
 }
-
-setInterval(() => {
-  lastRate = rate();
-  drawState();
-}, RATE_EVERY_MS);
 
 // Selection
 
@@ -258,11 +238,11 @@ function clear() {
 
 function drawEmpty() {
   const box = byId("empty");
-  const phase = connection?.phase ?? { name: "connecting" };
+  const phase = connection.phase;
   const wanted = rows.events === 0 || phase.name === "refused";
   box.hidden = !wanted;
   byId("columns").hidden = rows.events === 0;
-  const state = wanted ? [phase, writeView({ ...view, selected: "" }), cleared].map((part) => (typeof part === "object" ? JSON.stringify(part) : part)).join() : undefined;
+  const state = wanted ? JSON.stringify([phase, view.filters, view.q, view.from, cleared]) : undefined;
   if (state === emptyFor) return;
   emptyFor = state;
   if (!wanted) return;
@@ -270,7 +250,8 @@ function drawEmpty() {
     { phase, view, cleared },
     {
       onRetry: () => connection.retryNow(),
-      onRemove: (filter) => go(filter[0] === "q" ? { q: "" } : { filters: view.filters.filter((other) => other !== filter) }),
+      onRemove: (filter) =>
+        go(filter[0] === "q" ? { q: "" } : { filters: view.filters.filter((other) => other !== filter) }),
       onWiden: () => go({ from: "earliest" }),
       onToken: (given) => {
         keepToken(given);

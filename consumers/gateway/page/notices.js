@@ -1,4 +1,4 @@
-// What the page says of itself: the connection's state, quiet lines, empty lists, and words for screen readers.
+// What the page says of itself: quiet lines, empty lists, and words for screen readers.
 
 import { eventsAddress } from "./connection.js";
 import { copyText, INGEST } from "./copy.js";
@@ -8,24 +8,6 @@ import { latestRecords } from "./view_state.js";
 
 const QUIET_LINE_MS = 8000;
 const ANNOUNCE_EVERY_MS = 10_000;
-
-/** The small sign of the connection's state: a shape, a word, and the rate while live. */
-export function drawStatus(element, phase, { paused, waiting, rate }) {
-  const [shape, words] = statusOf(phase, paused, waiting, rate);
-  const state = `${shape} ${words}`;
-  if (element.dataset.state === state) return;
-  element.dataset.state = state;
-  element.className = `status ${shape}`;
-  element.replaceChildren(icon(shape), el("span", {}, words));
-}
-
-function statusOf(phase, paused, waiting, rate) {
-  if (phase.name === "refused") return ["refused", "refused"];
-  if (phase.name === "lost") return ["lost", "offline"];
-  if (phase.name === "connecting") return ["connecting", "connecting"];
-  if (paused) return ["paused", waiting ? `paused, ${count(waiting)} waiting` : "paused"];
-  return ["live", `live ${rate}`];
-}
 
 /** One line below the bar that comes, says something, and goes. */
 export class QuietLine {
@@ -38,7 +20,10 @@ export class QuietLine {
   /** Say something; it goes after a while, unless it `stays`. */
   say(text, { stays = false, action } = {}) {
     clearTimeout(this.#timer);
-    this.element.replaceChildren(el("span", {}, text), action ? el("button", { type: "button", click: action.run }, action.label) : "");
+    this.element.replaceChildren(
+      el("span", {}, text),
+      action ? el("button", { type: "button", click: action.run }, action.label) : "",
+    );
     this.element.hidden = false;
     if (!stays) this.#timer = setTimeout(() => this.clear(), QUIET_LINE_MS);
   }
@@ -78,12 +63,21 @@ export class Announcer {
   }
 }
 
-/** What stands in the place of an empty list. `actions` are `{onRetry, onToken(token), onRemove(filter), onWiden()}`. */
+/** What stands in the place of an empty list. `actions`: onRetry(), onToken(token), onRemove(filter), onWiden(). */
 export function emptyState({ phase, view, cleared }, actions) {
-  if (phase.name === "refused") return phase.status === 401 || phase.status === 403 ? tokenForm(phase, actions) : refused(phase);
+  if (phase.name === "refused")
+    return phase.status === 401 || phase.status === 403 ? tokenForm(phase, actions) : refused(phase);
   if (phase.name === "lost") return notConnected(phase, actions);
   if (phase.name === "connecting") return [heading("Connecting …")];
-  if (cleared) return [heading("Cleared"), el("p", {}, "The next event appears here. What was cleared is still on the log: reload the page to see it again.")];
+  if (cleared)
+    return [
+      heading("Cleared"),
+      el(
+        "p",
+        {},
+        "The next event appears here. What was cleared is still on the log: reload the page to see it again.",
+      ),
+    ];
   if (view.filters.length || view.q) return noMatch(view, actions);
   return noEvents();
 }
@@ -101,7 +95,13 @@ function refused({ reason }) {
 }
 
 function tokenForm({ reason }, { onToken }) {
-  const input = el("input", { type: "password", name: "token", autocomplete: "off", required: true, "aria-label": "Token" });
+  const input = el("input", {
+    type: "password",
+    name: "token",
+    autocomplete: "off",
+    required: true,
+    "aria-label": "Token",
+  });
   const form = el("form", { class: "token" }, input, el("button", { type: "submit", class: "action" }, "Connect"));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -121,13 +121,24 @@ function notConnected({ reason, unreachable, retryAt }, { onRetry }) {
     heading("Not connected"),
     el("p", { class: "reason" }, icon("lost"), untrusted(reason)),
     el("p", {}, `The page tries again by itself${wait > 1500 ? `, next in ${duration(wait)}` : ""}.`),
-    unreachable ? el("p", {}, "Is the gateway running? ", el("code", {}, "snowbus gateway"), " or ", el("code", {}, "snowbus up"), " starts it.") : "",
+    unreachable
+      ? el(
+          "p",
+          {},
+          "Is the gateway running? ",
+          el("code", {}, "snowbus gateway"),
+          " or ",
+          el("code", {}, "snowbus up"),
+          " starts it.",
+        )
+      : "",
     el("button", { type: "button", class: "action", click: onRetry }, "Try now"),
   ];
 }
 
 function noMatch(view, { onRemove, onWiden }) {
   const { filters, q, from } = view;
+  const looked = from ? `the log from ${visible(from, 40)}` : `the latest ${count(latestRecords(view))} events`;
   const parts = [...filters, ...(q ? [["q", q]] : [])].map((filter) =>
     el(
       "li",
@@ -139,9 +150,11 @@ function noMatch(view, { onRemove, onWiden }) {
   );
   return [
     heading("No event matches yet"),
-    el("p", {}, `The page looked at the log ${from ? `from ${visible(from, 40)}` : `for the latest ${count(latestRecords(view))} events`} and now waits for new ones. It lets through only:`),
+    el("p", {}, `The page looked at ${looked} and now waits for new events. It lets through only:`),
     el("ul", { class: "parts" }, parts),
-    from === "earliest" ? "" : el("button", { type: "button", class: "action", click: onWiden }, "Search the whole log"),
+    from === "earliest"
+      ? ""
+      : el("button", { type: "button", class: "action", click: onWiden }, "Search the whole log"),
   ];
 }
 
@@ -155,7 +168,13 @@ function noEvents() {
     heading("No events yet"),
     el("p", {}, "Publish one; it appears here at once:"),
     snippet(publish),
-    el("p", {}, "Any Snowplow tracker can point at ", el("code", {}, INGEST), ", where ingest listens by default. Programs read the same events at:"),
+    el(
+      "p",
+      {},
+      "Any Snowplow tracker can point at ",
+      el("code", {}, INGEST),
+      ", where ingest listens by default. Programs read the same events at:",
+    ),
     snippet(eventsAddress()),
   ];
 }

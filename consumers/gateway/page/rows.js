@@ -4,7 +4,7 @@ export const MAX_ROWS = 20_000;
 const MAX_CHARACTERS = 48_000_000;
 const MAX_VALUES = 500;
 
-/** The latest rows, numbered from 1 as they come (`seq`); the oldest leave when there are too many, or too long ones. */
+/** The latest rows, numbered from 1 as they come (`seq`); the oldest leave when they are too many or too long. */
 export class Rows {
   constructor({ maxRows = MAX_ROWS, maxCharacters = MAX_CHARACTERS } = {}) {
     this.maxRows = maxRows;

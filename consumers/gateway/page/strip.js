@@ -31,8 +31,16 @@ export class Strip {
     const parts = STATES.map((state) => el("span", { class: `part ${state}` }));
     const up = el("span", { class: "up" }, parts[1], parts[0]);
     const down = el("span", { class: "down" }, parts[2]);
-    const bar = el("button", { type: "button", class: "minute", tabindex: index === this.#chosen ? "0" : "-1" }, up, down);
-    bar.addEventListener("click", () => this.window[index] && sum(this.window[index]) > 0 && this.onMinute(this.window[index].start));
+    const bar = el(
+      "button",
+      { type: "button", class: "minute", tabindex: index === this.#chosen ? "0" : "-1" },
+      up,
+      down,
+    );
+    bar.addEventListener(
+      "click",
+      () => this.window[index] && sum(this.window[index]) > 0 && this.onMinute(this.window[index].start),
+    );
     for (const event of ["pointerenter", "focus"]) bar.addEventListener(event, () => this.#tell(index));
     return bar;
   }
@@ -61,7 +69,10 @@ export class Strip {
     const state = JSON.stringify([this.window, total, this.#told]);
     if (state === this.#drawn || document.hidden) return;
     this.#drawn = state;
-    const most = Math.max(1, ...this.window.map(({ valid, unchecked, invalid }) => Math.max(valid + unchecked, invalid * UP_TO_DOWN)));
+    const most = Math.max(
+      1,
+      ...this.window.map(({ valid, unchecked, invalid }) => Math.max(valid + unchecked, invalid * UP_TO_DOWN)),
+    );
     this.window.forEach((minute, index) => this.#drawBar(this.buttons[index], minute, most));
     this.#drawLegend(this.#told === undefined ? total : this.window[this.#told]);
   }
@@ -78,7 +89,12 @@ export class Strip {
   #drawLegend(counts) {
     const label = this.#told === undefined ? "received" : `at ${minuteOfDay(counts.start)}`;
     const parts = STATES.map((state) =>
-      el("span", { class: `validity ${counts[state] > 0 ? state : ""}` }, icon(state), el("span", {}, count(counts[state]), el("span", { class: "word" }, ` ${state}`))),
+      el(
+        "span",
+        { class: `validity ${counts[state] > 0 ? state : ""}` },
+        icon(state),
+        el("span", {}, count(counts[state]), el("span", { class: "word" }, ` ${state}`)),
+      ),
     );
     this.legend.replaceChildren(el("span", { class: "total" }, `${count(sum(counts))} ${label}`), ...parts);
   }
@@ -99,5 +115,7 @@ function percent(share, least) {
 
 function inWords(counts) {
   if (sum(counts) === 0) return "no events";
-  return STATES.filter((state) => counts[state] > 0).map((state) => `${count(counts[state])} ${state}`).join(", ");
+  return STATES.filter((state) => counts[state] > 0)
+    .map((state) => `${count(counts[state])} ${state}`)
+    .join(", ");
 }

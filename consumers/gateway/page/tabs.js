@@ -41,13 +41,19 @@ function section(title, schema, ...content) {
   return el("section", {}, el("h3", {}, title, schema ? untrusted(schema, { class: "schema" }) : ""), ...content);
 }
 
-function eventTab({ fields, data, fieldErrors, message }, onFilter) {
+function eventTab({ fields, data, fieldErrors }, onFilter) {
   const sections = [];
   if (data) sections.push(section("Data", "", tree(data.value, data.errors)));
   const undecoded = fieldErrors.get("unstruct_event");
   if (!data && undecoded) {
     const value = el("span", { class: "absent" }, "could not be decoded");
-    sections.push(section("Data", "", el("div", { class: "fields" }, fieldRow({ name: "unstruct_event", value, errors: undecoded }))));
+    sections.push(
+      section(
+        "Data",
+        "",
+        el("div", { class: "fields" }, fieldRow({ name: "unstruct_event", value, errors: undecoded })),
+      ),
+    );
   }
   const names = new Set(Object.keys(fields));
   const ghosts = [...fieldErrors.keys()].filter((name) => !names.has(name) && !SHOWN_ELSEWHERE.test(name));
@@ -59,7 +65,7 @@ function eventTab({ fields, data, fieldErrors, message }, onFilter) {
     const rows = members.map((name) => atomicRow(name, fields, fieldErrors.get(name) ?? [], onFilter));
     sections.push(section(title, "", el("div", { class: "fields" }, rows)));
   }
-  if (sections.length === 0) sections.push(nothing(`No field of this event could be decoded; its payload has ${count(Object.keys(message.payload ?? {}).length)} parameters.`));
+  if (sections.length === 0) sections.push(nothing("No field of this event could be decoded."));
   return sections;
 }
 
@@ -79,7 +85,11 @@ function atomicRow(name, fields, errors, onFilter) {
 
 function filterButton(name, value, onFilter) {
   const label = `Only events with this ${name}`;
-  return el("button", { type: "button", class: "quiet", title: label, "aria-label": label, click: () => onFilter([name, value]) }, icon("filter"));
+  return el(
+    "button",
+    { type: "button", class: "quiet", title: label, "aria-label": label, click: () => onFilter([name, value]) },
+    icon("filter"),
+  );
 }
 
 function lagNote(name, fields) {
@@ -93,11 +103,21 @@ function lagNote(name, fields) {
 function entitiesTab({ entities, fieldErrors }) {
   const whole = [...fieldErrors].filter(([field]) => field.startsWith("contexts"));
   const broken = whole.map(([field, errors]) =>
-    el("div", { class: "fields" }, fieldRow({ name: field, value: el("span", { class: "absent" }, "could not be decoded"), errors })),
+    el(
+      "div",
+      { class: "fields" },
+      fieldRow({ name: field, value: el("span", { class: "absent" }, "could not be decoded"), errors }),
+    ),
   );
   const cards = entities.map(({ column, schema, value, errors }) => {
     const name = /^iglu:[^/]+\/([^/]+)/.exec(schema)?.[1] ?? (column || "not self-describing");
-    const heading = el("h3", {}, untrusted(name), errors.length ? el("span", { class: "validity invalid" }, icon("invalid"), "invalid") : "", schema ? untrusted(schema, { class: "schema" }) : "");
+    const heading = el(
+      "h3",
+      {},
+      untrusted(name),
+      errors.length ? el("span", { class: "validity invalid" }, icon("invalid"), "invalid") : "",
+      schema ? untrusted(schema, { class: "schema" }) : "",
+    );
     return el("section", { class: "entity" }, heading, tree(value, errors));
   });
   if (broken.length + cards.length === 0) return [nothing("This event was sent without entities.")];
@@ -107,7 +127,13 @@ function entitiesTab({ entities, fieldErrors }) {
 function payloadTab({ payload, fieldErrors }) {
   const codes = Object.keys(payload);
   if (codes.length === 0) return [nothing("The payload is empty.")];
-  const header = el("div", { class: "parameter head" }, el("span", {}, "Code"), el("span", {}, "Name"), el("span", {}, "Value"));
+  const header = el(
+    "div",
+    { class: "parameter head" },
+    el("span", {}, "Code"),
+    el("span", {}, "Name"),
+    el("span", {}, "Value"),
+  );
   const rows = codes.map((code) => {
     const known = parameter(code);
     const errors = (known?.names ?? []).flatMap((name) => fieldErrors.get(name) ?? []);
@@ -128,14 +154,21 @@ function parameterValue(code, text, type) {
   if (text === "") return el("div", { class: "parameter-value" }, el("span", { class: "absent" }, "empty text"));
   if (type?.endsWith("json")) return decodedJson(text, type === "base64 json");
   const words = inWords(code, text);
-  return el("div", { class: "parameter-value" }, untrusted(text, { class: "scalar" }), words === undefined ? "" : el("span", { class: "decoded" }, words));
+  return el(
+    "div",
+    { class: "parameter-value" },
+    untrusted(text, { class: "scalar" }),
+    words === undefined ? "" : el("span", { class: "decoded" }, words),
+  );
 }
 
 function decodedJson(text, isBase64) {
   const raw = untrusted(text, { class: "scalar" });
   try {
     const value = parseJson(isBase64 ? decodeBase64(text) : text);
-    const title = isBase64 ? `As sent: base64, ${count(text.length)} characters` : `As sent: JSON, ${count(text.length)} characters`;
+    const title = isBase64
+      ? `As sent: base64, ${count(text.length)} characters`
+      : `As sent: JSON, ${count(text.length)} characters`;
     return el("div", { class: "parameter-value" }, tree(value), el("details", {}, el("summary", {}, title), raw));
   } catch (error) {
     const problem = isBase64 && !(error instanceof SyntaxError) ? "not base64 of UTF-8 text" : "not JSON";
@@ -145,7 +178,8 @@ function decodedJson(text, isBase64) {
 
 function sourceTab({ source, message }) {
   const log = {};
-  for (const name of ["topic", "partition", "offset", "key"]) if (message[name] !== undefined) log[name] = message[name];
+  for (const name of ["topic", "partition", "offset", "key"])
+    if (message[name] !== undefined) log[name] = message[name];
   if (Number.isFinite(message.timestamp)) log.timestamp = `${day(message.timestamp)} ${clock(message.timestamp)}`;
   if (message.producer) log.producer = message.producer;
   if (message.cursor) log.cursor = message.cursor;

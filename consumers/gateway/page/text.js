@@ -2,10 +2,22 @@
 
 // Control, format, surrogate and separator characters, and letters that look like nothing. A zero-width joiner stays
 // where scripts and emoji need it, and is shown where it only hides: at the start, or after a Latin character.
-const HIDDEN =
-  /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0]|(?![\u200c\u200d\u0600-\u0605\u06dd])\p{Cf}|(?<=^|[\u0000-\u024f])[\u200c\u200d]/gu;
+const HIDDEN = new RegExp(
+  [
+    /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0]/u,
+    /(?![\u200c\u200d\u0600-\u0605\u06dd])\p{Cf}/u,
+    /(?<=^|[\u0000-\u024f])[\u200c\u200d]/u,
+  ]
+    .map(({ source }) => source)
+    .join("|"),
+  "gu",
+);
 
-const SHORT = new Map([["\n", "\\n"], ["\r", "\\r"], ["\t", "\\t"]]);
+const SHORT = new Map([
+  ["\n", "\\n"],
+  ["\r", "\\r"],
+  ["\t", "\\t"],
+]);
 
 function escape(character) {
   const code = character.codePointAt(0);

@@ -3,7 +3,7 @@
 import { el, icon, untrusted } from "./dom.js";
 import { escapePointer, placeInTree } from "./event_model.js";
 import { ExactNumber, scalarText, typeOf } from "./json.js";
-import { plural } from "./text.js";
+import { count, plural } from "./text.js";
 
 const CHUNK = 100;
 const OPEN_DEPTH = 2;
@@ -14,7 +14,7 @@ const MAX_INDENT = 8;
 export function tree(value, errors = []) {
   const places = placeInTree(value, errors);
   const box = el("div", { class: "fields" });
-  if (value !== null && typeof value === "object" && Object.keys(value).length > 0) fillMembers(box, value, { pointer: "", depth: 0, places });
+  if (isContainer(value) && Object.keys(value).length > 0) fillMembers(box, value, { pointer: "", depth: 0, places });
   else box.append(fieldRow({ name: "", value: untrusted(shown(value)), type: typeOf(value ?? null) }));
   const here = places.get("");
   if (here) box.prepend(...here.errors.map((error) => errorNote(error)));
@@ -28,7 +28,13 @@ export function fieldRow({ name, value, type, errors = [], depth = 0, toggle, no
     "div",
     { class: `field${errors.length ? " wrong" : ""}` },
     el("div", { class: "field-name" }, toggle, name === "" ? "" : untrusted(name)),
-    el("div", { class: "field-value" }, value, note ? el("span", { class: "field-note" }, note) : "", errors.map((error) => errorNote(error))),
+    el(
+      "div",
+      { class: "field-value" },
+      value,
+      note ? el("span", { class: "field-note" }, note) : "",
+      errors.map((error) => errorNote(error)),
+    ),
     el("div", { class: "field-type" }, action, type ?? ""),
   );
   if (depth) row.style.setProperty("--depth", Math.min(depth, MAX_INDENT));
@@ -44,8 +50,19 @@ export function errorNote(error) {
     el(
       "div",
       {},
-      el("span", { class: "error-text" }, "expected ", untrusted(error.expected || "something else"), error.got ? [", got ", untrusted(error.got, { class: "got" })] : ""),
-      el("span", { class: "error-where" }, error.path ? ["at ", untrusted(error.path), " "] : "", error.schema ? ["by ", untrusted(error.schema)] : ""),
+      el(
+        "span",
+        { class: "error-text" },
+        "expected ",
+        untrusted(error.expected || "something else"),
+        error.got ? [", got ", untrusted(error.got, { class: "got" })] : "",
+      ),
+      el(
+        "span",
+        { class: "error-where" },
+        error.path ? ["at ", untrusted(error.path), " "] : "",
+        error.schema ? ["by ", untrusted(error.schema)] : "",
+      ),
     ),
   );
   error.element = note;
@@ -65,7 +82,8 @@ function fillMembers(box, value, context) {
   const remaining = () => total - next - [...early].filter((index) => index >= next).length;
   if (next < total && remaining() > 0) {
     const more = el("button", { type: "button", class: "more" });
-    const label = () => (more.textContent = `show ${remaining() > CHUNK ? `${CHUNK} more of ` : ""}${plural(remaining(), "more member")}`);
+    const label = () =>
+      (more.textContent = `show ${remaining() > CHUNK ? `${CHUNK} of ` : ""}${count(remaining())} more`);
     more.addEventListener("click", () => {
       const end = Math.min(total, next + CHUNK);
       for (; next < end; next += 1) if (!early.has(next)) more.before(...show(next));
@@ -82,7 +100,9 @@ function fillMembers(box, value, context) {
 
 function wrongMembers(nameAt, total, { pointer, places }) {
   if (total <= CHUNK || !places.get(pointer)?.within) return [];
-  return Array.from({ length: total }, (_, index) => index).filter((index) => places.has(`${pointer}/${escapePointer(nameAt(index))}`));
+  return Array.from({ length: total }, (_, index) => index).filter((index) =>
+    places.has(`${pointer}/${escapePointer(nameAt(index))}`),
+  );
 }
 
 function missingRows({ missing }, depth) {
@@ -98,15 +118,28 @@ function memberRows(name, value, { pointer, depth, places }) {
   const place = places.get(path);
   const errors = place?.errors ?? [];
   const label = String(name);
-  if (value === null || typeof value !== "object" || value instanceof ExactNumber) {
+  if (!isContainer(value)) {
     return [fieldRow({ name: label, value: scalar(value), type: typeOf(value), errors, depth })];
   }
   const size = Array.isArray(value) ? value.length : Object.keys(value).length;
   const summary = Array.isArray(value) ? plural(size, "item") : plural(size, "member");
-  if (size === 0 && !place?.missing.size) return [fieldRow({ name: label, value: el("span", { class: "field-note" }, summary), type: typeOf(value), errors, depth })];
+  if (size === 0 && !place?.missing.size)
+    return [
+      fieldRow({
+        name: label,
+        value: el("span", { class: "field-note" }, summary),
+        type: typeOf(value),
+        errors,
+        depth,
+      }),
+    ];
   const members = el("div", { class: "members" });
   let filled = false;
-  const toggle = el("button", { type: "button", class: "toggle", "aria-label": `Members of ${label}` }, icon("chevron"));
+  const toggle = el(
+    "button",
+    { type: "button", class: "toggle", "aria-label": `Members of ${label}` },
+    icon("chevron"),
+  );
   const open = (isOpen) => {
     if (isOpen && !filled) fillMembers(members, value, { pointer: path, depth: depth + 1, places });
     filled ||= isOpen;
@@ -115,7 +148,17 @@ function memberRows(name, value, { pointer, depth, places }) {
   };
   toggle.addEventListener("click", () => open(members.hidden));
   open(Boolean(place?.within || place?.missing.size) || (depth < OPEN_DEPTH && size <= OPEN_CHILDREN));
-  return [fieldRow({ name: label, value: el("span", { class: "field-note" }, summary), type: typeOf(value), errors, depth, toggle }), members];
+  return [
+    fieldRow({
+      name: label,
+      value: el("span", { class: "field-note" }, summary),
+      type: typeOf(value),
+      errors,
+      depth,
+      toggle,
+    }),
+    members,
+  ];
 }
 
 /** A scalar as an element: text as it is, everything else as JSON writes it. */
@@ -127,6 +170,10 @@ export function scalar(value) {
 function shown(value) {
   if (value === undefined) return "nothing";
   if (typeof value === "string") return value;
-  if (value !== null && typeof value === "object" && !(value instanceof ExactNumber)) return Array.isArray(value) ? "no items" : "no members";
+  if (isContainer(value)) return Array.isArray(value) ? "no items" : "no members";
   return scalarText(value);
+}
+
+function isContainer(value) {
+  return value !== null && typeof value === "object" && !(value instanceof ExactNumber);
 }

@@ -77,7 +77,7 @@ export function parseFilter(text) {
 
 const TOKEN_KEY = "snowbus-token";
 
-/** The token given in the page's own address, kept for this tab only; the address is cleaned so that it can be shared. */
+/** The token in the page's own address, kept for this tab only; the address is cleaned, so that it can be shared. */
 export function takeToken() {
   const address = new URL(window.location.href);
   const fragment = new URLSearchParams(address.hash.slice(1));
