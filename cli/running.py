@@ -108,4 +108,6 @@ def configure_logging(settings: Settings) -> None:
     root.setLevel(level)
     if level > logging.DEBUG:
         for name in _QUIET:
-            logging.getLogger(name).setLevel(logging.CRITICAL)
+            library = logging.getLogger(name)
+            library.handlers = [logging.NullHandler()]
+            library.propagate = False

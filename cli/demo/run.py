@@ -106,8 +106,7 @@ def _print_welcome(addresses: dict[str, str]) -> None:
 
 def _print_result(tracked: int, collector: StandInCollector, undelivered: int) -> None:
     print(
-        f"The shop tracked {tracked} events. The collector took {collector.delivered} of what was sent here, "
-        f"{collector.duplicates} of them more than once, after turning away {collector.turned_away} requests.\n"
-        f"Undelivered: {undelivered}.",
+        f"The shop tracked {tracked} events. The collector took {collector.delivered}, {collector.duplicates} of them "
+        f"more than once, and turned away {collector.turned_away} requests. Undelivered: {undelivered}.",
         flush=True,
     )
