@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from .canonical import decode
 from .envelope import event_record
 from .event import Event, ProducerRecord
 from .payload import Payload, complete, dump_payload
@@ -9,13 +10,19 @@ from .version import tracker_version
 
 
 def accept(payload: Payload, *, now: int, producer: str, source: Mapping[str, str] | None = None) -> ProducerRecord:
-    """The record of an event accepted `now` (ms since 1970). Raises PayloadError when it is not an event."""
+    """The record of an event accepted `now` (ms since 1970). Raises PayloadError when it is not an event.
+
+    An event with parameters that are not what the tracker protocol says they are is accepted, and marked invalid.
+    """
     completed = complete(payload, tracker_version=tracker_version())
+    problems = decode(completed).problems
     event = Event(
         event_id=completed["eid"],
         ingest_tstamp=now,
         payload=dump_payload(completed),
         source=source or {},
         producer=producer,
+        validation="invalid" if problems else "unchecked",
+        errors=tuple(problems),
     )
     return event_record(event, completed)

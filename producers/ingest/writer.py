@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from snowbus.bus.envelope import event_record
+from snowbus.bus.acceptance import accept
 from snowbus.bus.errors import RecordTooLargeError, TopicNotFoundError
-from snowbus.bus.event import BAD_TOPIC, EVENTS_TOPIC, Event, ProducerRecord
+from snowbus.bus.event import BAD_TOPIC, EVENTS_TOPIC, ProducerRecord
 from snowbus.bus.log import Log
 from snowbus.bus.metrics import Metrics
 from snowbus.bus.payload import dump_payload
@@ -93,13 +93,11 @@ class Writer:
         for position, payload in enumerate(payloads):
             if position and position % _ENCODED_IN_A_ROW == 0:
                 await asyncio.sleep(0)  # other requests' turn
-            text = dump_payload(payload)
-            event = Event(payload["eid"], sent.received, text, sent.source, self._producer)
-            record = event_record(event, payload)
+            record = accept(payload, now=sent.received, producer=self._producer, source=sent.source)
             size = _size(record)
             if size > self._max_record_bytes:
                 reason = f"an event of {size} bytes is larger than the {self._max_record_bytes} that the log takes"
-                oversized.append(Refused("too_large", reason, "", text.encode()))
+                oversized.append(Refused("too_large", reason, "", dump_payload(payload).encode()))
             else:
                 records.append(record)
         return records, oversized

@@ -85,3 +85,12 @@ def test_an_accepted_event_is_keyed_by_its_user_and_stamped_with_its_time():
     assert (record.key, record.timestamp) == (b"u", 123)
     event = decode_event(record.value)
     assert (event.event_id, event.ingest_tstamp, event.producer) == ("1", 123, "test/1@here")
+
+
+def test_an_event_with_a_parameter_of_the_wrong_type_is_accepted_and_marked_invalid():
+    """Whoever filters by `valid` finds it without decoding, and the reason stands beside it."""
+    record = accept({"e": "se", "se_va": "12,50"}, now=1, producer="p")
+    assert record.headers[-1] == ("valid", b"false")
+    event = decode_event(record.value)
+    assert event.validation == "invalid"
+    assert event.errors == (FieldError("se_value", "", "", "a number", "12,50"),)
