@@ -17,7 +17,7 @@ CONTEXTS_SCHEMA = "iglu:com.snowplowanalytics.snowplow/contexts/jsonschema/1-0-1
 PAYLOAD_DATA_SCHEMA = "iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4"
 
 _PAYLOAD_DATA = PAYLOAD_DATA_SCHEMA.rpartition("-0-")[0] + "-"
-_TO_STANDARD_ALPHABET = str.maketrans("-_", "+/", "= \r\n")
+_TO_STANDARD_ALPHABET = bytes.maketrans(b"-_", b"+/")
 _CODE_BY_EVENT = {name: code for code, name in EVENTS.items()}
 
 
@@ -129,9 +129,9 @@ def _as_parameter(value: Any) -> str:
 
 def decode_base64(text: str) -> str:
     """The text in a base64 parameter: both alphabets, any padding. Raises PayloadError."""
-    standard = text.translate(_TO_STANDARD_ALPHABET)
     try:
-        return b64decode(standard + "=" * (-len(standard) % 4), validate=True).decode("utf-8", "surrogatepass")
+        standard = text.encode("ascii").translate(_TO_STANDARD_ALPHABET, b"= \r\n")
+        return b64decode(standard + b"=" * (-len(standard) % 4), validate=True).decode("utf-8", "surrogatepass")
     except (binascii.Error, ValueError) as error:
         raise PayloadError(f"not base64 of UTF-8 text: {error}") from None
 
