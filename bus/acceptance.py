@@ -15,14 +15,14 @@ def accept(payload: Payload, *, now: int, producer: str, source: Mapping[str, st
     An event with parameters that are not what the tracker protocol says they are is accepted, and marked invalid.
     """
     completed = complete(payload, tracker_version=tracker_version())
-    problems = decode(completed).problems
+    decoded = decode(completed)
     event = Event(
         event_id=completed["eid"],
         ingest_tstamp=now,
         payload=dump_payload(completed),
         source=source or {},
         producer=producer,
-        validation="invalid" if problems else "unchecked",
-        errors=tuple(problems),
+        validation="invalid" if decoded.problems else "unchecked",
+        errors=tuple(decoded.problems),
     )
-    return event_record(event, completed)
+    return event_record(event, completed, decoded)

@@ -111,6 +111,13 @@ def event_schema(payload: Payload) -> IgluUri | None:
     return _UNTYPED_SCHEMAS.get(payload.get("e", ""))
 
 
+def schema_of(payload: Payload, decoded: Decoded) -> IgluUri | None:
+    """As `event_schema`, from a payload already decoded."""
+    if payload.get("e") == "ue":
+        return decoded.unstruct_event.schema if decoded.unstruct_event else None
+    return _UNTYPED_SCHEMAS.get(payload.get("e", ""))
+
+
 def event_type(payload: Payload) -> str:
     """The canonical `event` of a payload (`page_view` for `pv`), or an empty string."""
     return EVENTS.get(payload.get("e", ""), "")

@@ -15,7 +15,7 @@ from fastavro.schema import fingerprint, to_parsing_canonical_form
 from snowbus.schemas import read_text
 
 from . import json_text
-from .canonical import event_schema, event_type
+from .canonical import Decoded, event_schema, event_type, schema_of
 from .errors import EnvelopeError
 from .event import Event, FieldError, Headers, ProducerRecord
 from .payload import Payload, event_key, utf8
@@ -53,12 +53,12 @@ def decode_event(value: bytes) -> Event:
     return Event(**fields, errors=tuple(FieldError(**error) for error in errors) if errors else ())
 
 
-def event_headers(event: Event, payload: Payload) -> Headers:
+def event_headers(event: Event, payload: Payload, decoded: Decoded | None = None) -> Headers:
     """The headers of an event's record: `event_id, app_id, event, schema, valid`; what is unknown is absent."""
     headers = [("event_id", utf8(event.event_id)), ("event", event_type(payload).encode())]
     if payload.get("aid"):
         headers.append(("app_id", utf8(payload["aid"])))
-    schema = event_schema(payload)
+    schema = schema_of(payload, decoded) if decoded else event_schema(payload)
     if schema is not None:
         headers.append(("schema", str(schema).encode()))
     if event.validation != "unchecked":
@@ -66,9 +66,13 @@ def event_headers(event: Event, payload: Payload) -> Headers:
     return tuple(headers)
 
 
-def event_record(event: Event, payload: Payload) -> ProducerRecord:
-    """The record that carries an event: keyed by its user, stamped with the time it was accepted."""
-    return ProducerRecord(event_key(payload), encode_event(event), event_headers(event, payload), event.ingest_tstamp)
+def event_record(event: Event, payload: Payload, decoded: Decoded | None = None) -> ProducerRecord:
+    """The record that carries an event: keyed by its user, stamped with the time it was accepted.
+
+    Where the payload is `decoded` already, it is not decoded again.
+    """
+    headers = event_headers(event, payload, decoded)
+    return ProducerRecord(event_key(payload), encode_event(event), headers, event.ingest_tstamp)
 
 
 def _as_avro(event: Event) -> dict[str, Any]:
