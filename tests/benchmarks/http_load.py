@@ -17,6 +17,7 @@ class Client(asyncio.Protocol):
         self._deadline = deadline
         self._latencies = latencies
         self._started = 0.0
+        self._answer = b""
         self.ended = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport):
@@ -24,8 +25,12 @@ class Client(asyncio.Protocol):
         self._send()
 
     def data_received(self, data):
-        if not data.startswith(b"HTTP/1.1 200"):
-            raise AssertionError(data[:300])
+        self._answer += data
+        if not self._answer.startswith(b"HTTP/1.1 200"):
+            raise AssertionError(self._answer[:300])
+        if not self._answer.endswith(b"\r\n\r\nok"):
+            return
+        self._answer = b""
         self._latencies.append(time.perf_counter() - self._started)
         self._send()
 
