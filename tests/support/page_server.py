@@ -15,8 +15,13 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from .aio import eventually
+
 PAGE = Path(__file__).parents[2] / "consumers" / "gateway" / "page"
-POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'"
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 CONTENT_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 FILTERS = ("app_id", "event_name", "event_id", "user_id")
 
@@ -105,8 +110,7 @@ class PageServer:
             await connection.wait_closed()
 
     async def _connected(self) -> list[ServerConnection]:
-        while not self._open:
-            await asyncio.sleep(0.01)
+        await eventually(lambda: self._open)
         return list(self._open)
 
     def _answer(self, _connection: ServerConnection, request: Request) -> Response | None:

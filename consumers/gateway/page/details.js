@@ -75,13 +75,9 @@ export class Details {
   #head() {
     const { row, model } = this;
     const schema = model.data?.schema || (row.values.schema ?? "");
-    const name = row.values.event_name ?? row.values.event;
     const actions = COPIES.map(([label, title, write]) => this.#copyButton(label, title, write));
-    const only =
-      name &&
-      this.#actionButton("filter", `Only ${visible(name, 40)}`, () =>
-        this.onFilter([row.values.event_name ? "event_name" : "event", name]),
-      );
+    const like = filterLike(row.values);
+    const only = like && this.#actionButton("filter", `Only ${visible(like[1], 40)}`, () => this.onFilter(like));
     return el(
       "header",
       { class: "details-head" },
@@ -189,4 +185,10 @@ export class Details {
 function whereIs({ field, path }) {
   const place = field.startsWith("unstruct_event") || field === "" ? "" : field;
   return visible(`${place}${place ? path : path.slice(1)}`, 120) || "the whole event";
+}
+
+/** The filter for events of the same kind: the name of a self-describing one, the type of any other. */
+function filterLike({ event, event_name: name }) {
+  if (event === "unstruct" && name) return ["event_name", name];
+  return event && ["event", event];
 }

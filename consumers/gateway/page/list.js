@@ -119,7 +119,7 @@ export class EventList {
     for (const { element } of this.#spare.splice(0)) element.remove();
     if (arrived > 0 && rows.size > 0) this.#firstPaint = false;
     this.canvas.style.height = `${this.#height()}px`;
-    this.canvas.classList.toggle("other-days", rows.otherDays);
+    scroller.parentElement.classList.toggle("other-days", rows.otherDays);
     this.#drawEdges();
   }
 
