@@ -10,12 +10,11 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
+from support.aio import eventually
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
-
-from .aio import eventually
 
 PAGE = Path(__file__).parents[2] / "consumers" / "gateway" / "page"
 POLICY = (
