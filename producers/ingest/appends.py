@@ -1,4 +1,7 @@
-"""Gathers what is appended in one turn of the event loop into one append for each topic."""
+"""Gathers the single records that are appended in one turn of the event loop into one append for each partition.
+
+By partition, because one of them may be away for a while, on Kafka, and must not hold up the others.
+"""
 
 import asyncio
 from collections.abc import Sequence
@@ -6,7 +9,9 @@ from collections.abc import Sequence
 from snowbus.bus.errors import LogUnavailableError, RecordTooLargeError
 from snowbus.bus.event import ProducerRecord
 from snowbus.bus.log import Log
+from snowbus.bus.log.partitioner import partition_of
 
+_NO_PARTITION = -1
 _Waiting = tuple[Sequence[ProducerRecord], "asyncio.Future[None]"]
 
 
@@ -20,16 +25,21 @@ class Appends:
     def __init__(self, log: Log, *, seconds: float) -> None:
         self._log = log
         self._seconds = seconds
-        self._gathered: dict[str, list[_Waiting]] = {}
+        self._gathered: dict[tuple[str, int], list[_Waiting]] = {}
         self._under_way: set[asyncio.Task[None]] = set()
 
-    async def append(self, topic: str, records: Sequence[ProducerRecord]) -> None:
-        """Return once the records are durable. Raises what Log.append raises."""
+    async def append(self, topic: str, records: Sequence[ProducerRecord], *, partitions: int) -> None:
+        """Return once the records are durable; the topic has so many partitions. Raises what Log.append raises."""
         loop = asyncio.get_running_loop()
-        if not self._gathered:
-            loop.call_soon(self._start)
         future: asyncio.Future[None] = loop.create_future()
-        self._gathered.setdefault(topic, []).append((records, future))
+        if len(records) > 1:
+            self._begin(topic, [(records, future)])
+        else:
+            if not self._gathered:
+                loop.call_soon(self._begin_gathered)
+            key = records[0].key
+            partition = _NO_PARTITION if key is None else partition_of(key, partitions)
+            self._gathered.setdefault((topic, partition), []).append((records, future))
         await future
 
     async def close(self) -> None:
@@ -38,12 +48,15 @@ class Appends:
             await asyncio.sleep(0)
             await asyncio.gather(*self._under_way, return_exceptions=True)
 
-    def _start(self) -> None:
+    def _begin_gathered(self) -> None:
         gathered, self._gathered = self._gathered, {}
-        for topic, waiting in gathered.items():
-            task = asyncio.create_task(self._append(topic, waiting), name="snowbus-ingest-append")
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
+        for (topic, _), waiting in gathered.items():
+            self._begin(topic, waiting)
+
+    def _begin(self, topic: str, waiting: list[_Waiting]) -> None:
+        task = asyncio.create_task(self._append(topic, waiting), name="snowbus-ingest-append")
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
 
     async def _append(self, topic: str, waiting: list[_Waiting]) -> None:
         try:

@@ -26,7 +26,12 @@ class Topics:
         self._checking = asyncio.Lock()
         self._checked_at = float("-inf")
         self._reason = ""
+        self._partitions: dict[str, int] = {}
         self.made = False
+
+    def partitions(self, topic: str) -> int:
+        """How many partitions a topic has, as far as is known."""
+        return self._partitions.get(topic, 1)
 
     async def make(self) -> None:
         """Make the topics unless they are made. Raises LogError; whoever asks meanwhile shares one attempt."""
@@ -66,7 +71,8 @@ class Topics:
     async def _make(self) -> None:
         try:
             async with asyncio.timeout(self._seconds):
-                await self._log.create_topics((EVENTS_TOPIC, BAD_TOPIC))
+                topics = await self._log.create_topics((EVENTS_TOPIC, BAD_TOPIC))
+            self._partitions = {topic.name: topic.partitions for topic in topics}
             self.made = True
         except TimeoutError:
             raise LogUnavailableError(f"the log did not answer within {self._seconds:g} s") from None

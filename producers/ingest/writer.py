@@ -133,7 +133,7 @@ class Writer:
         try:
             if not self._topics.made:
                 await self._topics.make()
-            await self._appends.append(topic, records)
+            await self._appends.append(topic, records, partitions=self._topics.partitions(topic))
         except TopicNotFoundError:
             self._topics.forget()
             raise

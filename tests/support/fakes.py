@@ -34,11 +34,11 @@ class FakeLog(Log):
         await self._ask()
         for topic in topics:
             self.records.setdefault(topic, [])
-        return [TopicInfo(topic, 1) for topic in topics]
+        return [TopicInfo(topic, self.options.partitions) for topic in topics]
 
     async def topics(self) -> list[TopicInfo]:
         await self._ask()
-        return [TopicInfo(topic, 1) for topic in sorted(self.records)]
+        return [TopicInfo(topic, self.options.partitions) for topic in sorted(self.records)]
 
     async def _ask(self) -> None:
         self.asked += 1

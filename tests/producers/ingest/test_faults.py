@@ -14,6 +14,7 @@ from support.ingest import TP2, Ingest, connect, payload_data, serving
 
 from snowbus.bus.errors import LogClosedError, LogUnavailableError, RecordTooLargeError, TopicNotFoundError
 from snowbus.bus.event import BAD_TOPIC, EVENTS_TOPIC, ProducerRecord
+from snowbus.bus.log.partitioner import partition_of
 from snowbus.producers.ingest import app as app_module
 
 EVENT = {"e": "pv", "eid": "e-1", "p": "web", "tv": "js-3"}
@@ -201,6 +202,22 @@ def test_what_is_appended_together_fails_apart() -> None:
             assert statuses == [200] * 3 + [413] + [200] * 6
             assert len(log.records[EVENTS_TOPIC]) == 9
             assert log.appends < 20
+
+    run(main())
+
+
+def test_a_partition_that_is_away_does_not_hold_up_the_others() -> None:
+    def away_for_one(topic: str, records: Sequence[ProducerRecord]) -> Any:
+        return hang() if any(partition_of(record.key, 4) == 0 for record in records) else None
+
+    async def main() -> None:
+        log = FakeLog(partitions=4)
+        log.on_append = away_for_one
+        async with serve(log) as ingest:
+            users = [f"u-{number}" for number in range(40)]
+            bodies = [payload_data({**EVENT, "eid": user, "uid": user}) for user in users]
+            statuses = [status for status, _ in await asyncio.gather(*map(ingest.post, bodies))]
+            assert statuses == [503 if partition_of(user.encode(), 4) == 0 else 200 for user in users]
 
     run(main())
 
