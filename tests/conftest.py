@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 from support.kafka import KafkaServer, MockCluster, NoKafkaError, external_kafka, temporary_folder, wipe_now
-from support.requirements import require, required, summary
+from support.requirements import require, required, stood_in, summary
 
 
 class SharedKafka(NamedTuple):
@@ -43,8 +43,11 @@ def real_kafka_url(shared_kafka: SharedKafka) -> str:
 
 @pytest.fixture
 def kafka_url(request: pytest.FixtureRequest, shared_kafka: SharedKafka) -> Iterator[str]:
-    """The URL of a Kafka without groups and records: a real one, else a mock cluster (which has the usual topics)."""
-    if not shared_kafka.missing:
+    """The URL of a Kafka without groups and records: a real one, else a mock cluster (which has the usual topics).
+
+    A test marked `real_kafka` takes no mock.
+    """
+    if not shared_kafka.missing or request.node.get_closest_marker("real_kafka"):
         yield request.getfixturevalue("real_kafka_url")
         return
     if required("kafka"):
@@ -53,6 +56,7 @@ def kafka_url(request: pytest.FixtureRequest, shared_kafka: SharedKafka) -> Iter
         cluster = MockCluster()
     except ImportError:
         require("kafka", f"{shared_kafka.missing}; and no confluent-kafka for a mock cluster")
+    stood_in("kafka", f"a mock cluster stood in: {shared_kafka.missing}")
     yield cluster.url
 
 

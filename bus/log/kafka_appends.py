@@ -83,7 +83,8 @@ class Appends:
         self._driver = driver
         self._options = options
         self._routes: dict[str, _Route] = {}
-        self._calls: set[asyncio.Future[list[tuple[int, int]]]] = set()
+        self._calls: dict[Call, None] = {}  # in the order of their deadlines
+        self._alarm: asyncio.TimerHandle | None = None
         self._closed = False
 
     async def append(self, topic: str, records: Sequence[ProducerRecord]) -> list[tuple[int, int]]:
@@ -92,27 +93,22 @@ class Appends:
             raise LogClosedError("the log is closed")
         limit = self._options.max_record_bytes
         sizes = [record_size(record) for record in records]
-        if sizes and max(sizes) > limit:
-            raise RecordTooLargeError(topic, size=max(sizes), limit=limit)
-        if not records:
+        if not sizes:
             return []
+        if max(sizes) > limit:
+            raise RecordTooLargeError(topic, size=max(sizes), limit=limit)
         route = self._routes.get(topic)
         if route is None:
             route = self._routes[topic] = _Route(self._driver, topic)
-        call = Call(len(records), asyncio.get_running_loop().time() + self._options.append_timeout)
-        self._calls.add(call.future)
+        call = self._new_call(len(sizes))
         route.add(call, records, sizes)
         try:
-            async with asyncio.timeout_at(call.deadline):
-                return await call.future
-        except TimeoutError:
-            reason = f": {self._driver.trouble}" if self._driver.trouble else ""
-            raise LogUnavailableError(f"not durable within {self._options.append_timeout:g} s{reason}") from None
+            return await call.future
         except TopicNotFoundError:
             route.ask_again()
             raise
         finally:
-            self._calls.discard(call.future)
+            del self._calls[call]
             if call.missing:
                 route.forget()
 
@@ -120,8 +116,29 @@ class Appends:
         """Finish what is being appended; each call ends within its own time."""
         self._closed = True
         if self._calls:
-            await asyncio.wait(self._calls)
+            await asyncio.wait([call.future for call in self._calls])
         await asyncio.gather(*(route.close() for route in self._routes.values()))
+        if self._alarm is not None:
+            self._alarm.cancel()
+
+    def _new_call(self, count: int) -> Call:
+        loop = asyncio.get_running_loop()
+        call = Call(count, loop.time() + self._options.append_timeout)
+        self._calls[call] = None
+        if self._alarm is None:  # one for all calls: a timer each costs a third of a small append
+            self._alarm = loop.call_at(call.deadline, self._give_up)
+        return call
+
+    def _give_up(self) -> None:
+        """Fail the calls whose time is over, and look again when that of the next one is."""
+        loop = asyncio.get_running_loop()
+        now, self._alarm = loop.time(), None
+        for call in self._calls:
+            if call.deadline > now:
+                self._alarm = loop.call_at(call.deadline, self._give_up)
+                break
+            reason = f": {self._driver.trouble}" if self._driver.trouble else ""
+            call.fail(LogUnavailableError(f"not durable within {self._options.append_timeout:g} s{reason}"))
 
 
 class _Route:

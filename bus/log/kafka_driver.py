@@ -5,6 +5,8 @@ producer and admin client have no bounds: an idempotent producer keeps what it c
 sequence numbers after a refused batch, and makes missing topics. Reading is done with its consumer.
 """
 
+# ruff: noqa: SLF001 - what aiokafka does not offer is done here, and nowhere else
+
 import asyncio
 import contextlib
 import logging
@@ -47,6 +49,7 @@ _IDLE_MS = 540_000
 _BATCH_OVERHEAD = 65_536
 _NEVER_MS = 2**31 - 1
 _READ_TIMEOUT_MS = 20_000
+_STOP_SECONDS = 3.0
 _REBALANCE_MS = 60_000
 _HEARTBEAT_MS = 500  # members hear of a rebalance by it
 _NOT_POLLED_MS = 86_400_000
@@ -71,7 +74,7 @@ class Driver:
         self._complained = False
         self._closed = False
         self._timeout_ms = round(options.append_timeout * 500)
-        self._security = _security(options)
+        self.security = _security(options)
         self._brokers: dict[Node, Address] = {f"bootstrap-{place}": server for place, server in enumerate(servers)}
         self._controller: Node = -1
         self._leaders: dict[str, list[int]] = {}
@@ -284,7 +287,7 @@ class Driver:
                     client_id=self.options.client_id,
                     request_timeout_ms=self._timeout_ms,
                     max_idle_ms=_IDLE_MS,
-                    **self._security,
+                    **self.security,
                 )
             return connection
 
@@ -311,7 +314,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
             heartbeat_interval_ms=min(_HEARTBEAT_MS, session_ms // 3),
             rebalance_timeout_ms=_REBALANCE_MS,
             max_poll_interval_ms=_NOT_POLLED_MS,
-            **driver._security,  # noqa: SLF001 - both halves of the driver
+            **driver.security,
         )
 
     async def follow(self, offsets: Offsets) -> None:
@@ -365,8 +368,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
 
     async def commit(self, offsets: Offsets, *, timeout: float) -> None:
         """Commit as the member that it is. Raises NotAssignedError, LogUnavailableError."""
-        coordinator = self._consumer._coordinator  # noqa: SLF001 - a commit by one who is no member would be taken
-        if coordinator is None or coordinator.generation < 0:
+        coordinator = self._consumer._coordinator
+        if coordinator is None or coordinator.generation < 0:  # Kafka would take it, as one from outside the group
             raise NotAssignedError("no member of the group any more")
         try:
             async with asyncio.timeout(timeout):
@@ -383,20 +386,29 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         return max((self._consumer.last_poll_timestamp(partition) or 0 for partition in held), default=0) / 1000
 
     async def stop(self) -> None:
-        """Stop reading, and leave the group."""
-        consumer = self._consumer
-        if consumer._fetcher is not None:  # noqa: SLF001 - its own way to stop these raises when the broker is away
-            fetching = [consumer._fetcher._fetch_task, *consumer._fetcher._pending_tasks]  # noqa: SLF001
-            for task in fetching:
-                task.cancel()
-            await asyncio.gather(*fetching, return_exceptions=True)
-            consumer._fetcher._pending_tasks.clear()  # noqa: SLF001
+        """Stop reading, and leave the group.
+
+        aiokafka's own way waits for joins and answers that may never come, and raises when a broker is away.
+        """
+        consumer, fetcher, coordinator = self._consumer, self._consumer._fetcher, self._consumer._coordinator
+        tasks = [task for task in (getattr(coordinator, "_coordination_task", None),) if task]
+        if fetcher is not None:
+            tasks += [fetcher._fetch_task, *fetcher._pending_tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if fetcher is not None:
+            fetcher._pending_tasks.clear()
+        for connection in consumer._client._conns.values():
+            if connection._requests:  # until a join is answered, its connection would not take that we leave
+                connection.close()
         try:
-            await consumer.stop()
-        except errors.KafkaError as error:
-            logger.debug("the consumer stopped with an error", reason=str(error))
+            async with asyncio.timeout(_STOP_SECONDS):
+                await consumer.stop()
+        except (errors.KafkaError, TimeoutError) as error:
+            logger.debug("left without a goodbye", reason=repr(error))
         finally:
-            await consumer._client.close()  # noqa: SLF001 - stop() leaves it open when it raises
+            await consumer._client.close()
 
     async def on_partitions_revoked(self, revoked: Iterable[KafkaPartition]) -> None:
         """Called by aiokafka before it gives partitions up."""
@@ -422,7 +434,7 @@ def pack(records: Iterable[ProducerRecord], producer: ProducerId, *, sequence: i
 
 def _drop(connection: AIOKafkaConnection) -> asyncio.Future[None]:
     """Close a connection at once: what it has not sent yet would keep it open while the broker does not read."""
-    writer = connection._writer  # noqa: SLF001 - close() lets go of it
+    writer = connection._writer  # close() lets go of it
     closed: asyncio.Future[None] = connection.close()
     if writer is not None:
         writer.transport.abort()

@@ -236,6 +236,7 @@ def test_beginnings_and_ends(log_url):
     run(main())
 
 
+@pytest.mark.real_kafka
 def test_offsets_for_a_time(log_url):
     """The first record at or after it; the end where there is none."""
 
@@ -255,6 +256,7 @@ def test_offsets_for_a_time(log_url):
 # The end
 
 
+@pytest.mark.real_kafka
 def test_a_closed_log_says_so(log_url):
     async def main():
         async with opened(log_url) as log:

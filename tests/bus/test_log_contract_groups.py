@@ -12,6 +12,8 @@ from snowbus.bus.errors import LogError, NotAssignedError
 from snowbus.bus.event import EVENTS_TOPIC, ProducerRecord, TopicPartition
 from snowbus.bus.log import LogOptions, open_log
 
+pytestmark = pytest.mark.real_kafka  # the mock cluster does not answer who wants to join
+
 
 class Member:
     """A member of a group that reads in a task, notes what it reads, and commits when it loses its partitions."""

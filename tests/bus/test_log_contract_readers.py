@@ -73,6 +73,7 @@ def test_a_poll_without_records_ends_in_time(log_url):
     run(main())
 
 
+@pytest.mark.real_kafka
 def test_a_record_arrives_while_a_poll_waits(log_url):
     """Within a tenth of a second in the middle of many, from this process and from another."""
 

@@ -9,6 +9,7 @@ import pytest
 WHAT = ("kafka", "real_kafka", "browser", "node")
 
 _missing: dict[tuple[str, str], int] = {}
+_stand_ins: dict[str, str] = {}
 
 
 def required(what: str) -> bool:
@@ -35,6 +36,13 @@ def require_program(what: str, *names: str) -> Path:
     return Path(found)
 
 
+def stood_in(what: str, instead: str) -> None:
+    """Note for the summary that something else was used."""
+    _stand_ins[what] = instead
+
+
 def summary() -> list[str]:
     """One line for each thing that was missing, with why, and how many tests did not run for it."""
-    return [f"{what}: {missing} ({count} not run)" for (what, missing), count in _missing.items()]
+    return [f"{what}: {instead}" for what, instead in _stand_ins.items()] + [
+        f"{what}: {missing} ({count} not run)" for (what, missing), count in _missing.items()
+    ]
