@@ -75,7 +75,7 @@ class IngestApp:
         self._settings = settings
         self._metrics = metrics
         self._proxies = parse_networks(settings.ingest_trusted_proxies)
-        self._topics = Topics(log, seconds=settings.append_timeout)
+        self._topics = Topics(log, seconds=settings.append_timeout, warn=self._warn_of)
         self._writer = Writer(log, settings, metrics, topics=self._topics)
         self._reader = BodyReader(
             limit=settings.ingest_max_body_bytes,
@@ -84,7 +84,7 @@ class IngestApp:
         )
         self._operations = Operations(metrics, self._topics.reason_not_ready)
         self._tracker_version = tracker_version()
-        self._warned_at: dict[str, float] = {}
+        self._warned_at: dict[tuple[str, str | None], float] = {}
         self._counters: dict[tuple[str, int], Callable[[], None]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -202,26 +202,33 @@ class IngestApp:
         return network_userid, cookie
 
     def _failed(self, error: Exception) -> Answer:
-        """The answer when a request could not be taken now. What is logged names no data of the request."""
+        """The answer when a request could not be taken."""
         retry_after = self._settings.ingest_retry_after
         if isinstance(error, StalledError):
             return answers.stalled(self._settings.ingest_body_timeout)
-        if isinstance(error, OverloadedError):
-            self._warn("more requests wait than the settings allow", reason=str(error))
-            return answers.unavailable(str(error), retry_after=retry_after, unread=error.unread)
         if isinstance(error, RecordTooLargeError):
             return answers.too_large(str(error), unread=False)
-        if isinstance(error, LogError):
+        self._warn_of(error)
+        if isinstance(error, OverloadedError):
+            return answers.unavailable(str(error), retry_after=retry_after, unread=error.unread)
+        what = "the log cannot be reached" if isinstance(error, LogError) else "something failed here"
+        return answers.unavailable(f"{what}; try again", retry_after=retry_after)
+
+    def _warn_of(self, error: Exception) -> None:
+        """Log what failed, sparingly, and without an unexpected error's text, which may quote personal data."""
+        if isinstance(error, OverloadedError):
+            self._warn("more requests wait than the settings allow", reason=str(error))
+        elif isinstance(error, LogError):
             self._warn("the log takes nothing", reason=str(error))
-            return answers.unavailable("the log cannot be reached; try again", retry_after=retry_after)
-        frames = "".join(traceback.format_tb(error.__traceback__))
-        self._warn("a request failed unexpectedly", error=type(error).__name__, traceback=frames)
-        return answers.unavailable("something failed here; try again", retry_after=retry_after)
+        else:
+            frames = "".join(traceback.format_tb(error.__traceback__))
+            self._warn("a request failed unexpectedly", error=type(error).__name__, traceback=frames)
 
     def _warn(self, what: str, **facts: str) -> None:
         now = time.monotonic()
-        if now - self._warned_at.get(what, float("-inf")) >= _WARN_SECONDS:
-            self._warned_at[what] = now
+        line = (what, facts.get("error"))
+        if now - self._warned_at.get(line, float("-inf")) >= _WARN_SECONDS:
+            self._warned_at[line] = now
             logger.warning(what, **facts)
 
     def _count(self, method: str, status: int, started: float) -> None:

@@ -2,14 +2,11 @@
 
 import asyncio
 import time
-
-import structlog
+from collections.abc import Callable
 
 from snowbus.bus.errors import LogError, LogUnavailableError
 from snowbus.bus.event import BAD_TOPIC, EVENTS_TOPIC
 from snowbus.bus.log import Log
-
-logger = structlog.get_logger(__name__)
 
 _RETRY_SECONDS = 1.0
 _CHECK_SECONDS = 3.0
@@ -17,10 +14,11 @@ _REMEMBERED_SECONDS = 1.0
 
 
 class Topics:
-    """Makes the topics once; `seconds` bounds an attempt."""
+    """Makes the topics once; `seconds` bounds an attempt, `warn` is told when one fails."""
 
-    def __init__(self, log: Log, *, seconds: float) -> None:
+    def __init__(self, log: Log, *, seconds: float, warn: Callable[[Exception], None]) -> None:
         self._log = log
+        self._warn = warn
         self._seconds = seconds
         self._attempt: asyncio.Task[None] | None = None
         self._checking = asyncio.Lock()
@@ -39,6 +37,7 @@ class Topics:
             return
         if self._attempt is None:
             self._attempt = asyncio.create_task(self._make(), name="snowbus-ingest-topics")
+            self._attempt.add_done_callback(_look_at_error)
         await asyncio.shield(self._attempt)
 
     async def keep_making(self) -> None:
@@ -46,8 +45,8 @@ class Topics:
         while not self.made:
             try:
                 await self.make()
-            except LogError as error:
-                logger.warning("topics not made, trying again", reason=str(error))
+            except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the trying
+                self._warn(error)
                 await asyncio.sleep(_RETRY_SECONDS)
 
     def forget(self) -> None:
@@ -89,3 +88,9 @@ class Topics:
         except LogError as error:
             return str(error)
         return ""
+
+
+def _look_at_error(attempt: asyncio.Task[None]) -> None:
+    """Whoever waited for an attempt may be gone; then nobody else looks at its error, and asyncio would complain."""
+    if not attempt.cancelled():
+        attempt.exception()
