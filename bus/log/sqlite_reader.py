@@ -149,7 +149,8 @@ class SqliteGroupReader(SqliteReader, GroupReader):
         await super().close()
         self._renewing.cancel()
         await asyncio.gather(self._renewing, return_exceptions=True)
-        self._next.clear()
+        if self._next:
+            await self._revoke(self.assignment)
         with contextlib.suppress(LogError):  # those who stay notice by the session timeout
             await self._log.write(lambda connection: groups.leave(connection, self._group_id, self._member_id))
 

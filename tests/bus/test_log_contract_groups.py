@@ -280,10 +280,7 @@ def test_partitions_are_told_before_they_go_and_when_they_come(log_url):
     run(main())
 
 
-def test_a_member_that_closes_is_asked_to_finish_what_it_holds(log_url, request):
-    if log_url.startswith("sqlite"):
-        request.applymarker(pytest.mark.xfail(strict=True, reason="the embedded log's members leave without a word"))
-
+def test_a_member_that_closes_is_asked_to_finish_what_it_holds(log_url):
     async def main():
         told = []
 
