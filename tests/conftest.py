@@ -6,8 +6,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 from support.kafka import KafkaServer, MockCluster, NoKafkaError, external_kafka, temporary_folder, wipe_now
-from support.requirements import require, required, stood_in, summary
+from support.requirements import require, require_program, required, stood_in, summary
+
+CHROMIUM_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 
 
 class SharedKafka(NamedTuple):
@@ -88,6 +99,16 @@ def log_url(request: pytest.FixtureRequest) -> str:
     """The URL of an empty log: once the embedded one, once Kafka."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     return url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A real chromium, without a window. While it is there its module cannot run event loops of its own."""
+    chromium = require_program("browser", "chromium", "chromium-browser", "google-chrome")
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=str(chromium), args=list(CHROMIUM_FLAGS))
+        yield launched
+        launched.close()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -9,6 +9,7 @@ import pytest
 from snowplow_tracker import Emitter, PageView, SelfDescribing, SelfDescribingJson, StructuredEvent, Subject, Tracker
 from support.aio import soon
 from support.collector_double import CollectorDouble, status
+from support.node import run_node
 from support.snowbus import Process, snowbus
 from support.watching import Watcher
 
@@ -80,6 +81,22 @@ def test_three_processes_carry_every_event_of_a_tracker_once(tmp_path, log_url):
             track_some(tracker, 10)
             emitter.flush()
         check_everything_arrived_once(recorder.sent, collector, watcher)
+
+
+@pytest.mark.node
+def test_three_processes_carry_every_event_of_the_node_tracker_once(tmp_path, log_url):
+    with ExitStack() as stack:
+        collector = stack.enter_context(CollectorDouble())
+        ingest = start(stack, "ingest", log_url, tmp_path)
+        start(stack, "collect", log_url, tmp_path, *collect_arguments(collector)).address("collect")
+        gateway = start(stack, "gateway", log_url, tmp_path)
+        watcher = stack.enter_context(Watcher(gateway.address("gateway")))
+        sent = {}
+        for method in ("post", "get"):
+            payloads = run_node("track.cjs", ingest.address("ingest"), method, "10")
+            sent |= {payload["eid"]: payload for payload in payloads}
+        assert len(sent) == 80
+        check_everything_arrived_once(sent, collector, watcher)
 
 
 def test_one_process_carries_every_event_of_a_tracker_once(tmp_path, sqlite_url):

@@ -7,35 +7,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 from support.page_server import Message, PageServer
-from support.requirements import require_program
 
 from snowbus.bus.tracker_protocol import BY_CODE
 
 pytestmark = pytest.mark.browser
 
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 REFUSED_BY_PLAN = re.compile(r"WebSocket connection to|Failed to load resource")
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>\u202egpj.exe\u0000\u200b"
 HOSTILE_SHOWN = "<img src=x onerror=alert(1)><script>alert(2)</script>\\u202egpj.exe\\u0000\\u200b"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = require_program("browser", "chromium", "chromium-browser", "google-chrome")
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=str(chromium), args=list(FLAGS))
-        yield launched
-        launched.close()
 
 
 @pytest.fixture

@@ -1,0 +1,26 @@
+"""The live page of the installed command, in a real browser."""
+
+import pytest
+from playwright.sync_api import expect
+from snowplow_tracker import Emitter, StructuredEvent, Tracker
+from support.snowbus import Process
+
+
+@pytest.mark.browser
+def test_an_event_is_on_the_live_page_a_moment_after_it_was_tracked(tmp_path, sqlite_url, browser):
+    """Decoded, and with the mistake at the field where it is."""
+    listen = [f"--{role}-listen=127.0.0.1:0" for role in ("ingest", "gateway")]
+    with Process("up", "--log", sqlite_url, *listen, cwd=tmp_path) as up:
+        page = browser.new_page()
+        page.goto(up.address("gateway"))
+        expect(page.locator("#status")).to_contain_text("live")
+        tracker = Tracker("ns", Emitter(up.address("ingest"), protocol="http", batch_size=1))
+        payment = StructuredEvent("payment", "captured")
+        payment.payload.add("se_va", "12,50")
+        tracker.track(payment)
+        row = page.locator(".canvas .row").first
+        expect(row.locator(".what")).to_contain_text("payment captured", timeout=2000)
+        row.click()
+        mistake = page.locator("#details .field", has=page.locator("bdi:text-is('se_value')"))
+        expect(mistake.locator(".error-text")).to_contain_text("expected a number")
+        page.close()
