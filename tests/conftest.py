@@ -36,8 +36,9 @@ def shared_kafka() -> Iterator[SharedKafka]:
         return
     folder = temporary_folder()
     try:
-        with KafkaServer(folder) as server:
+        with KafkaServer(folder, trains=True) as server:
             yield SharedKafka(server.bootstrap_servers, "")
+            server.train()
     except NoKafkaError as reason:
         yield SharedKafka("", str(reason))
     finally:

@@ -20,7 +20,7 @@ from ..errors import (
 )
 from ..event import ProducerRecord, TopicPartition
 from .interface import LogOptions
-from .kafka_driver import Driver, ProducerId, pack
+from .kafka_driver import METADATA_SECONDS, Driver, ProducerId, pack
 from .kafka_errors import BatchRefusedError, SequenceLostError
 from .partitioner import partition_of
 
@@ -29,7 +29,6 @@ logger = structlog.get_logger(__name__)
 _BATCH_BYTES = 512 * 1024
 _BATCH_RECORDS = 5000
 _RETRY_SECONDS = 0.1
-_PARTITIONS_SECONDS = 60.0
 _SEQUENCE_END = 2**31
 
 
@@ -111,6 +110,7 @@ class Appends:
             del self._calls[call]
             if call.missing:
                 route.forget()
+            del call  # it has the error, whose traceback has this frame and the records
 
     async def close(self) -> None:
         """Finish what is being appended; each call ends within its own time."""
@@ -200,7 +200,7 @@ class _Route:
                     return
                 else:
                     break
-            self._ask_at = time.monotonic() + _PARTITIONS_SECONDS
+            self._ask_at = time.monotonic() + METADATA_SECONDS
             for partition in range(len(self._lanes), len(leaders)):
                 self._lanes.append(_Lane(self._driver, TopicPartition(self._topic, partition)))
             while self._unsorted:

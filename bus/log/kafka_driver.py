@@ -43,6 +43,9 @@ logger = structlog.get_logger(__name__)
 LATEST = -1
 EARLIEST = -2
 
+METADATA_SECONDS = 30.0
+"""How long it is believed who leads the partitions of a topic, and how many there are."""
+
 _RETRY_SECONDS = 0.1
 _PATIENCE_SECONDS = 1.0
 _IDLE_MS = 540_000
@@ -78,6 +81,7 @@ class Driver:
         self._brokers: dict[Node, Address] = {f"bootstrap-{place}": server for place, server in enumerate(servers)}
         self._controller: Node = -1
         self._leaders: dict[str, list[int]] = {}
+        self._learnt: dict[str, float] = {}
         self._connections: dict[Node, AIOKafkaConnection] = {}
         self._locks: defaultdict[Node | None, asyncio.Lock] = defaultdict(asyncio.Lock)
         quiet = logging.getLogger("aiokafka")
@@ -129,7 +133,8 @@ class Driver:
         """The leader of each partition of a topic; -1 where there is none now."""
         for pause in (0.05, 0.1, 0):  # a topic just created is not known to every broker yet
             async with self._locks[None]:
-                if topic not in self._leaders:
+                if topic not in self._leaders or time.monotonic() - self._learnt[topic] > METADATA_SECONDS:
+                    self._leaders.pop(topic, None)
                     await self._refresh([topic])
             if topic in self._leaders:
                 return self._leaders[topic]
@@ -255,6 +260,7 @@ class Driver:
             if errors.for_code(code) is errors.UnknownTopicOrPartitionError or (code and topics is None):
                 continue
             _check(code, topic)
+            self._learnt[topic] = time.monotonic()
             self._leaders[topic] = [leader for _, _, leader, *_ in sorted(partitions, key=lambda each: each[1])]
         return response
 

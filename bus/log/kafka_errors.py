@@ -83,7 +83,7 @@ def mapped(error: BaseException, *, topic: str = "") -> SnowbusError:
 
     What may pass by itself is LogUnavailableError; what somebody has to change is ConfigurationError or LogError.
     """
-    name, text = type(error).__name__, f"Kafka: {error}"
+    name, text = type(error).__name__, f"Kafka: {str(error).rstrip(': ')}"
     passing = isinstance(error, OSError) or bool(getattr(error, "retriable", False))
     for names, own in _TABLE:
         if name in names:

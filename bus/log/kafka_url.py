@@ -57,9 +57,9 @@ def parse_url(url: str, options: LogOptions) -> tuple[list[Address], LogOptions]
 
 def without_password(url: str) -> str:
     """The URL without a value that is secret, for messages and logs."""
-    before, query, parameters = url.partition("?")
-    kept = [each for each in parameters.split("&") if not each.startswith("sasl_password=")]
-    return before + query + "&".join(kept) if kept != [""] else before
+    before, _, parameters = url.partition("?")
+    kept = [each for each in parameters.split("&") if each and not each.startswith("sasl_password=")]
+    return f"{before}?{'&'.join(kept)}" if kept else before
 
 
 def _address(server: str) -> Address:
