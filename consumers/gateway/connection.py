@@ -8,7 +8,7 @@ import structlog
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 
-from snowbus.bus.errors import LogError
+from snowbus.bus.errors import LogError, TopicNotFoundError
 from snowbus.bus.event import EVENTS_TOPIC, Record
 from snowbus.bus.log.interface import Log
 from snowbus.bus.metrics import Metrics
@@ -21,7 +21,7 @@ from .frames import Gap, Reading, event_frame, heartbeat_frame, json_frame, mess
 from .history import History
 from .live import MAX_WRITE_BYTES, Live, LiveReader
 from .start import Positions, find_start
-from .subscription import Last, Latest, Resume, Subscription
+from .subscription import Earliest, Last, Latest, Resume, Since, Start, Subscription
 from .tail import Tail
 from .wire import GatewayConnection
 
@@ -30,6 +30,7 @@ logger = structlog.get_logger(__name__)
 HISTORY_SLOTS = 8
 """Readers that read the log at once; the others wait their turn."""
 
+_FIRST_CONTACT_SECONDS = 1.0
 _LOG_SECONDS = 3.0
 _TURN_SECONDS = 2.0
 _STALLED_SECONDS = 0.5
@@ -107,22 +108,22 @@ class Session:
 
     async def _begin(self) -> RunningCursor:
         """Find where to start, and say hello; while the log is away, say so and try on."""
-        start = self._subscription.start
+        start, asked_at = self._subscription.start, _now_ms()
+        cursor = encode_cursor(start.positions) if isinstance(start, Resume) else None
         backoff = Backoff(0.2, maximum=2.0)
         greeted = False
+        await self._hub.tail.wait_opened(_FIRST_CONTACT_SECONDS)
         while True:
             try:
-                if (positions := self._start_in_ring()) is not None:
-                    gaps: list[Gap] = []
-                else:
-                    async with asyncio.timeout(_LOG_SECONDS):
-                        positions, gaps = await find_start(self._hub.log, EVENTS_TOPIC, start)
+                positions, gaps = await self._find_start(start)
                 break
             except (LogError, TimeoutError) as error:
                 if not greeted:
-                    self._say_hello(encode_cursor(start.positions) if isinstance(start, Resume) else None)
+                    greeted = True
+                    self._say_hello(cursor)
                     self._say_outage(str(error) or "the log does not answer", None)
-                greeted = True
+                if isinstance(start, Latest):  # what comes between now and then is new to this reader
+                    start = Earliest() if isinstance(error, TopicNotFoundError) else Since(asked_at)
                 await asyncio.sleep(backoff.next_wait())
         position = RunningCursor(start.positions if isinstance(start, Resume) else positions)
         if greeted:
@@ -133,21 +134,20 @@ class Session:
             self._send("gap", message_frame(b"gap", position.advance(gap.partition, gap.end), gap.body()))
         return RunningCursor(positions)
 
-    def _start_in_ring(self) -> Positions | None:
-        """The start, when the ring alone tells it: then the log need not be asked."""
-        ring = self._hub.live.ring
-        start = self._subscription.start
-        if ring is None:
-            return None
-        if isinstance(start, Latest) and self._hub.tail.caught_up:
-            return dict(ring.positions)
-        if isinstance(start, Last) and self._hub.tail.caught_up:
-            seat = ring.seat_of_last(start.count)
-            return seat.positions if seat else None
-        if isinstance(start, Resume):
+    async def _find_start(self, start: Start) -> tuple[Positions, list[Gap]]:
+        """As `find_start`, by the ring where that tells as much."""
+        log, ring = self._hub.log, self._hub.live.ring
+        if isinstance(start, Resume) and ring is not None:
             known = all(offset <= ring.positions.get(part, -1) for part, offset in start.positions.items())
-            return dict(start.positions) if known and ring.seat(start.positions) else None
-        return None
+            if known and ring.seat(start.positions):
+                return dict(start.positions), []
+        async with asyncio.timeout(_LOG_SECONDS):
+            if isinstance(start, Last) and ring is not None:
+                ends = await log.end_offsets(EVENTS_TOPIC)
+                reached = all(ring.positions.get(part, 0) >= end for part, end in ends.items())
+                if reached and (positions := ring.last_positions(start.count)) is not None:
+                    return positions, []
+            return await find_start(log, EVENTS_TOPIC, start)
 
     async def _go_on(self, position: RunningCursor) -> None:
         """Follow live from here, until the ring has moved past us; or read the log, until the ring is reached."""

@@ -59,6 +59,7 @@ class Ring:
         self._max_bytes = max_bytes
         self._entries: list[Entry] = []
         self._dropped = 0  # of the list's beginning
+        self._dropped_time = 0
         self._base = 0  # the sequence number of the list's first place
 
     @property
@@ -130,15 +131,18 @@ class Ring:
         ahead = {partition: offset for partition, offset in positions.items() if offset > reached.get(partition, 0)}
         return Seat(self._base + place, {**reached, **ahead}, ahead)
 
-    def seat_of_last(self, count: int) -> Seat | None:
-        """Where the last `count` entries begin; None when the ring has fewer."""
-        place = len(self._entries) - count
-        if place < self._dropped:
+    def last_positions(self, count: int) -> dict[TopicPartition, int] | None:
+        """Where the newest `count` records by their time begin; None when the ring may lack some of them."""
+        entries = [entry for entry in self._entries[self._dropped :] if entry.record is not None]
+        if len(entries) < count:
             return None
-        reached = dict(self.positions)
-        for entry in reversed(self._entries[place:]):
-            reached[entry.partition] = entry.offset
-        return Seat(self._base + place, reached, {})
+        newest = sorted(entries, key=_time)[-count:]
+        if _time(newest[0]) < self._dropped_time:
+            return None
+        positions = dict(self.positions)
+        for entry in newest:
+            positions[entry.partition] = min(positions[entry.partition], entry.offset)
+        return positions
 
     def _push(self, entry: Entry, size: int) -> None:
         entry.size += size
@@ -151,9 +155,14 @@ class Ring:
         entry = self._entries[self._dropped]
         self._entries[self._dropped] = _DROPPED
         self._oldest_positions[entry.partition] = entry.offset + 1
+        self._dropped_time = max(self._dropped_time, _time(entry))
         self.bytes -= entry.size
         self._dropped += 1
         if self._dropped > 1000 and self._dropped * 2 > len(self._entries):
             del self._entries[: self._dropped]
             self._base += self._dropped
             self._dropped = 0
+
+
+def _time(entry: Entry) -> int:
+    return entry.record.timestamp if entry.record is not None else 0

@@ -1,6 +1,7 @@
 """The tail: the one task that follows the log for all live readers, and says whether the log can be read."""
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 
 import structlog
@@ -11,6 +12,7 @@ from snowbus.bus.log.interface import Log, Offsets, Reader
 
 from ..backoff import Backoff
 from .frames import Gap
+from .history import by_time
 from .live import Live
 from .start import Positions, check_positions, last_positions
 
@@ -35,16 +37,14 @@ class Tail:
         self._live = live
         self._ring_events = ring_events
         self._watch_every = watch_every
-        self._target: Offsets | None = None
         self._reopen = False
+        self._opened = asyncio.Event()
 
-    @property
-    def caught_up(self) -> bool:
-        """Whether the ring reaches to what was the log's end a moment ago."""
-        ring = self._live.ring
-        if ring is None or self._target is None or self.outage:
-            return False
-        return all(ring.positions.get(partition, 0) >= end for partition, end in self._target.items())
+    async def wait_opened(self, seconds: float) -> None:
+        """Wait until the log has been reached for the first time, but not for longer than this."""
+        if not self._opened.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._opened.wait(), seconds)
 
     async def run(self) -> None:
         """Follow the log until cancelled; while it is away, try on."""
@@ -78,7 +78,7 @@ class Tail:
                 reader = await log.read(positions)
         except TimeoutError:
             raise LogUnavailableError(f"the log does not answer within {_ANSWER_SECONDS:g} s") from None
-        self._target = ends
+        self._opened.set()
         self._is_up()
         return reader
 
@@ -118,7 +118,7 @@ class Tail:
                 start, end = held[partition], min(offset, beginnings.get(partition, 0))
                 if end > start:
                     self._live.add_gap(Gap(partition, start, end, end - start, "expired"))
-        self._live.append(records)
+        self._live.append(by_time(records))
 
     def _positions(self) -> Positions:
         ring = self._live.ring
@@ -139,7 +139,6 @@ class Tail:
             except LogError as error:
                 self._is_down(str(error))
             else:
-                self._target = ends
                 self._is_up()
                 gone = any(offset > ends.get(partition, 0) for partition, offset in held.items())
                 self._reopen = self._reopen or gone or bool(ends.keys() - held.keys())

@@ -1,0 +1,328 @@
+"""The fan-out, with readers whose sockets are told when to stall: no hole, no repeat, nobody waits."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.aio import eventually, run
+from support.gateway import numbered
+
+from snowbus.bus.event import Record, TopicPartition
+from snowbus.bus.filters import Filter, parse_filter
+from snowbus.bus.metrics import Metrics
+from snowbus.consumers.gateway.cursor import decode_cursor
+from snowbus.consumers.gateway.frames import Gap
+from snowbus.consumers.gateway.live import MAX_WRITE_BYTES, Live, LiveReader
+from snowbus.consumers.gateway.wire import GatewayConnection
+
+TOPIC = "snowbus.events"
+PARTITIONS = [TopicPartition(TOPIC, number) for number in range(3)]
+EVERYTHING = Filter()
+
+
+class Socket:
+    """A connection that keeps what it is given; it takes no more when it is `stalled`, or after `room` writes."""
+
+    def __init__(self, loop: Any) -> None:
+        self.loop = loop
+        self.writes: list[bytes] = []
+        self.on_writable: Callable[[], None] | None = None
+        self.stalled = False
+        self.is_open = True
+        self.given_up = ""
+
+    @property
+    def is_writable(self) -> bool:
+        return self.is_open and not self.stalled
+
+    def deliver(self, frames: bytes) -> None:
+        self.writes.append(frames)
+
+    def give_up(self, reason: str) -> None:
+        self.given_up = reason
+        self.is_open = False
+
+    def resume(self) -> None:
+        self.stalled = False
+        if self.on_writable is not None:
+            self.on_writable()
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """What a client gets."""
+        data = b"".join(self.writes)
+        found = []
+        while data:
+            header, length = 2, data[1]
+            if length == 126:
+                header, length = 4, int.from_bytes(data[2:4])
+            elif length == 127:
+                header, length = 10, int.from_bytes(data[2:10])
+            found.append(json.loads(data[header : header + length]))
+            data = data[header + length :]
+        return found
+
+    @property
+    def offsets(self) -> list[tuple[int, int]]:
+        return [(message["partition"], message["offset"]) for message in self.messages if message["type"] == "event"]
+
+
+class Bench:
+    """A Live, and records for it."""
+
+    def __init__(self, loop: Any, *, max_entries: int = 1000, max_bytes: int = 50_000_000) -> None:
+        self.metrics = Metrics()
+        self.live = Live(max_entries=max_entries, max_bytes=max_bytes, metrics=self.metrics)
+        self.live.start(dict.fromkeys(PARTITIONS, 0))
+        self.loop = loop
+        self.records: list[Record] = []
+
+    def make(self, partition: int, **parameters: str) -> Record:
+        offset = sum(record.partition == partition for record in self.records)
+        produced = numbered(len(self.records), **parameters)
+        record = Record(TOPIC, partition, offset, 0, produced.key, produced.value, produced.headers)
+        self.records.append(record)
+        return record
+
+    def append(self, *partitions: int, **parameters: str) -> None:
+        self.live.append([self.make(partition, **parameters) for partition in partitions])
+
+    def join(
+        self, positions: dict[TopicPartition, int] | None = None, wanted: Filter = EVERYTHING
+    ) -> tuple[Socket, LiveReader]:
+        socket = Socket(self.loop)
+        ring = self.live.ring
+        assert ring is not None
+        reader = self.live.join(
+            cast("GatewayConnection", socket), wanted, dict(ring.positions) if positions is None else positions
+        )
+        assert reader is not None
+        return socket, reader
+
+    def after(self, positions: dict[TopicPartition, int]) -> list[tuple[int, int]]:
+        """What a reader who stands there must get."""
+        return [(r.partition, r.offset) for r in self.records if r.offset >= positions.get(r.topic_partition, 0)]
+
+
+def on_bench(test: Callable[[Bench], Awaitable[None]], **options: int) -> None:
+    async def main() -> None:
+        await test(Bench(asyncio.get_running_loop(), **options))
+
+    run(main())
+
+
+def test_readers_at_one_place_are_sent_the_very_same_bytes() -> None:
+    async def test(bench: Bench) -> None:
+        (first, _), (second, _) = bench.join(), bench.join()
+        bench.append(0, 1, 0)
+        assert first.offsets == [(0, 0), (1, 0), (0, 1)]
+        assert len(first.writes) == 1
+        assert first.writes[0] is second.writes[0]
+        assert bench.metrics.registry.get_sample_value("snowbus_gateway_messages_total", {"type": "event"}) == 6
+
+    on_bench(test)
+
+
+def test_a_stalled_reader_is_not_written_to_and_catches_up_in_few_writes() -> None:
+    async def test(bench: Bench) -> None:
+        (slow, _), (quick, _) = bench.join(), bench.join()
+        slow.stalled = True
+        for _ in range(30):
+            bench.append(0)
+        assert slow.writes == []
+        assert len(quick.writes) == 30
+        slow.resume()
+        assert len(slow.writes) == 1
+        assert slow.offsets == quick.offsets
+
+    on_bench(test)
+
+
+def test_a_write_is_bounded_and_the_rest_follows_at_once() -> None:
+    async def test(bench: Bench) -> None:
+        socket, _ = bench.join()
+        socket.stalled = True
+        for _ in range(60):
+            bench.append(0, page="x" * 5000)
+        socket.resume()
+        assert len(socket.writes) == 1
+        await eventually_all(socket, 60)
+        assert all(len(write) < MAX_WRITE_BYTES + 20_000 for write in socket.writes)
+        assert len(socket.writes) < 10
+
+    on_bench(test)
+
+
+async def eventually_all(socket: Socket, count: int) -> None:
+    await eventually(lambda: len(socket.offsets) == count)
+
+
+def test_a_reader_whom_the_ring_has_passed_is_sent_back_with_its_place() -> None:
+    async def test(bench: Bench) -> None:
+        socket, reader = bench.join()
+        bench.append(0, 1)
+        socket.stalled = True
+        bench.append(*[0] * 10)
+        assert not reader.fell_behind.done()
+        bench.append(*[1] * 10)
+        socket.resume()
+        assert reader.fell_behind.result() == {PARTITIONS[0]: 1, PARTITIONS[1]: 1, PARTITIONS[2]: 0}
+        assert socket.offsets == [(0, 0), (1, 0)]
+        assert bench.live.join(cast("GatewayConnection", socket), EVERYTHING, reader.fell_behind.result()) is None
+
+    on_bench(test, max_entries=12)
+
+
+def test_a_reader_ahead_of_the_others_is_given_cursors_of_its_own_until_they_meet() -> None:
+    async def test(bench: Bench) -> None:
+        bench.append(0, 1, 0, 1, 0)  # 0 has three, 1 has two
+        socket, reader = bench.join({PARTITIONS[0]: 1, PARTITIONS[1]: 3, PARTITIONS[2]: 0})
+        assert socket.offsets == [(0, 1), (0, 2)]
+        assert [message["cursor"] for message in socket.messages] == [
+            "snowbus.events~0.2~1.3~2.0",
+            "snowbus.events~0.3~1.3~2.0",
+        ]
+        bench.append(1, 1, 2)  # offset 2 of partition 1 it has had already
+        await asyncio.sleep(0)
+        assert socket.offsets == [(0, 1), (0, 2), (1, 3), (2, 0)]
+        assert reader.own is None
+        assert socket.messages[-1]["cursor"] == "snowbus.events~0.3~1.4~2.1"
+
+    on_bench(test)
+
+
+def test_filters_are_shared_and_a_late_reader_gets_what_matched_before_it_came() -> None:
+    asked = []
+
+    class Counting(Filter):
+        def matches(self, candidate: Any) -> bool:
+            asked.append(candidate)
+            return super().matches(candidate)
+
+    async def test(bench: Bench) -> None:
+        shop = Counting(parse_filter([("app_id", "shop")]).conditions)
+        bench.append(0, 0, aid="blog")
+        bench.append(0, aid="shop")
+        start = dict.fromkeys(PARTITIONS, 0)
+        (first, _), (second, _) = bench.join(start, shop), bench.join(start, shop)
+        assert first.offsets == second.offsets == [(0, 2)]
+        assert len(asked) == 3
+        bench.append(0, aid="shop")
+        bench.append(0, aid="blog")
+        assert first.offsets == second.offsets == [(0, 2), (0, 3)]
+        assert len(asked) == 5
+
+    on_bench(test)
+
+
+def test_the_cursor_moves_on_when_the_filter_lets_nothing_through() -> None:
+    async def test(bench: Bench) -> None:
+        socket, reader = bench.join(wanted=parse_filter([("app_id", "none")]))
+        bench.append(0, 1, 1)
+        assert socket.writes == []
+        assert decode_cursor(reader.cursor.decode()) == {PARTITIONS[0]: 1, PARTITIONS[1]: 2, PARTITIONS[2]: 0}
+
+    on_bench(test)
+
+
+def test_gaps_reach_everyone_whatever_the_filter_and_in_their_place() -> None:
+    async def test(bench: Bench) -> None:
+        (plain, _), (filtered, _) = bench.join(), bench.join(wanted=parse_filter([("app_id", "none")]))
+        ahead, _ = bench.join({PARTITIONS[0]: 0, PARTITIONS[1]: 5, PARTITIONS[2]: 0})
+        bench.append(0)
+        bench.live.add_gap(Gap(PARTITIONS[0], 1, 4, 3, "expired"))
+        for socket in (plain, filtered, ahead):
+            gap = socket.messages[-1]
+            assert (gap["type"], gap["count"], gap["to"]["offset"]) == ("gap", 3, 4)
+        assert plain.messages[-1]["cursor"] == "snowbus.events~0.4~1.0~2.0"
+        assert ahead.messages[-1]["cursor"] == "snowbus.events~0.4~1.5~2.0"
+
+    on_bench(test)
+
+
+def test_when_the_log_begins_anew_readers_are_told_and_go_on_there() -> None:
+    async def test(bench: Bench) -> None:
+        socket, reader = bench.join(wanted=parse_filter([("app_id", "shop")]))
+        bench.append(0, 0, aid="shop")
+        bench.live.restart({PARTITIONS[0]: 0}, [Gap(PARTITIONS[0], 2, 0, None, "log restarted")])
+        assert socket.messages[-1]["reason"] == "log restarted"
+        assert socket.messages[-1]["cursor"] == reader.cursor.decode() == "snowbus.events~0.0"
+        bench.records.clear()
+        bench.append(0, aid="shop")
+        assert socket.messages[-1]["cursor"] == "snowbus.events~0.1"
+
+    on_bench(test)
+
+
+def test_a_failure_of_one_reader_leaves_the_others_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(Filter):
+        def matches(self, candidate: Any) -> bool:  # noqa: ARG002 - what it cannot even look at
+            raise RuntimeError("broken")
+
+    async def test(bench: Bench) -> None:
+        bench.append(0)
+        broken, _ = bench.join(dict.fromkeys(PARTITIONS, 0), Broken((("app_id", ("x",)),)))
+        good, _ = bench.join()
+        bench.append(0)
+        assert broken.given_up == "internal error"
+        assert good.offsets == [(0, 1)]
+
+    on_bench(test)
+
+
+actions = st.lists(
+    st.one_of(
+        st.tuples(st.just("append"), st.lists(st.integers(0, 2), min_size=1, max_size=6)),
+        st.tuples(st.just("join"), st.lists(st.integers(0, 8), min_size=3, max_size=3)),
+        st.tuples(st.just("stall"), st.integers(0, 5)),
+        st.tuples(st.just("resume"), st.integers(0, 5)),
+        st.tuples(st.just("leave"), st.integers(0, 5)),
+    ),
+    max_size=40,
+)
+
+
+@given(actions, st.sampled_from([3, 10, 1000]))
+@settings(max_examples=150, deadline=None)
+def test_whatever_readers_do_each_gets_every_event_after_its_position_once(steps: list[Any], max_entries: int) -> None:
+    async def test(bench: Bench) -> None:
+        followers: list[tuple[Socket, LiveReader, dict[TopicPartition, int]]] = []
+        for action, argument in steps:
+            if action == "append":
+                bench.append(*argument)
+            elif action == "join":
+                positions = dict(zip(PARTITIONS, argument, strict=True))
+                socket = Socket(bench.loop)
+                reader = bench.live.join(cast("GatewayConnection", socket), EVERYTHING, positions)
+                if reader is not None:
+                    followers.append((socket, reader, positions))
+            elif argument < len(followers):
+                socket, reader, _ = followers[argument]
+                if action == "stall":
+                    socket.stalled = True
+                elif action == "resume":
+                    socket.resume()
+                else:
+                    bench.live.leave(reader)
+        for socket, reader, positions in followers:
+            socket.resume()
+            await asyncio.sleep(0)
+            wanted = bench.after(positions)
+            if reader.fell_behind.done() or socket.on_writable is None:
+                stands = decode_cursor(reader.cursor.decode())
+                rest = bench.after(stands)
+                assert [place for place in wanted if place not in rest] == socket.offsets
+            else:
+                assert socket.offsets == wanted
+            for message in socket.messages:
+                after = bench.after(decode_cursor(message["cursor"]))
+                place = socket.offsets.index((message["partition"], message["offset"]))
+                assert [each for each in wanted if each not in after] == sorted(
+                    socket.offsets[: place + 1], key=wanted.index
+                )
+
+    on_bench(test, max_entries=max_entries)

@@ -1,0 +1,109 @@
+"""What a URL asks for, and what is refused with a reason."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from snowbus.bus.errors import FilterError
+from snowbus.bus.event import TopicPartition
+from snowbus.bus.filters import PARAMETERS
+from snowbus.consumers.gateway.subscription import (
+    Earliest,
+    Last,
+    Latest,
+    Resume,
+    Since,
+    Start,
+    parse_subscription,
+    query_pairs,
+)
+
+NOON = round(datetime(2024, 2, 29, 12, tzinfo=UTC).timestamp() * 1000)
+
+
+@pytest.mark.parametrize(
+    ("query", "start"),
+    [
+        ("", Latest()),
+        ("from=", Latest()),
+        ("from=latest", Latest()),
+        ("from=earliest", Earliest()),
+        ("from=-1", Last(1)),
+        ("from=-100000", Last(100_000)),
+        ("from=2024-02-29T12:00:00Z", Since(NOON)),
+        ("from=2024-02-29T12:00:00.250Z", Since(NOON + 250)),
+        ("from=2024-02-29T12:00:00", Since(NOON)),
+        ("from=2024-02-29T14:00:00%2B02:00", Since(NOON)),
+        ("from=2024-02-29T14:00:00+02:00", Since(NOON)),
+        ("from=2024-02-29T14:00:00+0200", Since(NOON)),
+        ("from=2024-02-29%2012:00", Since(NOON)),
+        ("from=2024-02-29", Since(NOON - 12 * 3_600_000)),
+        ("from=1950-01-01", Since(0)),
+        (
+            "from=snowbus.events~0.120~1.98",
+            Resume({TopicPartition("snowbus.events", 0): 120, TopicPartition("snowbus.events", 1): 98}),
+        ),
+    ],
+)
+def test_each_way_to_say_where_to_start(query: str, start: Start) -> None:
+    assert parse_subscription(query_pairs(query)).start == start
+
+
+def test_the_subscription_is_shown_as_it_was_understood() -> None:
+    asked = "from=2024-02-29T14:00:00%2B02:00&app_id=shop&app_id=blog&app_id=shop&valid=true"
+    assert parse_subscription(query_pairs(asked)).as_json() == {
+        "from": "2024-02-29T12:00:00.000Z",
+        "filters": {"app_id": ["blog", "shop"], "valid": ["true"]},
+        "topics": ["snowbus.events"],
+    }
+    for text in ("latest", "earliest", "-20", "snowbus.events~0.120~1.98"):
+        assert parse_subscription([("from", text)]).as_json()["from"] == text
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter", "reason"),
+    [
+        ("from=yesterday", "from", "none of latest, earliest, -N, an ISO time or a cursor"),
+        ("from=0", "from", "none of"),
+        ("from=-0", "from", "between -1 and -100000"),
+        ("from=-100001", "from", "between -1 and -100000"),
+        ("from=latest&from=latest", "from", "twice"),
+        ("from=snowbus.events~x", "from", "not a cursor"),
+        ("from=snowbus.bad~0.1", "from", "snowbus.bad"),
+        ("color=red", "color", "unknown; parameters are from, app_id"),
+        ("app_id=", "app_id", "is empty"),
+        ("valid=yes", "valid", "neither true nor false"),
+        ("schema=com.acme/cart", "schema", "not an Iglu URI"),
+        ("q=%FF", "query", "not UTF-8"),
+        ("&".join(f"app_id={number}" for number in range(201)), "query", "more than 200"),
+    ],
+)
+def test_what_cannot_be_understood_is_refused_by_its_name(query: str, parameter: str, reason: str) -> None:
+    with pytest.raises(FilterError) as caught:
+        parse_subscription(query_pairs(query))
+    assert caught.value.parameter == parameter
+    assert reason in caught.value.reason
+
+
+names = st.sampled_from(["from", "token", *PARAMETERS]) | st.text(max_size=10)
+values = st.sampled_from(["latest", "-5", "2024-02-29T12:00", "snowbus.events~0.1"]) | st.text(max_size=40)
+
+
+@given(st.lists(st.tuples(names, values), max_size=5))
+def test_parameters_are_understood_or_refused_and_never_break_anything(pairs: list[tuple[str, str]]) -> None:
+    try:
+        subscription = parse_subscription(pairs)
+    except FilterError:
+        return
+    again = subscription.as_json()
+    assert parse_subscription([("from", str(again["from"]))]).start == subscription.start
+
+
+@given(st.text(alphabet="fromq=&%+-0123456789abcdefT:~.;#?/\x00é", max_size=40))
+def test_no_query_string_breaks_anything(query: str) -> None:
+    try:
+        parse_subscription(query_pairs(query))
+    except FilterError as error:
+        assert error.reason
