@@ -82,7 +82,12 @@ def configure_logging(settings: Settings) -> None:
         structlog.processors.StackInfoRenderer(),
     ]
     last: list[structlog.types.Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(),
+                exception_formatter=structlog.dev.plain_traceback,  # the rich one shows local variables: people's data
+            )
+        ]
         if human
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
