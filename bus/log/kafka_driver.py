@@ -13,14 +13,13 @@ import logging
 import random
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, errors
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.conn import AIOKafkaConnection, create_conn
-from aiokafka.helpers import create_ssl_context
 from aiokafka.protocol.admin import CreateTopicsRequest, ListGroupsRequest
 from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
 from aiokafka.protocol.coordination import FindCoordinatorRequest
@@ -30,11 +29,11 @@ from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
 from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 
-from ..errors import ConfigurationError, LogClosedError, LogUnavailableError, NotAssignedError
+from ..errors import LogClosedError, LogUnavailableError, NotAssignedError
 from ..event import ProducerRecord, Record, TopicPartition
 from .interface import Assignment, LogOptions, Offsets, OnAssigned, OnRevoked, TopicInfo
 from .kafka_errors import mapped
-from .kafka_url import Address
+from .kafka_url import Address, ssl_context
 
 T = TypeVar("T")
 Node = int | str
@@ -77,8 +76,15 @@ class Driver:
         self._complained = False
         self._closed = False
         self._timeout_ms = round(options.append_timeout * 500)
-        self.security = _security(options)
-        self._brokers: dict[Node, Address] = {f"bootstrap-{place}": server for place, server in enumerate(servers)}
+        self.security = {
+            "security_protocol": options.security_protocol,
+            "ssl_context": ssl_context(options),
+            "sasl_mechanism": options.sasl_mechanism or None,
+            "sasl_plain_username": options.sasl_username or None,
+            "sasl_plain_password": options.sasl_password or None,
+        }
+        self._bootstrap: dict[Node, Address] = {f"bootstrap-{place}": server for place, server in enumerate(servers)}
+        self._brokers = dict(self._bootstrap)
         self._controller: Node = -1
         self._leaders: dict[str, list[int]] = {}
         self._learnt: dict[str, float] = {}
@@ -253,8 +259,7 @@ class Driver:
     async def _refresh(self, topics: list[str] | None) -> Any:
         """Learn the brokers, the controller, and who leads these topics (None: all)."""
         response = await self._ask_any(MetadataRequest(topics, allow_auto_topic_creation=False))
-        for node, host, port, *_ in response.brokers:
-            self._brokers[node] = (host, port)
+        self._brokers = self._bootstrap | {node: (host, port) for node, host, port, *_ in response.brokers}
         self._controller = response.controller_id
         for code, topic, _, partitions in response.topics:
             if errors.for_code(code) is errors.UnknownTopicOrPartitionError or (code and topics is None):
@@ -445,27 +450,6 @@ def _drop(connection: AIOKafkaConnection) -> asyncio.Future[None]:
     if writer is not None:
         writer.transport.abort()
     return closed
-
-
-def _security(options: LogOptions) -> Mapping[str, Any]:
-    """What aiokafka wants to know about TLS and SASL. Raises ConfigurationError."""
-    context = None
-    if options.security_protocol.endswith("SSL"):
-        try:
-            context = create_ssl_context(
-                cafile=options.ssl_cafile or None,
-                certfile=options.ssl_certfile or None,
-                keyfile=options.ssl_keyfile or None,
-            )
-        except OSError as error:
-            raise ConfigurationError(f"TLS to Kafka: {error} (ssl_cafile, ssl_certfile, ssl_keyfile)") from None
-    return {
-        "security_protocol": options.security_protocol,
-        "ssl_context": context,
-        "sasl_mechanism": options.sasl_mechanism or None,
-        "sasl_plain_username": options.sasl_username or None,
-        "sasl_plain_password": options.sasl_password or None,
-    }
 
 
 def _check(code: int, about: str = "") -> None:

@@ -1,5 +1,6 @@
 """Reads the URL of a Kafka log: kafka://host:9092,host2:9092?security_protocol=SASL_SSL&sasl_username=…"""
 
+import ssl
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -53,6 +54,19 @@ def parse_url(url: str, options: LogOptions) -> tuple[list[Address], LogOptions]
         options = replace(options, sasl_mechanism="PLAIN")
     _check(options)
     return [_address(server) for server in parts.netloc.split(",")], options
+
+
+def ssl_context(options: LogOptions) -> ssl.SSLContext | None:
+    """How to make sure of the brokers, and of us, or None without TLS. Raises ConfigurationError."""
+    if not options.security_protocol.endswith("SSL"):
+        return None
+    try:
+        context = ssl.create_default_context(cafile=options.ssl_cafile or None)
+        if options.ssl_certfile:
+            context.load_cert_chain(options.ssl_certfile, options.ssl_keyfile or None)
+    except OSError as error:
+        raise ConfigurationError(f"TLS to Kafka: {error} (ssl_cafile, ssl_certfile, ssl_keyfile)") from None
+    return context
 
 
 def without_password(url: str) -> str:

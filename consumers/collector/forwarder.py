@@ -16,13 +16,13 @@ from snowbus.bus.event import DEAD_TOPIC, EVENTS_TOPIC, Record, TopicPartition
 from snowbus.bus.log.interface import Assignment, GroupReader, Log
 from snowbus.bus.metrics import Metrics
 from snowbus.bus.settings import Settings
+from snowbus.bus.sparingly import Sparingly
 
 from ..backoff import Backoff
 from ..offsets import OffsetTracker
 from .gate import Gate, Outage
 from .lane import Delivery, Lane
 from .sender import Sender
-from .sparingly import Sparingly
 
 logger = structlog.get_logger(__name__)
 

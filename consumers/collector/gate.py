@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import structlog
 
+from snowbus.bus.sparingly import Sparingly
+
 from ..backoff import Backoff
-from .sparingly import Sparingly
 from .verdicts import Retry, Stop, Verdict
 
 logger = structlog.get_logger(__name__)

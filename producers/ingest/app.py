@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 import traceback
+from collections import defaultdict
 from collections.abc import Callable
 from uuid import uuid4
 
@@ -15,6 +16,7 @@ from snowbus.bus.log import Log
 from snowbus.bus.metrics import Metrics
 from snowbus.bus.operations import Operations
 from snowbus.bus.settings import Settings
+from snowbus.bus.sparingly import Sparingly
 from snowbus.bus.version import tracker_version
 
 from . import answers, cookies
@@ -49,14 +51,10 @@ async def run_ingest(
         await stop.wait()
         app.hurry(_DRAIN_READING_SECONDS)
 
-    def listening(address: str) -> None:
-        logger.info("ingest listens", address=address)
-        ready(address)
-
     tasks = [asyncio.create_task(app.make_topics()), asyncio.create_task(hurry())]
     grace = _DRAIN_READING_SECONDS + settings.append_timeout + _GRACE_SECONDS
     try:
-        await serve_http(app, settings.ingest_listen, ready=listening, stop=stop, grace=grace)
+        await serve_http(app, settings.ingest_listen, ready=ready, stop=stop, grace=grace)
     finally:
         for task in tasks:
             task.cancel()
@@ -84,7 +82,7 @@ class IngestApp:
         )
         self._operations = Operations(metrics, self._topics.reason_not_ready)
         self._tracker_version = tracker_version()
-        self._warned_at: dict[tuple[str, str | None], float] = {}
+        self._warnings: defaultdict[tuple[str, str | None], Sparingly] = defaultdict(lambda: Sparingly(_WARN_SECONDS))
         self._counters: dict[tuple[str, int], Callable[[], None]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -225,10 +223,7 @@ class IngestApp:
             self._warn("a request failed unexpectedly", error=type(error).__name__, traceback=frames)
 
     def _warn(self, what: str, **facts: str) -> None:
-        now = time.monotonic()
-        line = (what, facts.get("error"))
-        if now - self._warned_at.get(line, float("-inf")) >= _WARN_SECONDS:
-            self._warned_at[line] = now
+        if self._warnings[what, facts.get("error")].due():
             logger.warning(what, **facts)
 
     def _count(self, method: str, status: int, started: float) -> None:
