@@ -25,7 +25,7 @@ _QUIET = ("aiokafka", "kafka", "snowplow_tracker", "uvicorn.error", "websockets.
 def run(main: Coroutine[Any, Any, T], settings: Settings) -> T:
     """Run a coroutine to its end, with diagnostics on stderr as the settings say."""
     configure_logging(settings)
-    # What is imported by now stays; and what an event leaves behind hardly ever has cycles, so look for them less often.
+    # What is imported by now stays; and what an event leaves behind hardly ever has cycles: look for them less often.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
     try:

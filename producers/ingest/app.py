@@ -60,7 +60,6 @@ async def run_ingest(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await app.close()
-        logger.info("ingest stopped")
 
 
 class IngestApp:
