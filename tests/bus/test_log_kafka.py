@@ -11,10 +11,12 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.protocol.group import LeaveGroupRequest
 from support.aio import eventually, run
+from support.kafka import KafkaServer, brokers
 from support.logs import numbered, opened, read_all, read_on, settled
 
 from snowbus.bus.errors import (
     ConfigurationError,
+    LogError,
     LogUnavailableError,
     NotAssignedError,
     RecordTooLargeError,
@@ -38,6 +40,16 @@ async def timed(call):
 
 def resident_bytes():
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+async def read_in_spite(reader, seen):
+    """Count what is read, whatever is away now and then."""
+    while True:
+        try:
+            for record in await reader.poll(max_records=5000):
+                seen[record.partition, record.offset] += 1
+        except LogUnavailableError:
+            continue
 
 
 class Numbers:
@@ -387,6 +399,27 @@ def test_what_somebody_has_to_configure_is_said_at_once(real_kafka_url):
     run(main())
 
 
+def test_tls_and_sasl(own_kafka):
+    async def main():
+        certificate = own_kafka.secure("snow", "plough")
+        own_kafka.restart()
+        url = f"kafka://127.0.0.1:{own_kafka.secure_port}?security_protocol=SASL_SSL&sasl_username=snow&sasl_password="
+        async with opened(f"{url}plough&ssl_cafile={certificate}") as log:
+            await log.append(EVENTS_TOPIC, numbered(10))
+            async with await log.join([EVENTS_TOPIC], group_id="group") as member:
+                assert len(await read_on(member, 10)) == 10
+        async with await open_log(f"{url}wrong&ssl_cafile={certificate}", HASTY) as log:
+            for call in (log.topics(), log.append(EVENTS_TOPIC, numbered(1))):
+                with pytest.raises(LogError, match="SaslAuthenticationFailed") as refused:
+                    await call
+                assert not refused.value.retriable
+        async with await open_log(f"{url}plough", HASTY) as log:
+            with pytest.raises(LogUnavailableError, match="certificate verify failed"):
+                await log.topics()
+
+    run(main())
+
+
 def test_a_member_that_was_expelled_cannot_commit(real_kafka_url):
     """Its commit must not count as one from outside the group, which Kafka takes while there is no other member."""
 
@@ -430,6 +463,46 @@ async def administer(url, work):
 
 
 @pytest.mark.faults
+def test_brokers_of_a_cluster_take_over_from_each_other(own_kafka, tmp_path):
+    """Three replicas; two of three brokers crash in turns. Appends, a reader and a member of a group go on."""
+
+    async def main():
+        own_kafka.properties["offsets.topic.replication.factor"] = 3
+        own_kafka.restart()
+        with (
+            KafkaServer(tmp_path / "2", node=2, joins=own_kafka) as second,
+            KafkaServer(tmp_path / "3", node=3, joins=own_kafka) as third,
+        ):
+            await eventually(lambda: brokers(own_kafka.bootstrap_servers) == 3, timeout=30)
+            options = LogOptions(partitions=6, replication_factor=3, append_timeout=15.0)
+            servers = f"{own_kafka.url},{second.bootstrap_servers},{third.bootstrap_servers}"
+            async with opened(servers, options) as log:
+                numbers, seen = Numbers(log, keys=50), Counter()
+                reader = await log.read(await log.beginning_offsets(EVENTS_TOPIC))
+                member = await log.join([EVENTS_TOPIC], group_id="group")
+                reading = [asyncio.create_task(read_in_spite(each, seen)) for each in (reader, member)]
+                for server in (second, third) * 3:
+                    at = len(numbers.acknowledged)
+                    await eventually(lambda at=at: len(numbers.acknowledged) > at + 2000, timeout=30)
+                    server.kill()
+                    at = len(numbers.acknowledged)
+                    await eventually(lambda at=at: len(numbers.acknowledged) > at + 2000, timeout=30)
+                    await asyncio.to_thread(server.start)
+                    await eventually(lambda: brokers(own_kafka.bootstrap_servers) == 3, timeout=30)
+                await numbers.stop()
+                await numbers.check()
+                total = sum((await log.end_offsets(EVENTS_TOPIC)).values())
+                await eventually(lambda: len(seen) == total and min(seen.values()) == 2, timeout=60)
+                for task in reading:
+                    task.cancel()
+                await asyncio.gather(*reading, return_exceptions=True)
+                again = sum(seen.values()) - 2 * total
+                print(f"{len(numbers.acknowledged)} acknowledged, slowest {numbers.slowest:.1f} s, {again} read again")
+
+    run(main(), timeout=300)
+
+
+@pytest.mark.faults
 def test_twenty_crashes_of_the_broker(own_kafka):
     """Under load, with a reader that follows: nothing acknowledged is lost or repeated, and the reader sees it all."""
 
@@ -456,13 +529,5 @@ def test_twenty_crashes_of_the_broker(own_kafka):
             print(
                 f"{len(numbers.acknowledged)} acknowledged, {sum(numbers.failed.values())} failed, {total} on the log"
             )
-
-    async def read_in_spite(reader, seen):
-        while True:
-            try:
-                for record in await reader.poll(max_records=5000):
-                    seen[record.partition, record.offset] += 1
-            except LogUnavailableError:
-                continue
 
     run(main(), timeout=600)

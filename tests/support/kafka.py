@@ -42,16 +42,20 @@ class KafkaServer:
     It dies with the process that made it: a shell stands between, which kills it when its standard input ends.
     """
 
-    def __init__(self, folder: Path, *, trains: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, trains: bool = False, node: int = 1, joins: "KafkaServer | None" = None
+    ) -> None:
         self.folder = folder
-        self._trains = trains and not _archive().exists()
-        self.port, self._controller_port = _free_ports(2)
+        self.port, self.secure_port, self._controller_port = _free_ports(3)
         self._classpath = classpath()
         self._shell: subprocess.Popen[str] | None = None
         self.pid = 0
         (folder / "data").mkdir(parents=True, exist_ok=True)
-        (folder / "data" / "meta.properties").write_text("version=1\ncluster.id=c25vd2J1cy10ZXN0cy0wMQ\nnode.id=1\n")
-        (folder / "server.properties").write_text(self._properties())
+        self._trains = trains and not _archive().exists()
+        (folder / "data" / "meta.properties").write_text(
+            f"version=1\ncluster.id=c25vd2J1cy10ZXN0cy0wMQ\nnode.id={node}\n"
+        )
+        self.properties = self._properties(node, joins or self)
 
     @property
     def bootstrap_servers(self) -> str:
@@ -62,7 +66,9 @@ class KafkaServer:
         return f"kafka://{self.bootstrap_servers}"
 
     def start(self, *, wait: bool = True) -> None:
-        """Start the process; unless told otherwise, return once the broker answers."""
+        """Start the process with its properties; unless told otherwise, return once the broker answers."""
+        lines = [f"{name}={value}\n" for name, value in self.properties.items()]
+        (self.folder / "server.properties").write_text("".join(lines))
         java = "java -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
         classes = "ArchiveClassesAtExit" if self._trains else "SharedArchiveFile"
         archive = self.folder / "classes.jsa" if self._trains else _archive()
@@ -98,6 +104,26 @@ class KafkaServer:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
         shell.communicate()  # ends its input; it reaps the broker
+
+    def secure(self, user: str, password: str) -> Path:
+        """Listen on `secure_port` too, with TLS and SASL for one user; returns the certificate to trust."""
+        keys, certificate = self.folder / "keys.p12", self.folder / "certificate.pem"
+        keytool = ["keytool", "-keystore", keys, "-storepass", "password", "-alias", "broker"]
+        distinguished = ["-dname", "CN=127.0.0.1", "-ext", "SAN=ip:127.0.0.1", "-validity", "2"]
+        for arguments in (
+            ["-genkeypair", "-keyalg", "RSA", *distinguished],
+            ["-exportcert", "-rfc", "-file", certificate],
+        ):
+            subprocess.run([*keytool, *arguments], check=True, capture_output=True)
+        module = "org.apache.kafka.common.security.plain.PlainLoginModule"
+        self.properties |= {
+            "listeners": f"{self.properties['listeners']},SECURE://127.0.0.1:{self.secure_port}",
+            "sasl.enabled.mechanisms": "PLAIN",
+            "listener.name.secure.plain.sasl.jaas.config": f'{module} required user_{user}="{password}";',
+            "ssl.keystore.location": keys,
+            "ssl.keystore.password": "password",
+        }
+        return certificate
 
     def train(self) -> None:
         """Stop, and leave an archive of Java's classes behind that halves the time to start the next broker."""
@@ -135,29 +161,32 @@ class KafkaServer:
     def _output(self) -> Path:
         return self.folder / "output.txt"
 
-    def _properties(self) -> str:
-        properties = {
-            "process.roles": "broker,controller",
-            "node.id": "1",
-            "controller.quorum.voters": f"1@127.0.0.1:{self._controller_port}",
+    def _properties(self, node: int, controller: "KafkaServer") -> dict[str, Any]:
+        listeners = [f"PLAINTEXT://127.0.0.1:{self.port}"]
+        if controller is self:
+            listeners.append(f"CONTROLLER://127.0.0.1:{self._controller_port}")
+        return {
+            "process.roles": "broker,controller" if controller is self else "broker",
+            "node.id": node,
+            "controller.quorum.voters": f"1@127.0.0.1:{controller._controller_port}",
             "controller.listener.names": "CONTROLLER",
-            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{self._controller_port}",
+            "listeners": ",".join(listeners),
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL",
             "log.dirs": self.folder / "data",
             "auto.create.topics.enable": "true",  # the default in the wild; we must not lean on it
-            "num.partitions": "1",
-            "offsets.topic.replication.factor": "1",
-            "offsets.topic.num.partitions": "4",
-            "transaction.state.log.replication.factor": "1",
-            "transaction.state.log.min.isr": "1",
-            "transaction.state.log.num.partitions": "1",
-            "group.initial.rebalance.delay.ms": "0",
-            "group.min.session.timeout.ms": "100",
+            "num.partitions": 1,
+            "offsets.topic.replication.factor": 1,
+            "offsets.topic.num.partitions": 4,
+            "transaction.state.log.replication.factor": 1,
+            "transaction.state.log.min.isr": 1,
+            "transaction.state.log.num.partitions": 1,
+            "group.initial.rebalance.delay.ms": 0,
+            "group.min.session.timeout.ms": 100,
             # After a crash the controller fences the broker until its old session has ended.
-            "broker.session.timeout.ms": "1000",
-            "broker.heartbeat.interval.ms": "200",
-            "file.delete.delay.ms": "1000",
+            "broker.session.timeout.ms": 1000,
+            "broker.heartbeat.interval.ms": 200,
+            "file.delete.delay.ms": 1000,
         }
-        return "".join(f"{name}={value}\n" for name, value in properties.items())
 
 
 class MockCluster:
