@@ -30,7 +30,7 @@ logger = structlog.get_logger(__name__)
 HISTORY_SLOTS = 8
 """Readers that read the log at once; the others wait their turn."""
 
-_FIRST_CONTACT_SECONDS = 1.0
+_FIRST_TRY_SECONDS = 1.0
 _LOG_SECONDS = 3.0
 _TURN_SECONDS = 2.0
 _STALLED_SECONDS = 0.5
@@ -61,6 +61,7 @@ class Session:
         self._position: RunningCursor | None = None
         self._live_reader: LiveReader | None = None
         self._restarts = 0
+        self._greeted = False
         self._told_outage = False
         self._answers = TokenBucket(_ANSWERS_AT_ONCE, now=connection.loop.time())
 
@@ -76,7 +77,7 @@ class Session:
     def tick(self, now: float) -> None:
         """Break the silence: with a heartbeat, or with what is wrong. `now` is the event loop's time in seconds."""
         connection = self._connection
-        if not connection.is_writable:
+        if not self._greeted or not connection.is_writable:
             return
         cursor = self._cursor()
         silent = now - connection.sent_at >= self._hub.heartbeat
@@ -111,22 +112,20 @@ class Session:
         start, asked_at = self._subscription.start, _now_ms()
         cursor = encode_cursor(start.positions) if isinstance(start, Resume) else None
         backoff = Backoff(0.2, maximum=2.0)
-        greeted = False
-        await self._hub.tail.wait_opened(_FIRST_CONTACT_SECONDS)
+        await self._hub.tail.wait_first_try(_FIRST_TRY_SECONDS)
         while True:
             try:
                 positions, gaps = await self._find_start(start)
                 break
             except (LogError, TimeoutError) as error:
-                if not greeted:
-                    greeted = True
+                if not self._greeted:
                     self._say_hello(cursor)
                     self._say_outage(str(error) or "the log does not answer", None)
                 if isinstance(start, Latest):  # what comes between now and then is new to this reader
                     start = Earliest() if isinstance(error, TopicNotFoundError) else Since(asked_at)
                 await asyncio.sleep(backoff.next_wait())
         position = RunningCursor(start.positions if isinstance(start, Resume) else positions)
-        if greeted:
+        if self._greeted:
             self._send("heartbeat", heartbeat_frame(position.text, now=_now_ms()))
         else:
             self._say_hello(position.text.decode())
@@ -246,6 +245,7 @@ class Session:
             "cursor": cursor,
             "time": timestamp_from_ms(_now_ms()),
         }
+        self._greeted = True
         self._send("hello", json_frame(hello))
 
     def _say_outage(self, reason: str, cursor: bytes | None) -> None:

@@ -38,13 +38,13 @@ class Tail:
         self._ring_events = ring_events
         self._watch_every = watch_every
         self._reopen = False
-        self._opened = asyncio.Event()
+        self._tried = asyncio.Event()
 
-    async def wait_opened(self, seconds: float) -> None:
-        """Wait until the log has been reached for the first time, but not for longer than this."""
-        if not self._opened.is_set():
+    async def wait_first_try(self, seconds: float) -> None:
+        """Wait until the log has been reached, or not, for the first time; not for longer than this."""
+        if not self._tried.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._opened.wait(), seconds)
+                await asyncio.wait_for(self._tried.wait(), seconds)
 
     async def run(self) -> None:
         """Follow the log until cancelled; while it is away, try on."""
@@ -78,7 +78,6 @@ class Tail:
                 reader = await log.read(positions)
         except TimeoutError:
             raise LogUnavailableError(f"the log does not answer within {_ANSWER_SECONDS:g} s") from None
-        self._opened.set()
         self._is_up()
         return reader
 
@@ -147,8 +146,10 @@ class Tail:
         if not self.outage:
             logger.warning("the log cannot be read", reason=reason)
         self.outage = reason or "the log cannot be read"
+        self._tried.set()
 
     def _is_up(self) -> None:
         if self.outage:
             logger.info("the log can be read again")
         self.outage = ""
+        self._tried.set()
