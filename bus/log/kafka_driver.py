@@ -19,7 +19,8 @@ from typing import Any, NamedTuple, TypeVar
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, errors
 from aiokafka import TopicPartition as KafkaPartition
-from aiokafka.conn import AIOKafkaConnection, create_conn
+from aiokafka.client import ConnectionGroup
+from aiokafka.conn import AIOKafkaConnection, CloseReason, create_conn
 from aiokafka.protocol.admin import CreateTopicsRequest, ListGroupsRequest
 from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
 from aiokafka.protocol.coordination import FindCoordinatorRequest
@@ -288,19 +289,28 @@ class Driver:
     async def _connection(self, node: Node) -> AIOKafkaConnection:
         async with self._locks[node]:
             connection = self._connections.get(node)
-            if connection is None or not connection.connected():
+            if connection is None or not _is_alive(connection):
                 if node not in self._brokers:
                     raise errors.LeaderNotAvailableError(f"node {node}")
-                host, port = self._brokers[node]
-                connection = self._connections[node] = await create_conn(
-                    host,
-                    port,
-                    client_id=self.options.client_id,
-                    request_timeout_ms=self._timeout_ms,
-                    max_idle_ms=_IDLE_MS,
-                    **self.security,
-                )
+                connection = self._connections[node] = await self._connect(*self._brokers[node])
             return connection
+
+    async def _connect(self, host: str, port: int) -> AIOKafkaConnection:
+        try:
+            return await create_conn(
+                host,
+                port,
+                client_id=self.options.client_id,
+                request_timeout_ms=self._timeout_ms,
+                max_idle_ms=_IDLE_MS,
+                **self.security,
+            )
+        except TimeoutError:
+            raise errors.RequestTimedOutError(f"{host}:{port} does not answer") from None
+        except errors.KafkaError:
+            raise
+        except (OSError, RuntimeError) as error:  # RuntimeError is uvloop's for a connection that is lost already
+            raise errors.KafkaConnectionError(f"{host}:{port}: {error}") from error
 
 
 class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no types
@@ -327,6 +337,9 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
             max_poll_interval_ms=_NOT_POLLED_MS,
             **driver.security,
         )
+        self._client = self._consumer._client
+        self._connection_of = self._client._get_conn
+        self._client._get_conn = self._connection
 
     async def follow(self, offsets: Offsets) -> None:
         """Read these partitions from these offsets. Raises LogError."""
@@ -401,7 +414,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
 
         aiokafka's own way waits for joins and answers that may never come, and raises when a broker is away.
         """
-        consumer, fetcher, coordinator = self._consumer, self._consumer._fetcher, self._consumer._coordinator
+        fetcher, coordinator = self._consumer._fetcher, self._consumer._coordinator
         tasks = [task for task in (getattr(coordinator, "_coordination_task", None),) if task]
         if fetcher is not None:
             tasks += [fetcher._fetch_task, *fetcher._pending_tasks]
@@ -410,16 +423,29 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         await asyncio.gather(*tasks, return_exceptions=True)
         if fetcher is not None:
             fetcher._pending_tasks.clear()
-        for connection in consumer._client._conns.values():
+        for connection in self._client._conns.values():
             if connection._requests:  # until a join is answered, its connection would not take that we leave
                 connection.close()
         try:
             async with asyncio.timeout(_STOP_SECONDS):
-                await consumer.stop()
+                await self._consumer.stop()
         except (errors.KafkaError, TimeoutError) as error:
             logger.debug("left without a goodbye", reason=repr(error))
         finally:
-            await consumer._client.close()
+            await self._client.close()
+
+    async def _connection(self, node: Node, **options: Any) -> AIOKafkaConnection | None:
+        """A connection for aiokafka's client, whose tasks die when uvloop does not take what they write."""
+        with contextlib.suppress(KeyError):
+            connection = self._client._conns[node, options.get("group", ConnectionGroup.DEFAULT)]
+            if not _is_alive(connection):
+                connection.close(CloseReason.CONNECTION_BROKEN)
+        try:
+            return await self._connection_of(node, **options)
+        except errors.KafkaError:
+            raise
+        except RuntimeError:
+            return None
 
     async def on_partitions_revoked(self, revoked: Iterable[KafkaPartition]) -> None:
         """Called by aiokafka before it gives partitions up."""
@@ -441,6 +467,11 @@ def pack(records: Iterable[ProducerRecord], producer: ProducerId, *, sequence: i
         timestamp = now if record.timestamp is None else record.timestamp
         builder.append(offset, timestamp, record.key, record.value, list(record.headers))
     return bytes(builder.build())
+
+
+def _is_alive(connection: AIOKafkaConnection) -> bool:
+    """Whether a connection takes a request; aiokafka hears a moment later that it is lost, and uvloop minds."""
+    return connection.connected() and not connection._writer.transport.is_closing()
 
 
 def _drop(connection: AIOKafkaConnection) -> asyncio.Future[None]:

@@ -1,16 +1,22 @@
-"""What only the log on Kafka meets: brokers that are away, crash, freeze, and refuse."""
+"""What only the log on Kafka meets: brokers that are away, crash, freeze, and refuse.
+
+These run on uvloop, as the roles do, which minds more than asyncio's own loop how connections end.
+"""
 
 import asyncio
 import os
 import time
 from collections import Counter, defaultdict
+from functools import partial
 from itertools import count
 from pathlib import Path
 
 import pytest
+import uvloop
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.protocol.group import LeaveGroupRequest
-from support.aio import eventually, run
+from support import aio
+from support.aio import eventually
 from support.kafka import KafkaServer, brokers
 from support.logs import numbered, opened, read_all, read_on, settled
 
@@ -26,6 +32,7 @@ from snowbus.bus.event import EVENTS_TOPIC, ProducerRecord
 from snowbus.bus.log import LogOptions, open_log
 
 pytestmark = pytest.mark.real_kafka
+run = partial(aio.run, loop_factory=uvloop.new_event_loop)
 HASTY = LogOptions(append_timeout=1.0, session_timeout=3.0)
 AWAY = "kafka://127.0.0.1:9"
 

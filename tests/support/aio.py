@@ -8,14 +8,20 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-def run(main: Coroutine[Any, Any, T], *, timeout: float = 60.0) -> T:
+def run(
+    main: Coroutine[Any, Any, T],
+    *,
+    timeout: float = 60.0,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> T:
     """Run a coroutine to its end, in a loop of its own, with an upper bound on its time."""
 
     async def bounded() -> T:
         async with asyncio.timeout(timeout):
             return await main
 
-    return asyncio.run(bounded())
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        return runner.run(bounded())
 
 
 async def eventually(check: Callable[[], Any], *, timeout: float = 10.0, every: float = 0.01) -> Any:
