@@ -29,7 +29,11 @@ class KafkaLog(Log):
         return cls(without_password(url), Driver(servers, options), options)
 
     async def append(self, topic: str, records: Sequence[ProducerRecord]) -> list[tuple[int, int]]:
-        """See Log.append. Raises TopicNotFoundError too."""
+        """See Log.append. Raises TopicNotFoundError too.
+
+        When a topic's own limit is below `max_record_bytes`, Kafka refuses the record that is too large alone: others
+        of its call may be appended.
+        """
         return await self._appends.append(topic, records)
 
     async def read(self, offsets: Offsets) -> Reader:

@@ -70,7 +70,7 @@ class Driver:
     """One cluster: its brokers, who leads which partition, and a connection to each broker that is needed."""
 
     def __init__(self, servers: Sequence[Address], options: LogOptions) -> None:
-        self.servers = ",".join(f"{host}:{port}" for host, port in servers)
+        self.servers = ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in servers)
         self.options = options
         self.trouble = ""
         self._trouble_since = 0.0
@@ -293,6 +293,8 @@ class Driver:
                 if node not in self._brokers:
                     raise errors.LeaderNotAvailableError(f"node {node}")
                 connection = self._connections[node] = await self._connect(*self._brokers[node])
+                if self._closed:
+                    _drop(connection)
             return connection
 
     async def _connect(self, host: str, port: int) -> AIOKafkaConnection:
