@@ -361,21 +361,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         """The next records; may be cancelled without loss. Raises LogError."""
         with _mapped():
             fetched = await self._consumer.getmany(timeout_ms=round(timeout * 1000), max_records=max_records)
-        return {
-            TopicPartition(*partition): [
-                Record(
-                    found.topic,
-                    found.partition,
-                    found.offset,
-                    found.timestamp,
-                    found.key,
-                    found.value or b"",
-                    found.headers,
-                )
-                for found in records
-            ]
-            for partition, records in fetched.items()
-        }
+        return {TopicPartition(*partition): list(map(_record, records)) for partition, records in fetched.items()}
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
         """Fetch on from an offset. Raises NotAssignedError."""
@@ -469,6 +455,13 @@ def pack(records: Iterable[ProducerRecord], producer: ProducerId, *, sequence: i
         timestamp = now if record.timestamp is None else record.timestamp
         builder.append(offset, timestamp, record.key, record.value, list(record.headers))
     return bytes(builder.build())
+
+
+def _record(found: Any) -> Record:
+    # _make, as the names cost a third more
+    return Record._make(
+        (found.topic, found.partition, found.offset, found.timestamp, found.key, found.value or b"", found.headers)
+    )
 
 
 def _is_alive(connection: AIOKafkaConnection) -> bool:
