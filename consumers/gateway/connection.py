@@ -19,6 +19,7 @@ from ..backoff import Backoff
 from .cursor import RunningCursor, encode_cursor
 from .frames import Gap, Reading, event_frame, heartbeat_frame, json_frame, message_frame
 from .history import History
+from .limits import TokenBucket
 from .live import MAX_WRITE_BYTES, Live, LiveReader
 from .start import Positions, find_start
 from .subscription import Earliest, Last, Latest, Resume, Since, Start, Subscription
@@ -100,7 +101,7 @@ class Session:
                     await self._go_on(self._position)
                     backoff.reset()
                 except (LogError, TimeoutError) as error:
-                    logger.warning("a reader's history has to wait", reason=str(error) or "no answer in time")
+                    logger.debug("a reader's history has to wait", reason=str(error) or "no answer in time")
                     await asyncio.sleep(backoff.next_wait())
         except Exception:
             logger.exception("a reader's stream failed")
@@ -130,7 +131,7 @@ class Session:
         else:
             self._say_hello(position.text.decode())
         for gap in gaps:
-            self._send("gap", message_frame(b"gap", position.advance(gap.partition, gap.end), gap.body()))
+            self._say_gap(gap, position)
         return RunningCursor(positions)
 
     async def _find_start(self, start: Start) -> tuple[Positions, list[Gap]]:
@@ -173,7 +174,7 @@ class Session:
         async with asyncio.timeout(_LOG_SECONDS):
             positions, gaps = await find_start(self._hub.log, EVENTS_TOPIC, Resume(position.positions))
         for gap in gaps:
-            self._send("gap", message_frame(b"gap", position.advance(gap.partition, gap.end), gap.body()))
+            self._say_gap(gap, position)
         position.replace(positions)
         self._restarts = restarts
 
@@ -198,15 +199,17 @@ class Session:
         size = 0
         for item in found:
             if isinstance(item, Gap):
-                frame = message_frame(b"gap", position.advance(item.partition, item.end), item.body())
-            else:
-                cursor = position.advance(item.topic_partition, item.offset + 1)
-                reading = Reading(item)
-                if self._subscription.filter and not self._subscription.filter.matches(reading.candidate):
-                    continue
-                frame = event_frame(cursor, reading.body())
-            frames.append(frame)
-            size += len(frame)
+                if not await self._deliver(frames):
+                    return False
+                frames, size = [], 0
+                self._say_gap(item, position)
+                continue
+            cursor = position.advance(item.topic_partition, item.offset + 1)
+            reading = Reading(item)
+            if self._subscription.filter and not self._subscription.filter.matches(reading.candidate):
+                continue
+            frames.append(event_frame(cursor, reading.body()))
+            size += len(frames[-1])
             if size >= MAX_WRITE_BYTES:
                 if not await self._deliver(frames):
                     return False
@@ -248,6 +251,9 @@ class Session:
         self._greeted = True
         self._send("hello", json_frame(hello))
 
+    def _say_gap(self, gap: Gap, position: RunningCursor) -> None:
+        self._send("gap", message_frame(b"gap", position.advance(gap.partition, gap.end), gap.body()))
+
     def _say_outage(self, reason: str, cursor: bytes | None) -> None:
         self._told_outage = True
         self._say_error("log_unavailable", f"{reason}; the stream goes on by itself, with nothing lost", cursor)
@@ -278,24 +284,6 @@ class Session:
                     connection.give_up("too many messages", code=CloseCode.POLICY_VIOLATION)
         except ConnectionClosed:
             return
-
-
-class TokenBucket:
-    """Allows `size` things at once, and one a second in the long run."""
-
-    def __init__(self, size: int, *, now: float) -> None:
-        self._size = float(size)
-        self._left = self._size
-        self._refilled_at = now
-
-    def take(self, now: float) -> bool:
-        """Whether one more is allowed at `now`, in seconds."""
-        self._left = min(self._size, self._left + now - self._refilled_at)
-        self._refilled_at = now
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
 
 
 def _now_ms() -> int:

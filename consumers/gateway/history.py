@@ -1,9 +1,10 @@
 """Reading the log for one reader who stands before the ring: records in the order of time, and what is missing."""
 
+import asyncio
 import heapq
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from snowbus.bus.event import Record, TopicPartition
 from snowbus.bus.log.interface import Log, Offsets, Reader
@@ -22,6 +23,16 @@ def by_time(records: Sequence[Record]) -> list[Record]:
     if len(partitions) == 1:
         return list(records)
     return list(heapq.merge(*partitions.values(), key=lambda record: record.timestamp))
+
+
+async def to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Await something that must not be left half done; a cancellation that comes meanwhile is raised afterwards."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    finally:
+        if not task.done():
+            await asyncio.wait({task})
 
 
 class History:
@@ -63,7 +74,7 @@ class History:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._reader.close()
+        await to_its_end(self._reader.close())
 
     async def _expired(self, records: Sequence[Record]) -> list[Gap]:
         """What retention took from under this reader: it shows as a jump, or as nothing where something was."""

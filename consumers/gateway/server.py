@@ -33,6 +33,7 @@ _MAX_MESSAGE_BYTES = 65_536
 _MAX_QUEUED_MESSAGES = 4
 _WRITE_BUFFER_BYTES = 65_536
 _SOCKET_BUFFER_BYTES = 131_072
+_HANDSHAKE_SECONDS = 5.0
 _CLOSE_SECONDS = 3.0
 _LOG_ANSWERS_SECONDS = 3.0
 _GOODBYE = "the gateway is stopping; reconnect with your cursor"
@@ -58,6 +59,7 @@ async def run_gateway(
             create_connection=GatewayConnection,
             compression=None,
             server_header=None,
+            open_timeout=_HANDSHAKE_SECONDS,
             ping_interval=None,  # the gateway's own, which knows slow from gone
             close_timeout=_CLOSE_SECONDS,
             max_size=_MAX_MESSAGE_BYTES,
@@ -171,7 +173,7 @@ class _Gateway:
             return text_response(426, "this is a websocket: connect with ws:// or wss://", {"Upgrade": "websocket"})
         if len(self._admitted) >= self._settings.gateway_max_connections:
             return text_response(503, "as many readers as may be are connected", {"Retry-After": "5"})
-        if isinstance(connection, GatewayConnection):
+        if isinstance(connection, GatewayConnection) and not connection.is_lost:
             self._admitted.add(connection)
             connection.admitted = subscription
             connection.on_lost = lambda: self._admitted.discard(connection)

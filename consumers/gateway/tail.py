@@ -12,7 +12,7 @@ from snowbus.bus.log.interface import Log, Offsets, Reader
 
 from ..backoff import Backoff
 from .frames import Gap
-from .history import by_time
+from .history import by_time, to_its_end
 from .live import Live
 from .start import Positions, check_positions, last_positions
 
@@ -53,9 +53,12 @@ class Tail:
         try:
             while True:
                 try:
-                    async with await self._open() as reader:
+                    reader = await self._open()
+                    try:
                         backoff.reset()
                         await self._follow(reader)
+                    finally:
+                        await to_its_end(reader.close())
                 except LogError as error:
                     self._is_down(str(error))
                     await asyncio.sleep(backoff.next_wait())

@@ -39,6 +39,11 @@ class GatewayConnection(ServerConnection):
         return self.protocol.state is State.OPEN and not self.transport.is_closing()
 
     @property
+    def is_lost(self) -> bool:
+        """Whether the socket is closed: `on_lost` will not be called any more."""
+        return self.protocol.state is State.CLOSED
+
+    @property
     def is_writable(self) -> bool:
         """Whether messages may be sent, and what was sent before has left, all but a little."""
         return not self.paused and self.protocol.state is State.OPEN and not self.transport.is_closing()

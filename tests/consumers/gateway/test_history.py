@@ -1,12 +1,14 @@
 """Reading the log for one reader: in the order of time, and nothing missing without a word."""
 
+import asyncio
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.aio import run
 from support.gateway import numbered
-from support.memory_log import MemoryLog
+from support.memory_log import MemoryLog, MemoryReader
 
 from snowbus.bus.event import EVENTS_TOPIC, Record, TopicPartition
 from snowbus.consumers.gateway.frames import Gap
@@ -82,5 +84,32 @@ def test_a_log_that_began_anew_is_told() -> None:
             assert gap == Gap(P0, 3, 0, None, "log restarted")
             assert isinstance(record, Record)
             assert record.offset == 0
+
+    run(main())
+
+
+def test_a_reader_that_is_cancelled_while_it_closes_is_closed_all_the_same() -> None:
+    async def main() -> None:
+        closing, closed = asyncio.Event(), []
+
+        class Slow(MemoryReader):
+            async def close(self) -> None:
+                closing.set()
+                await asyncio.sleep(0.05)
+                closed.append(self)
+
+        log = MemoryLog()
+        log.grow(2)
+
+        async def read() -> None:
+            async with History(log, EVENTS_TOPIC, Slow(log, {P0: 0}), {P0: 0}):
+                pass
+
+        task = asyncio.create_task(read())
+        await closing.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert closed
 
     run(main())

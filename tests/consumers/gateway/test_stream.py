@@ -318,7 +318,7 @@ def test_a_reader_who_stops_reading_delays_nobody_and_misses_nothing(log_url: st
 
 def test_many_readers_with_many_filters_each_get_their_own(sqlite_url: str) -> None:
     async def main() -> None:
-        async with gateway(sqlite_url) as running:
+        async with gateway(sqlite_url, gateway_heartbeat=60) as running:
             connections = [await connect(running.url(f"user_id=user-{number % 7}")) for number in range(70)]
             for connection in connections:
                 await connection.recv()
