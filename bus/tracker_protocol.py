@@ -23,6 +23,7 @@ PLATFORMS = ("web", "mob", "pc", "srv", "app", "tv", "cnsl", "iot", "headset")
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_YEAR_1_MS = -62_135_596_800_000
 _YEAR_10000_MS = 253_402_300_800_000
 
 
@@ -44,7 +45,12 @@ class Parameter:
 
 
 def timestamp_from_ms(ms: int) -> str:
-    """Milliseconds since 1970 as the Analytics SDKs write a time: `2024-02-29T12:00:00.000Z`."""
+    """Milliseconds since 1970 as the Analytics SDKs write a time: `2024-02-29T12:00:00.000Z`.
+
+    A time beyond the years 1 to 9999 comes out as the number that it is.
+    """
+    if not _YEAR_1_MS <= ms < _YEAR_10000_MS:
+        return str(ms)
     seconds, milliseconds = divmod(ms, 1000)
     return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{milliseconds:03}Z"
 

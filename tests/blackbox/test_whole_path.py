@@ -13,6 +13,8 @@ from support.node import run_node
 from support.snowbus import Process, snowbus
 from support.watching import Watcher
 
+pytestmark = pytest.mark.real_kafka  # the mock cluster has no groups
+
 ROLES = ("ingest", "collect", "gateway")
 FREE_PORT = ("--listen", "127.0.0.1:0")
 CLIENT_FACTS = {"ip", "ua", "tnuid", "lang", "url", "refr", "stm"}

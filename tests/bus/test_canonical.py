@@ -159,3 +159,8 @@ def test_text_that_is_no_payload_still_has_a_view(text):
 def test_times_are_written_as_the_sdks_write_them(ms):
     moment = datetime.fromisoformat(timestamp_from_ms(ms))
     assert (moment - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(milliseconds=1) == ms
+
+
+@pytest.mark.parametrize("ms", [10**17, -(10**17), 253_402_300_800_000])
+def test_a_time_that_no_calendar_has_does_not_break_the_view(ms):
+    assert canonical_view(Event("id", ms, "{}"))["collector_tstamp"] == str(ms)

@@ -90,6 +90,7 @@ def test_topics_are_created_and_listed(tmp_path, log_url):
     assert topics["snowbus.events"]["records"] == 1
 
 
+@pytest.mark.real_kafka  # the mock cluster has no groups
 def test_status_tells_how_far_each_group_is_behind(tmp_path, log_url):
     async def read_two_of_three():
         async with await open_log(log_url) as log, await log.join([EVENTS_TOPIC], group_id="slow") as reader:

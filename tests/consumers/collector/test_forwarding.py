@@ -13,6 +13,8 @@ from snowbus.bus.event import DEAD_TOPIC, EVENTS_TOPIC, ProducerRecord, TopicPar
 from snowbus.bus.log import open_log
 from snowbus.consumers.dead_letters import read_dead_letter
 
+pytestmark = pytest.mark.real_kafka  # the mock cluster has no groups
+
 
 async def lag_of(log_url: str, group: str = "collector") -> int:
     async with await open_log(log_url) as log:

@@ -56,6 +56,7 @@ def test_earliest_gives_everything_and_runs_on_into_live(log_url: str) -> None:
     run(main())
 
 
+@pytest.mark.real_kafka  # the mock cluster looks nothing up by time
 @pytest.mark.parametrize("ring_events", [20, 20_000], ids=["from the log", "from the ring"])
 def test_the_last_so_many_are_the_newest_over_all_partitions(log_url: str, ring_events: int) -> None:
     async def main() -> None:
@@ -73,6 +74,7 @@ def test_the_last_so_many_are_the_newest_over_all_partitions(log_url: str, ring_
     run(main())
 
 
+@pytest.mark.real_kafka  # the mock cluster looks nothing up by time
 def test_a_time_gives_the_events_at_or_after_it(log_url: str) -> None:
     async def main() -> None:
         async with gateway(log_url) as running:
@@ -153,6 +155,7 @@ def test_each_filter_lets_through_what_it_names_and_nothing_else(sqlite_url: str
     run(main())
 
 
+@pytest.mark.real_kafka  # the mock cluster answers no fetch early
 def test_an_event_arrives_within_a_few_milliseconds(log_url: str) -> None:
     async def main() -> list[float]:
         took = []
