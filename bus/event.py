@@ -28,6 +28,16 @@ class ProducerRecord(NamedTuple):
     headers: Headers = ()
     timestamp: int | None = None
 
+    @property
+    def size(self) -> int:
+        """What it counts, in bytes, against the largest record that a log takes."""
+        size = len(self.value)
+        if self.key:
+            size += len(self.key)
+        for name, value in self.headers:
+            size += len(name) + len(value)
+        return size
+
 
 class Record(NamedTuple):
     """A record as it stands on the log; `timestamp` is in ms since 1970."""

@@ -91,7 +91,7 @@ class Appends:
         if self._closed:
             raise LogClosedError("the log is closed")
         limit = self._options.max_record_bytes
-        sizes = [record_size(record) for record in records]
+        sizes = [record.size for record in records]
         if not sizes:
             return []
         if max(sizes) > limit:
@@ -294,13 +294,3 @@ class _Lane:
         call, _, _, size = batch[0]
         topic = self._partition.topic
         call.fail(RecordTooLargeError(topic, size=size, limit=None) if error.too_large else error)
-
-
-def record_size(record: ProducerRecord) -> int:
-    """What a record counts, in bytes, against the largest record allowed."""
-    size = len(record.value)
-    if record.key:
-        size += len(record.key)
-    for name, value in record.headers:
-        size += len(name) + len(value)
-    return size

@@ -234,18 +234,11 @@ def unpack_headers(packed: bytes) -> Headers:
     return tuple(headers)
 
 
-def record_size(record: ProducerRecord) -> int:
-    """What a record counts, in bytes, against the largest record allowed."""
-    headers = sum(len(name) + len(value) for name, value in record.headers)
-    return len(record.key or b"") + len(record.value) + headers
-
-
 def check_sizes(topic: str, records: Sequence[ProducerRecord], limit: int) -> None:
     """Raise RecordTooLargeError when one of the records is larger than the limit."""
     for record in records:
-        size = record_size(record)
-        if size > limit:
-            raise RecordTooLargeError(topic, size=size, limit=limit)
+        if record.size > limit:
+            raise RecordTooLargeError(topic, size=record.size, limit=limit)
 
 
 _HEADER = struct.Struct(">HI")

@@ -94,7 +94,7 @@ class Writer:
             if position and position % _ENCODED_IN_A_ROW == 0:
                 await asyncio.sleep(0)  # other requests' turn
             record = accept(payload, now=sent.received, producer=self._producer, source=sent.source)
-            size = _size(record)
+            size = record.size
             if size > self._max_record_bytes:
                 reason = f"an event of {size} bytes is larger than the {self._max_record_bytes} that the log takes"
                 oversized.append(Refused("too_large", reason, "", dump_payload(payload).encode()))
@@ -146,8 +146,3 @@ def _reasons(refused: Sequence[Refused]) -> str:
     """The first reasons of several, in one sentence."""
     told = "; ".join(each.sentence for each in refused[:3])
     return f"{told}; and {len(refused) - 3} more" if len(refused) > 3 else told
-
-
-def _size(record: ProducerRecord) -> int:
-    headers = sum(len(name) + len(value) for name, value in record.headers)
-    return len(record.key or b"") + len(record.value) + headers
