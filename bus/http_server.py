@@ -17,6 +17,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
+_BACKLOG = 2048
+
+
 class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -70,7 +73,7 @@ async def serve_http(
 
 
 def bind(listen: str) -> socket.socket:
-    """A socket bound to `HOST:PORT`; brackets stand around an IPv6 host. Raises ConfigurationError."""
+    """A socket that listens on `HOST:PORT`; brackets stand around an IPv6 host. Raises ConfigurationError."""
     host, port = split_listen(listen)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # Named for what it is, TCP: asyncio turns Nagle's delay off only on such sockets.
@@ -78,6 +81,7 @@ def bind(listen: str) -> socket.socket:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))
+        bound.listen(_BACKLOG)  # now, so that whoever comes second is told
     except OSError as error:
         bound.close()
         raise ConfigurationError(f"cannot listen on {listen}: {error.strerror or error}") from None

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from .log.interface import LogOptions
 
 PositiveInt = Annotated[int, Field(gt=0)]
-PositiveSeconds = Annotated[float, Field(gt=0)]
+PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 ROLES = ("ingest", "collect", "gateway")
 _ROLE_BY_NAME = {"collector": "collect", "group": "collect"}

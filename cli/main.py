@@ -1,5 +1,6 @@
 """The `snowbus` command: finds the command's file, and turns errors into a sentence and an exit code."""
 
+import asyncio
 import sys
 from importlib import import_module
 
@@ -57,7 +58,7 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         status = error.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt, asyncio.CancelledError):
         status = exit_codes.INTERRUPTED
     except SnowbusError as error:
         click.echo(f"snowbus: {error}", err=True)

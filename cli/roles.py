@@ -1,10 +1,10 @@
 """Several roles in one process: started together, drained together, and all stopped when one of them fails."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Coroutine, Iterable
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from snowbus.bus.log import Log
 from snowbus.bus.metrics import Metrics
@@ -50,7 +50,7 @@ class Roles:
             for name, role in roles.items()
         ]
         try:
-            await self._unless_one_fails(asyncio.gather(*(event.wait() for event in listening.values())))
+            await self._unless_one_fails(_all_set(listening.values()))
         except BaseException:
             await self._drain()
             raise
@@ -68,8 +68,8 @@ class Roles:
             for task in self._tasks:
                 task.result()
 
-    async def _unless_one_fails(self, waiting: Awaitable[object]) -> None:
-        waiter = asyncio.ensure_future(waiting)
+    async def _unless_one_fails(self, waiting: Coroutine[Any, Any, object]) -> None:
+        waiter = asyncio.create_task(waiting)
         try:
             await asyncio.wait({waiter, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
             for task in self._tasks:
@@ -81,3 +81,8 @@ class Roles:
     async def _drain(self) -> None:
         self._stop.set()
         await asyncio.wait(self._tasks)
+
+
+async def _all_set(events: Iterable[asyncio.Event]) -> None:
+    for event in events:
+        await event.wait()

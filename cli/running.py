@@ -68,9 +68,9 @@ def stop_on_signals() -> asyncio.Event:
     return stop
 
 
-async def with_log(settings: Settings, use: Callable[[Log], Awaitable[T]]) -> T:
-    """Open the log, use it, close it."""
-    async with await open_log(settings.log, settings.log_options()) as log:
+async def with_log(settings: Settings, use: Callable[[Log], Awaitable[T]], *, create: bool = False) -> T:
+    """Open the log, use it, close it; an embedded one that is not there is made only to `create` it."""
+    async with await open_log(settings.log, settings.log_options(), create=create) as log:
         return await use(log)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import select
 import sys
 from datetime import datetime
 from typing import Any
@@ -75,6 +76,15 @@ async def _print_events(log: Log, subscription: Subscription, *, count: int | No
                     printed += 1
                     click.echo("{" + reading.body().decode() if as_json else _line(reading))
             sys.stdout.flush()
+            if _reader_is_gone():
+                return
+
+
+def _reader_is_gone() -> bool:
+    """Whether whoever stdout is piped to has gone, as `head` does, before a write would tell."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return bool(poll.poll(0))
 
 
 def _line(reading: Reading) -> str:

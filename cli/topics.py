@@ -27,7 +27,7 @@ def command(settings: Settings, *, create: bool, as_json: bool) -> None:
             await log.create_topics(_ALL)
         return [await _describe(log, topic.name, topic.partitions) for topic in await log.topics()]
 
-    topics = run(with_log(settings, main), settings)
+    topics = run(with_log(settings, main, create=create), settings)
     if as_json:
         for topic in topics:
             print(dumps(topic))

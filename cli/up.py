@@ -12,7 +12,13 @@ from .settings import with_settings
 
 @click.command(name="up")
 @click.option("--demo", is_flag=True, help="Add sample shop traffic, and a stand-in collector that has short outages.")
-@click.option("--demo-rate", default=5.0, show_default=True, help="Events a second of the demo, about.")
+@click.option(
+    "--demo-rate",
+    type=click.FloatRange(0.1, 1000),
+    default=5.0,
+    show_default=True,
+    help="Events a second of the demo, about.",
+)
 @with_settings(*ROLES)
 def command(settings: Settings, *, demo: bool, demo_rate: float) -> None:
     """Run ingest, the gateway and (given --collector) the collector consumer in one process.

@@ -6,8 +6,10 @@ from ..errors import ConfigurationError
 from .interface import Log, LogOptions
 
 
-async def open_log(url: str, options: LogOptions | None = None) -> Log:
+async def open_log(url: str, options: LogOptions | None = None, *, create: bool = True) -> Log:
     """Open `kafka://host:9092,host2:9092` or `sqlite:///relative/path` (`sqlite:////absolute/path`).
+
+    An embedded log that is not there is made, unless `create` is false.
 
     Opening does not wait for Kafka to be there: what needs it says LogUnavailableError until it is. Raises
     ConfigurationError for a URL that cannot be understood.
@@ -22,6 +24,6 @@ async def open_log(url: str, options: LogOptions | None = None) -> Log:
         case "sqlite":
             from .sqlite import SqliteLog  # noqa: PLC0415
 
-            return await SqliteLog.open(url, options)
+            return await SqliteLog.open(url, options, create=create)
         case scheme:
             raise ConfigurationError(f"log {url!r}: {scheme or 'no'} scheme; use kafka://host:9092 or sqlite:///path")

@@ -38,6 +38,7 @@ _RETENTION_CHUNK = 1000
 
 class _Job(NamedTuple):
     statements: Statements[Any]
+    future: asyncio.Future[Any]
     done: Callable[[Any, BaseException | None], None]
 
 
@@ -48,6 +49,7 @@ class SqliteLog(Log):
         self.url = url
         self.options = options
         self._path = path
+        self._file = (0, 0)
         self._loop = asyncio.get_running_loop()
         self._closed = False
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -60,11 +62,13 @@ class SqliteLog(Log):
         self._background: list[asyncio.Task[None]] = []
 
     @classmethod
-    async def open(cls, url: str, options: LogOptions) -> Self:
+    async def open(cls, url: str, options: LogOptions, *, create: bool = True) -> Self:
         """Open or make the file. Raises ConfigurationError when it cannot be a log, LogError when it is damaged."""
         path = _path(url)
+        if not create and not path.exists():
+            raise ConfigurationError(f"there is no log at {path}")
         opened = cls(url, path, options)
-        await asyncio.to_thread(_prepare, path)
+        opened._file = await asyncio.to_thread(_prepare, path)
         opened._writer.start()
         opened._background = [
             asyncio.create_task(opened._watch(), name="snowbus-log-watch"),
@@ -190,10 +194,12 @@ class SqliteLog(Log):
         self._check_open()
 
         def run() -> T:
-            if not hasattr(self._local, "connection"):
-                self._local.connection = self._connect()
-            with _mapped_errors(), _transaction(self._local.connection, "DEFERRED") as connection:
-                return statements(connection)
+            with _mapped_errors():
+                self._check_file()
+                if not hasattr(self._local, "connection"):
+                    self._local.connection = self._connect()
+                with _transaction(self._local.connection, "DEFERRED") as connection:
+                    return statements(connection)
 
         return await self._loop.run_in_executor(self._readers, run)
 
@@ -216,7 +222,7 @@ class SqliteLog(Log):
         def done(result: T, error: BaseException | None) -> None:
             self._call_in_loop(settle, result, error)
 
-        self._jobs.put(_Job(statements, done))
+        self._jobs.put(_Job(statements, future, done))
         return future
 
     def next_change(self) -> asyncio.Future[None]:
@@ -243,8 +249,10 @@ class SqliteLog(Log):
                         self._jobs.put(None)
                         break
                     jobs.append(following)
+            jobs = [job for job in jobs if not job.future.done()]  # nobody waits for the others any more
             try:
                 with _mapped_errors():
+                    self._check_file()
                     connection = connection or self._connect()
                     outcomes = _run_jobs(connection, jobs)
             except LogError as error:
@@ -253,6 +261,15 @@ class SqliteLog(Log):
                 each.done(*outcome)
             self._call_in_loop(self.signal)
         self._call_in_loop(self._written.set_result, None)
+
+    def _check_file(self) -> None:
+        """Raise LogUnavailableError when the file at our path is not the one that we opened: writes would vanish."""
+        try:
+            found = self._path.stat()
+        except OSError as error:
+            raise LogUnavailableError(f"embedded log: {self._path}: {error.strerror}; restart to begin anew") from None
+        if (found.st_dev, found.st_ino) != self._file:
+            raise LogUnavailableError(f"embedded log: {self._path} was replaced; restart to use the new file")
 
     def _call_in_loop(self, callback: Callable[..., None], *arguments: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop was closed without closing the log
@@ -310,13 +327,16 @@ def _path(url: str) -> Path:
     return Path(url.removeprefix("sqlite:///"))
 
 
-def _prepare(path: Path) -> None:
-    """Make the file unless it is there, and check that it is a log. Raises ConfigurationError, LogError."""
+def _prepare(path: Path) -> tuple[int, int]:
+    """Make the file unless it is there, check that it is a log, and return its device and inode.
+
+    Raises ConfigurationError when it cannot be a log, LogUnavailableError when it is locked.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(f"log {path}: {error.strerror or error}") from None
-    with _mapped_errors(), contextlib.closing(_connect(path)) as connection:
+    with _mapped_errors(path), contextlib.closing(_connect(path, create=True)) as connection:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # takes effect only while the file is empty
         connection.execute("PRAGMA journal_mode = WAL")
         with _transaction(connection, "IMMEDIATE"):
@@ -330,10 +350,13 @@ def _prepare(path: Path) -> None:
                 raise ConfigurationError(f"{path} is an SQLite file of something else, not a Snowbus log")
             elif version != tables.FORMAT_VERSION:
                 raise ConfigurationError(f"{path} has format {version}; this Snowbus reads {tables.FORMAT_VERSION}")
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+def _connect(path: Path, *, create: bool = False) -> sqlite3.Connection:
+    uri = f"{path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
+    connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA journal_size_limit = 67108864")
     return connection
@@ -348,6 +371,8 @@ def _run_jobs(connection: sqlite3.Connection, jobs: Sequence[_Job]) -> list[tupl
                 outcomes.append((job.statements(cast("tables.Connection", connection)), None))
             except SnowbusError as error:
                 outcomes.append((None, error))
+            except (ValueError, OverflowError, sqlite3.ProgrammingError) as error:  # values that SQLite cannot hold
+                outcomes.append((None, LogError(f"embedded log: {error}")))
     return outcomes
 
 
@@ -364,13 +389,18 @@ def _transaction(connection: sqlite3.Connection, kind: str) -> Iterator[tables.C
 
 
 @contextlib.contextmanager
-def _mapped_errors() -> Iterator[None]:
-    """What sqlite3 raises, as our own errors: what passes by itself or by making room is LogUnavailableError."""
+def _mapped_errors(opening: Path | None = None) -> Iterator[None]:
+    """What sqlite3 raises, as our own errors: what passes by itself or by making room is LogUnavailableError.
+
+    A file that cannot be opened as a database is ConfigurationError.
+    """
     try:
         yield
     except sqlite3.OperationalError as error:
         raise LogUnavailableError(f"embedded log: {error}") from error
     except sqlite3.DatabaseError as error:
+        if opening is not None:
+            raise ConfigurationError(f"{opening} is no log, or damaged: {error}") from error
         raise LogError(f"embedded log: {error}; the file is damaged, or no log at all") from error
 
 

@@ -17,14 +17,14 @@ from .sqlite_tables import Connection, partition_rows
 class Membership(NamedTuple):
     """What a member finds when it renews itself.
 
-    `claimed` holds its partitions with committed offsets, `surplus` those that it should give up; `joined` is true
-    when it was not a member before, be it that it is new or that it was forgotten.
+    `claimed` holds its partitions with committed offsets, `surplus` those that it should give up; `forgotten` is true
+    when it was silent for too long, and is no member any more.
     """
 
     claimed: dict[TopicPartition, int]
     surplus: frozenset[TopicPartition]
-    joined: bool
     generation: int
+    forgotten: bool = False
 
 
 def quotas(held: Mapping[str, int], partitions: int) -> dict[str, int]:
@@ -49,10 +49,17 @@ def renew(
     now: int,
     session_timeout_ms: int,
     from_latest: bool,
+    joining: bool,
 ) -> Membership:
-    """Renew a member, forget silent ones, claim what is free up to its quota, and tell what it has beyond it."""
+    """Renew a member, forget silent ones, claim what is free up to its quota, and tell what it has beyond it.
+
+    One that was forgotten and is not `joining` gets nothing: it must let go of what it held before it comes back, or it
+    would commit old offsets over those of whoever went on.
+    """
     _forget_silent(connection, group_id, now=now)
-    changed = joined = False
+    if not joining and not _is_member(connection, group_id, member_id):
+        return Membership({}, frozenset(), generation(connection, group_id), forgotten=True)
+    changed = False
     claimed: dict[TopicPartition, int] = {}
     surplus: set[TopicPartition] = set()
     for topic in topics:
@@ -67,7 +74,7 @@ def renew(
                 "INSERT INTO members (group_id, member_id, topic_id, expires_at) VALUES (?, ?, ?, ?)",
                 (group_id, member_id, topic_id, now + session_timeout_ms),
             )
-            changed = joined = True
+            changed = True
         owners = dict(
             connection.execute(
                 "SELECT c.partition_id, c.member_id FROM claims c JOIN partitions p ON p.id = c.partition_id "
@@ -105,7 +112,7 @@ def renew(
             claimed[TopicPartition(topic, row.partition)] = offset
     if changed:
         _bump(connection, group_id)
-    return Membership(claimed, frozenset(surplus), joined, generation(connection, group_id))
+    return Membership(claimed, frozenset(surplus), generation(connection, group_id))
 
 
 def keep_alive(connection: Connection, group_id: str, member_id: str, *, now: int, session_timeout_ms: int) -> None:
@@ -196,6 +203,11 @@ def _ids(connection: Connection, partitions: Collection[TopicPartition]) -> dict
     if unknown:
         raise NotAssignedError(f"{', '.join(f'{topic}-{number}' for topic, number in unknown)}: no such partition")
     return {partition: ids[partition] for partition in partitions}
+
+
+def _is_member(connection: Connection, group_id: str, member_id: str) -> bool:
+    found = connection.execute("SELECT 1 FROM members WHERE group_id = ? AND member_id = ?", (group_id, member_id))
+    return found.fetchone() is not None
 
 
 def _forget_silent(connection: Connection, group_id: str, *, now: int) -> None:

@@ -175,6 +175,7 @@ class SqliteGroupReader(SqliteReader, GroupReader):
 
     async def _renew(self, session: float) -> None:
         now = _now_ms()
+        joining = self._generation < 0
 
         def renew(connection: Connection) -> groups.Membership:
             return groups.renew(
@@ -185,12 +186,12 @@ class SqliteGroupReader(SqliteReader, GroupReader):
                 now=now,
                 session_timeout_ms=round(session * 1000),
                 from_latest=self._from_latest,
+                joining=joining,
             )
 
         membership = await self._log.write(renew)
-        self._generation = membership.generation
-        kept = frozenset() if membership.joined else membership.claimed.keys() - membership.surplus
-        if leaving := self.assignment - kept:
+        self._generation = -1 if membership.forgotten else membership.generation
+        if leaving := self.assignment - (membership.claimed.keys() - membership.surplus):
             await self._revoke(leaving)
         if membership.surplus:
             await self._log.write(

@@ -135,7 +135,11 @@ def append_records(
     connection.executemany("INSERT INTO records (id, timestamp, key, value, headers) VALUES (?, ?, ?, ?, ?)", rows)
     connection.executemany(
         "UPDATE partitions SET next_offset = ?, bytes = bytes + ? WHERE id = ?",
-        [(next_offsets[row.partition], grown[row.partition], row.id) for row in partitions if grown[row.partition]],
+        [
+            (next_offsets[row.partition], grown[row.partition], row.id)
+            for row in partitions
+            if next_offsets[row.partition] != row.next_offset
+        ],
     )
     return placed
 

@@ -1,6 +1,7 @@
 """What only the embedded log does: retention, files that are no log, what happens when the disk refuses."""
 
 import asyncio
+import contextlib
 import sqlite3
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.aio import eventually, run
 
-from snowbus.bus.errors import ConfigurationError, LogError, LogUnavailableError
+from snowbus.bus.errors import ConfigurationError, LogError, LogUnavailableError, NotAssignedError
 from snowbus.bus.event import ProducerRecord, TopicPartition
 from snowbus.bus.log import LogOptions, open_log
 from snowbus.bus.log.sqlite_groups import quotas
@@ -176,7 +177,7 @@ def test_a_full_disk_is_an_unavailable_log_that_heals(sqlite_url, tmp_path, monk
 
 def test_a_file_that_is_no_database_is_told(sqlite_url, tmp_path):
     (tmp_path / "log.db").write_bytes(b"not a database, but long enough to be looked at" * 100)
-    with pytest.raises(LogError, match="no log at all"):
+    with pytest.raises(ConfigurationError, match=r"log\.db is no log, or damaged"):
         run(open_log(sqlite_url))
 
 
@@ -204,6 +205,88 @@ def test_a_log_of_a_newer_format_is_told(sqlite_url, tmp_path):
 def test_a_url_that_cannot_work_is_refused(url):
     with pytest.raises(ConfigurationError, match="sqlite:///"):
         run(open_log(url))
+
+
+def test_a_log_that_must_be_there_is_not_made(tmp_path):
+    with pytest.raises(ConfigurationError, match="there is no log at"):
+        run(open_log(f"sqlite:///{tmp_path}/missing/log.db", create=False))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_is_removed_or_replaced_takes_nothing_more(sqlite_url, tmp_path, replaced):
+    """What would be written would vanish with it: nobody is told that it is durable."""
+
+    async def main():
+        async with await open_log(sqlite_url) as log:
+            await log.create_topics([TOPIC])
+            for file in tmp_path.iterdir():
+                file.unlink()
+            if replaced:
+                await (await open_log(sqlite_url)).close()
+            with pytest.raises(LogUnavailableError, match="restart"):
+                await log.append(TOPIC, records(1))
+            with pytest.raises(LogUnavailableError, match="restart"):
+                await log.end_offsets(TOPIC)
+        assert (tmp_path / "log.db").exists() == replaced
+
+    run(main())
+
+
+def test_an_empty_record_is_a_record(sqlite_url):
+    async def main():
+        async with await open_log(sqlite_url, ONE_PARTITION) as log:
+            await log.create_topics([TOPIC])
+            assert await log.append(TOPIC, [ProducerRecord(None, b"")]) == [(0, 0)]
+            assert await log.append(TOPIC, records(1)) == [(0, 1)]
+
+    run(main())
+
+
+def test_a_value_that_the_file_cannot_hold_fails_alone(sqlite_url):
+    """The thread that writes goes on, and the log can be closed."""
+
+    async def main():
+        async with await open_log(sqlite_url, ONE_PARTITION) as log:
+            await log.create_topics([TOPIC])
+            with pytest.raises(LogError):
+                await log.reset_group("\udcff", {PARTITION: 0})
+            assert await log.append(TOPIC, records(1)) == [(0, 0)]
+
+    run(main())
+
+
+def test_a_member_that_was_forgotten_does_not_put_offsets_back(sqlite_url, monkeypatch):
+    """Frozen for longer than the session, it comes back when another has gone on, and left."""
+
+    async def main():
+        async with await open_log(sqlite_url, LogOptions(partitions=1, session_timeout=0.6)) as log:
+            await log.create_topics([TOPIC])
+            await log.append(TOPIC, records(10))
+
+            async def commit_what_was_read(partitions):
+                with contextlib.suppress(NotAssignedError):
+                    await frozen.commit(dict.fromkeys(partitions, 3))
+
+            frozen = await log.join([TOPIC], group_id="g", on_revoked=commit_what_was_read)
+            await eventually(lambda: frozen.assignment)
+            thaw = asyncio.Event()
+
+            async def wait(*_):
+                await thaw.wait()
+                return False
+
+            monkeypatch.setattr(frozen, "_generation_moved", wait)
+            await asyncio.sleep(0.9)  # longer than the session
+            async with await log.join([TOPIC], group_id="g") as other:
+                await eventually(lambda: other.assignment)
+                await other.commit({PARTITION: 10})
+            thaw.set()
+            await eventually(lambda: frozen.assignment and frozen.position(PARTITION) == 10)
+            assert await log.group_offsets("g") == {PARTITION: 10}
+            await frozen.close()
+
+    run(main())
 
 
 def test_a_relative_url_is_below_the_working_directory_and_folders_are_made(tmp_path, monkeypatch):

@@ -13,9 +13,9 @@ from snowbus.bus.payload import (
     decode_base64,
     dump_payload,
     event_key,
+    items_of_payload_data,
     load_payload,
     payload_from_plain_json,
-    payloads_of_payload_data,
     self_describing,
 )
 
@@ -140,10 +140,10 @@ def test_plain_json_of_any_kind_is_a_payload_or_a_reason(value):
         assert checked_payload(payload) == payload
 
 
-@pytest.mark.parametrize("data", [None, [], {}, "x", [1], [{"e": 1}]])
+@pytest.mark.parametrize("data", [None, [], {}, "x"])
 def test_payload_data_must_hold_events(data):
-    with pytest.raises(PayloadError):
-        payloads_of_payload_data({"schema": "iglu:com.snowplowanalytics.snowplow/payload_data/x/1-0-4", "data": data})
+    with pytest.raises(PayloadError, match="non-empty array"):
+        items_of_payload_data({"schema": "iglu:com.snowplowanalytics.snowplow/payload_data/x/1-0-4", "data": data})
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,11 @@
 
 import json
 import sqlite3
+import subprocess
 
 import pytest
-from support.aio import run
-from support.snowbus import Process, snowbus
+from support.aio import run, soon
+from support.snowbus import COMMAND, Process, snowbus
 
 from snowbus.bus.canonical import canonical_view
 from snowbus.bus.envelope import decode_event
@@ -60,6 +61,31 @@ def test_a_line_that_is_no_event_is_named_and_the_others_are_published(tmp_path,
     assert "line 2: not JSON" in answer.stderr
     assert "line 4: e: 'zz' is unknown" in answer.stderr
     assert answer.returncode == exit_codes.FAILED
+
+
+def test_no_line_of_many_is_lost(tmp_path, sqlite_url):
+    count = 5000
+    lines = "\n".join(f'{{"e":"pv","eid":"{number}"}}' for number in range(count))
+    answer = snowbus("publish", "--log", sqlite_url, cwd=tmp_path, stdin=lines)
+    assert answer.stdout == f"{count} published\n"
+    assert sorted(int(event["event_id"]) for event in events_on(sqlite_url)) == list(range(count))
+
+
+def test_what_is_too_large_or_no_event_is_named_and_its_neighbours_are_published(tmp_path, sqlite_url):
+    batch = '{"schema":"iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4","data":[{"e":"pv"},{"e":1}]}'
+    large = f'{{"e":"pv","url":"{"x" * 2_000_000}"}}'
+    answer = snowbus("publish", "--log", sqlite_url, cwd=tmp_path, stdin=f'\ufeff{{"e":"pv"}}\n{large}\n{batch}\n')
+    assert answer.stdout == "2 published, 2 refused\n"
+    assert "line 2: a record of 2000" in answer.stderr
+    assert "line 3: data[1]: e: must be a string" in answer.stderr
+
+
+def test_publish_ends_on_a_signal_while_it_waits_for_lines(tmp_path, sqlite_url):
+    with Process("publish", "--log", sqlite_url, cwd=tmp_path, stdin=True) as publish:
+        publish.write('{"e":"pv"}\n')
+        soon(lambda: (tmp_path / "log.db").exists() and len(events_on(sqlite_url)) == 1)
+        assert publish.stop() == exit_codes.OK
+        assert publish.output == ["1 published"]
 
 
 def test_flags_describe_one_event(tmp_path, sqlite_url):
@@ -129,6 +155,20 @@ def test_tail_prints_a_line_an_event_and_only_those_that_match(tmp_path, log_url
     blog = snowbus("tail", "--log", log_url, "--from", "-2", "--count", "1", "q=cart", cwd=tmp_path)
     assert "✗ blog" in blog.stdout
     assert "se_value: '12,5' is not a number" in blog.stdout
+
+
+def test_tail_ends_when_nobody_reads_it_any_more(tmp_path, sqlite_url):
+    snowbus("publish", "--log", sqlite_url, cwd=tmp_path, stdin='{"e":"pv"}')
+    command = f"{COMMAND} tail --log {sqlite_url} --from earliest | head -n 1"
+    answer = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=20, check=True)  # noqa: S602
+    assert "page_view" in answer.stdout
+
+
+@pytest.mark.parametrize("command", ["status", "tail", "topics"])
+def test_what_only_reads_makes_no_log(tmp_path, command):
+    answer = snowbus(command, "--log", "sqlite:///typo/x.db", cwd=tmp_path)
+    assert (answer.returncode, answer.stderr) == (exit_codes.CONFIGURATION, "snowbus: there is no log at typo/x.db\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_tail_prints_json_for_pipes_and_follows_live(tmp_path, log_url):

@@ -37,9 +37,10 @@ def snowbus(*arguments: str, cwd: Path, stdin: str = "", timeout: float = 30.0) 
 class Process:
     """A command that runs until it is told to stop; `with` kills it when the test is over."""
 
-    def __init__(self, *arguments: str, cwd: Path) -> None:
+    def __init__(self, *arguments: str, cwd: Path, stdin: bool = False) -> None:
         self._process = subprocess.Popen(
             [COMMAND, *arguments],
+            stdin=subprocess.PIPE if stdin else None,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -84,6 +85,12 @@ class Process:
                     f"no {pattern!r} in {self.output}; diagnostics: {''.join(self.diagnostics)[-3000:]}"
                 )
 
+    def write(self, text: str) -> None:
+        """Give it something to read."""
+        assert self._process.stdin
+        self._process.stdin.write(text)
+        self._process.stdin.flush()
+
     def stop(self, *, timeout: float = 30.0) -> int:
         """Ask it to stop (SIGTERM), wait for its end, and return its exit code."""
         self._process.send_signal(signal.SIGTERM)
@@ -107,6 +114,8 @@ class Process:
         if self._process.poll() is None:
             self._process.kill()
         self.wait()
+        if self._process.stdin:
+            self._process.stdin.close()
         assert self._process.stdout
         assert self._process.stderr
         self._process.stdout.close()
