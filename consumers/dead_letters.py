@@ -38,6 +38,11 @@ def dead_record_without_value(record: Record, letter: DeadLetter) -> ProducerRec
     return ProducerRecord(record.key, b"", _headers(letter), letter.time)
 
 
+def dead_record_alone(letter: DeadLetter) -> ProducerRecord:
+    """As `dead_record_without_value`, for a record whose key is too large as well."""
+    return ProducerRecord(None, b"", _headers(letter), letter.time)
+
+
 def read_dead_letter(record: Record) -> DeadLetter:
     """The letter in a dead record's headers; what cannot be read is empty, or -1 where it is a number."""
     facts = {name: value.decode("utf-8", "replace") for name, value in record.headers if name.startswith(_PREFIX)}

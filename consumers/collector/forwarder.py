@@ -141,7 +141,7 @@ class Forwarder:
             ]
 
     async def _on_revoked(self, partitions: Assignment) -> None:
-        await self._drain([lane for partition in partitions for lane in self._lanes.pop(partition, ())])
+        await self._drain([self._lanes.pop(partition, []) for partition in partitions])
         await self._commit_once()
         self._tracker.revoke(partitions)
 
@@ -180,7 +180,7 @@ class Forwarder:
             return True
 
     async def _close(self) -> None:
-        await self._drain(self._all_lanes())
+        await self._drain(list(self._lanes.values()))
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.collect_drain_timeout):
                 while not await self._commit_once():  # noqa: ASYNC110 - the log tells nobody that it is back
@@ -190,8 +190,15 @@ class Forwarder:
         if self._reader is not None:
             await self._reader.close()
 
-    async def _drain(self, lanes: list[Lane]) -> None:
-        await asyncio.gather(*(lane.drain(self._settings.collect_drain_timeout) for lane in lanes))
+    async def _drain(self, held: list[list[Lane]]) -> None:
+        """Drain the lanes of some partitions, those of each up to the furthest of them."""
+        await asyncio.gather(
+            *(
+                lane.drain(self._settings.collect_drain_timeout, until=max(each.reach for each in lanes))
+                for lanes in held
+                for lane in lanes
+            )
+        )
 
     async def _while_the_log_is_away(self, call: Callable[[], Awaitable[None]]) -> None:
         """Call once; when the log is away, say so and wait."""

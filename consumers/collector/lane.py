@@ -14,13 +14,15 @@ from snowbus.bus.log.interface import Log
 from snowbus.bus.metrics import Metrics
 
 from ..backoff import Backoff
-from ..dead_letters import DeadLetter, dead_record, dead_record_without_value
+from ..dead_letters import DeadLetter, dead_record, dead_record_alone, dead_record_without_value
 from .batches import Outgoing, body_of, take_batch
 from .gate import Gate
 from .sender import Sender
 from .verdicts import Answer, Dead, Delivered, Retry, Split, Stop, Verdict, judge
 
 logger = structlog.get_logger(__name__)
+
+_LOOK_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,7 @@ class Lane:
         self._queue: deque[Record] = deque()
         self._queued_bytes = 0
         self._in_hand: list[Record] = []
+        self._last_done = -1
         self._arrived = asyncio.Event()
         self.crowded = False
         self._draining = False
@@ -86,22 +89,38 @@ class Lane:
             self.crowded = True
         self._arrived.set()
 
-    async def drain(self, timeout: float) -> None:
-        """Finish the request that is under way, within `timeout` seconds, and stop."""
+    @property
+    def reach(self) -> int:
+        """The highest offset that it is done with or has in hand; -1 when there is none."""
+        return max(self._last_done, self._in_hand[-1].offset if self._in_hand else -1)
+
+    async def drain(self, timeout: float, *, until: int) -> None:
+        """Deliver what is read up to the offset `until`, within `timeout` seconds, and stop.
+
+        Then everything before what another lane of the partition has delivered is delivered too, and can be committed.
+        While the collector is away it stops at once, but for a request that is under way.
+        """
         self._draining = True
-        if not self._busy:
-            self._task.cancel()
-        await asyncio.wait({self._task}, timeout=timeout)
+        self._queue = deque(record for record in self._queue if record.offset <= until)
+        self._arrived.set()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        while not self._task.done() and (left := deadline - loop.time()) > 0:
+            if not self._busy and self._delivery.gate.outage is not None:
+                break
+            await asyncio.wait({self._task}, timeout=min(left, _LOOK_SECONDS))
         if not self._task.done():
-            logger.warning("a request was not answered in time to drain; its events may be sent again")
+            if self._busy:
+                logger.warning("a request was not answered in time to drain; its events may be sent again")
             self._task.cancel()
             await asyncio.wait({self._task})
 
     async def _run(self) -> None:
-        while not self._draining:
+        while self._queue or not self._draining:
             if not self._queue:
                 self._arrived.clear()
                 await self._arrived.wait()
+                continue
             batch = take_batch(
                 self._queue, max_events=self._delivery.batch_events, max_bytes=self._delivery.batch_bytes
             )
@@ -120,14 +139,17 @@ class Lane:
 
     async def _deliver(self, events: Sequence[Outgoing]) -> None:
         parts = [events] if events else []
-        while parts and not self._draining:
+        while parts:
             part = parts.pop()
             match await self._send(part):
                 case Delivered():
                     self._delivery.metrics.collect_delivered.inc(len(part))
                     for event in part:
-                        self._on_done(event.record.offset)
+                        self._finish(event.record.offset)
                 case Retry() | Stop():
+                    if self._draining:
+                        self._queue.clear()
+                        return
                     parts.append(part)
                 case Split():
                     middle = len(part) // 2
@@ -161,26 +183,34 @@ class Lane:
             status=status,
             response=response,
         )
-        letter = dead_record(record, origin)
+        letters = iter(
+            (dead_record(record, origin), dead_record_without_value(record, origin), dead_record_alone(origin))
+        )
+        letter = next(letters)
         backoff = delivery.new_backoff()
-        while not self._draining:
+        while True:
             self._busy = True
             try:
                 await delivery.log.append(DEAD_TOPIC, [letter])
                 break
             except RecordTooLargeError:
-                letter = dead_record_without_value(record, origin)
+                letter = next(letters)
             except LogUnavailableError as error:
                 logger.warning("a dead letter waits for the log", reason=str(error))
                 self._busy = False
+                if self._draining:
+                    self._queue.clear()
+                    return
                 await asyncio.sleep(backoff.next_wait())
             finally:
                 self._busy = False
-        else:
-            return
         delivery.metrics.collect_dead.inc()
         logger.warning("dead letter", reason=reason, status=status, partition=record.partition, offset=record.offset)
-        self._on_done(record.offset)
+        self._finish(record.offset)
+
+    def _finish(self, offset: int) -> None:
+        self._last_done = max(self._last_done, offset)
+        self._on_done(offset)
 
 
 def _now_ms() -> int:

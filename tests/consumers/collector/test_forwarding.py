@@ -160,6 +160,43 @@ def test_a_stop_drains_and_a_restart_sends_nothing_again(log_url: str) -> None:
         assert sorted(map(int, collector.event_ids)) == list(range(200))
 
 
+def test_a_stop_sends_nothing_again_when_one_key_is_much_busier_than_others(log_url: str) -> None:
+    """Others have been delivered far beyond it: it catches up before the stop, or they would come again."""
+
+    async def main() -> None:
+        async with forwarding(log_url, collector.url, collect_batch_events=5, collect_in_flight=16) as running:
+            records = [numbered(number, user="hot" if number % 5 else f"user-{number}") for number in range(3000)]
+            await publish(running.log, records)
+            await eventually(lambda: len(collector.requests) >= 60)
+            await running.stop()
+            delivered = len(collector.accepted)
+            assert 0 < delivered < 3000
+            assert await lag_of(log_url) == 3000 - delivered
+        collector.seconds = 0
+        async with forwarding(log_url, collector.url):
+            await eventually(lambda: len(collector.accepted) >= 3000)
+
+    with CollectorDouble(seconds=0.02) as collector:
+        run(main())
+        assert sorted(map(int, collector.event_ids)) == list(range(3000))
+        assert_in_order(collector.accepted)
+
+
+def test_a_record_whose_key_alone_is_too_large_for_a_dead_letter_dies_all_the_same(sqlite_url: str) -> None:
+    async def main() -> None:
+        async with forwarding(sqlite_url, collector.url) as running:
+            await running.log.create_topics([EVENTS_TOPIC, DEAD_TOPIC])
+            size = running.log.options.max_record_bytes
+            await running.log.append(EVENTS_TOPIC, [ProducerRecord(b"k" * (size - 7), b"garbage")])
+            await eventually(lambda: nothing_left(sqlite_url))
+            (letter,) = await read_all(running.log, DEAD_TOPIC)
+            assert (letter.key, letter.value) == (None, b"")
+            assert read_dead_letter(letter).topic == EVENTS_TOPIC
+
+    with CollectorDouble() as collector:
+        run(main())
+
+
 def test_a_stop_does_not_wait_for_a_collector_that_is_away(log_url: str) -> None:
     async def main() -> None:
         async with forwarding(log_url, "http://127.0.0.1:1", collect_backoff=50, collect_backoff_max=50) as running:
