@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import os
 import threading
 import time
 from collections import deque
@@ -13,7 +14,7 @@ from typing import Any
 import structlog
 
 from snowbus.bus.acceptance import accept
-from snowbus.bus.errors import LogError, PayloadError, SnowbusError
+from snowbus.bus.errors import LogError, LogUnavailableError, SnowbusError
 from snowbus.bus.event import EVENTS_TOPIC, ProducerRecord
 from snowbus.bus.log import Log, LogOptions, open_log
 from snowbus.bus.version import producer_name
@@ -50,16 +51,25 @@ class BusEmitter:
     `input` puts a copy of the payload in a queue of `max_queued` events and returns; a thread appends what waits, in
     order, again and again until the log takes it. `input` never blocks and never raises: an event that finds the queue
     full is counted in `dropped`, one that is no event, or too large, in `refused`; `delivered` counts what is durable.
-    When the interpreter ends, what waits gets five seconds. Raises ConfigurationError when the log's URL cannot work.
+    When the interpreter ends, what waits gets five seconds. A process that was forked begins with an empty queue of its
+    own. Raises ConfigurationError when the log's URL cannot work.
     """
 
     def __init__(self, log: str, *, options: LogOptions | None = None, max_queued: int = 10_000) -> None:
         self.delivered = 0
         self.dropped = 0
         self.refused = 0
+        self._abandoned: list[asyncio.AbstractEventLoop] = []
         self._url = log
         self._options = options
         self._max_queued = max_queued
+        self._start()
+        if self._error is not None:
+            raise self._error
+
+    def _start(self) -> None:
+        """Begin with an empty queue and a thread of this process's own."""
+        self._pid = os.getpid()
         self._records: deque[ProducerRecord] = deque()
         self._settled = threading.Condition()
         self._give_up_at: float | None = None
@@ -72,16 +82,21 @@ class BusEmitter:
         self._thread = threading.Thread(target=self._run, name="snowbus-emitter", daemon=False)
         self._thread.start()
         self._opened.wait()
-        if self._error is not None:
-            raise self._error
+
+    def _start_after_fork(self) -> None:
+        """Only the thread that forked lives on in a child; what was queued is the parent's to deliver."""
+        self._abandoned.append(self._loop)  # the parent's: closing it here would take its descriptors
+        self._start()
 
     def input(self, payload: Mapping[str, Any]) -> None:
         """Take one event."""
+        if os.getpid() != self._pid:
+            self._start_after_fork()
         try:
             record = accept(as_payload(payload), now=time.time_ns() // 1_000_000, producer=producer_name("emitter"))
-        except PayloadError as error:
+        except Exception as error:  # noqa: BLE001 - whatever a payload holds, its tracker must go on
             self.refused += 1
-            logger.warning("not an event", reason=str(error))
+            logger.warning("not an event", reason=str(error) or type(error).__name__)
             return
         if len(self._records) >= self._max_queued or self._give_up_at is not None:
             self.dropped += 1
@@ -125,12 +140,14 @@ class BusEmitter:
 
     async def _serve(self) -> None:
         try:
-            log = await open_log(self._url, self._options)
+            log = await self._open()
         except SnowbusError as error:
             self._error = error
             return
         finally:
             self._opened.set()
+        if log is None:
+            return
         async with log:
             created = False
             while self._records or not self._ending():
@@ -149,6 +166,18 @@ class BusEmitter:
                     if self._ending() and time.monotonic() >= (self._give_up_at or 0):
                         break
                     await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _open(self) -> Log | None:
+        """Open the log, also one that is locked now; None when it is too late."""
+        while True:
+            try:
+                return await open_log(self._url, self._options)
+            except LogUnavailableError as error:
+                self._opened.set()
+                logger.warning("the log is away", log=self._url, reason=str(error))
+                if self._ending():
+                    return None
+                await asyncio.sleep(_RETRY_SECONDS)
 
     async def _append(self, log: Log, records: list[ProducerRecord]) -> None:
         """Append records that stand first in the queue, and take them out of it."""

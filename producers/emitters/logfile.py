@@ -1,5 +1,6 @@
 """The logfile emitter: appends each event to a file, a JSON object of tracker-protocol parameters a line."""
 
+import errno
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,12 +22,13 @@ class LogfileEmitter:
     A plug-in of the official tracker: `Tracker("ns", [LogfileEmitter("events.ndjson")])`. A line is written whole, by
     one write, before `input` returns; several processes may write to one file. `input` never raises: an event that
     cannot be written is counted in `failed` and said in the diagnostics. Raises ConfigurationError when the file cannot
-    be opened.
+    be opened. On a full disk a line may be there in part; the next one begins on a line of its own.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.written = 0
         self.failed = 0
+        self._torn = False
         self._lock = threading.Lock()
         try:
             self._file = Path(path).open("ab", buffering=0)  # noqa: SIM115 - open for as long as the emitter is
@@ -38,11 +40,15 @@ class LogfileEmitter:
         try:
             line = dump_payload(as_payload(payload)).encode() + b"\n"
             with self._lock:
-                self._file.write(line)
+                if self._torn:
+                    line = b"\n" + line
+                self._torn = self._file.write(line) != len(line)
+                if self._torn:
+                    raise OSError(errno.ENOSPC, "only a part of a line was written")
                 self.written += 1
-        except (OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever a payload holds, its tracker must go on
             self.failed += 1
-            logger.warning("event not written", path=self._file.name, reason=str(error))
+            logger.warning("event not written", path=self._file.name, reason=str(error) or type(error).__name__)
 
     def flush(self) -> None:
         """Nothing waits: each event is written when it is tracked."""

@@ -21,6 +21,11 @@ from snowbus.producers.emitters import BusEmitter, LogfileEmitter
 ADDED = SelfDescribingJson("iglu:com.acme/added/jsonschema/1-0-0", {"sku": "Ä-1"})
 
 
+class Unprintable:
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
 class Recorder:
     """An emitter that keeps what the tracker handed over, as the official emitter would send it."""
 
@@ -127,6 +132,55 @@ for number in range(100):
     ended = subprocess.run(command, capture_output=True, timeout=60, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
     assert len(payloads_on(log_url)) == 100
+
+
+def test_a_forked_process_delivers_its_own_events(sqlite_url):
+    """As under a server that forks its workers when the application is loaded."""
+    script = f"""
+import os
+from snowplow_tracker import PageView, Tracker
+from snowbus.producers.emitters import BusEmitter
+tracker = Tracker("ns", [BusEmitter({sqlite_url!r})])
+tracker.track(PageView("https://shop.example/before"))
+child = os.fork()
+for number in range(10):
+    tracker.track(PageView(f"https://shop.example/{{'parent' if child else 'child'}}/{{number}}"))
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60, check=False)
+    assert ended.returncode == 0, ended.stderr
+    urls = sorted(payload["url"].split("/")[3] for payload in payloads_on(sqlite_url))
+    assert urls == ["before"] + ["child"] * 10 + ["parent"] * 10
+
+
+@pytest.mark.parametrize("value", [Unprintable(), 10**5000], ids=["unprintable", "huge"])
+def test_no_value_makes_an_emitter_raise(sqlite_url, tmp_path, value):
+    bus, logfile = BusEmitter(sqlite_url), LogfileEmitter(tmp_path / "events.ndjson")
+    for emitter in (bus, logfile):
+        emitter.input({"e": "pv", "uid": value})
+        emitter.close()
+    assert (bus.refused, logfile.failed) == (1, 1)
+
+
+def test_a_line_after_one_that_was_cut_off_stands_alone(tmp_path):
+    """A limit on the file's size stands in for a full disk: the write comes back short."""
+    script = f"""
+import resource, signal
+from snowbus.producers.emitters import LogfileEmitter
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+emitter = LogfileEmitter({str(tmp_path / "events.ndjson")!r})
+resource.setrlimit(resource.RLIMIT_FSIZE, (40, resource.RLIM_INFINITY))
+emitter.input({{"e": "pv", "eid": "1"}})
+emitter.input({{"e": "pv", "eid": "2"}})
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+emitter.input({{"e": "pv", "eid": "3"}})
+print(emitter.written, emitter.failed)
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert ended.stdout.splitlines()[-1] == "2 1"
+    lines = (tmp_path / "events.ndjson").read_text().splitlines()
+    assert [json.loads(line)["eid"] for line in (lines[0], lines[2])] == ["1", "3"]
 
 
 def test_a_logfile_has_one_payload_a_line(tmp_path):
