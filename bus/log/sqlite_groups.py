@@ -6,12 +6,13 @@ claims.
 So at no moment do two members read the same partition.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from ..errors import LogError, NotAssignedError
 from ..event import TopicPartition
-from .sqlite_tables import Connection, partition_rows
+from .sqlite_tables import Connection, PartitionRow, partition_rows
 
 
 class Membership(NamedTuple):
@@ -60,58 +61,25 @@ def renew(
     if not joining and not _is_member(connection, group_id, member_id):
         return Membership({}, frozenset(), generation(connection, group_id), forgotten=True)
     changed = False
-    claimed: dict[TopicPartition, int] = {}
+    mine: set[TopicPartition] = set()
     surplus: set[TopicPartition] = set()
     for topic in topics:
         rows = partition_rows(connection, topic)
         (topic_id,) = connection.execute("SELECT id FROM topics WHERE name = ?", (topic,)).fetchone()
-        known = connection.execute(
-            "UPDATE members SET expires_at = ? WHERE group_id = ? AND member_id = ? AND topic_id = ?",
-            (now + session_timeout_ms, group_id, member_id, topic_id),
-        ).rowcount
-        if not known:
-            connection.execute(
-                "INSERT INTO members (group_id, member_id, topic_id, expires_at) VALUES (?, ?, ?, ?)",
-                (group_id, member_id, topic_id, now + session_timeout_ms),
-            )
-            changed = True
-        owners = dict(
-            connection.execute(
-                "SELECT c.partition_id, c.member_id FROM claims c JOIN partitions p ON p.id = c.partition_id "
-                "WHERE c.group_id = ? AND p.topic_id = ?",
-                (group_id, topic_id),
-            ).fetchall()
-        )
-        held = {
-            member: 0
-            for (member,) in connection.execute(
-                "SELECT member_id FROM members WHERE group_id = ? AND topic_id = ?", (group_id, topic_id)
-            )
-        }
-        for owner in owners.values():
-            held[owner] += 1
-        quota = quotas(held, len(rows))[member_id]
-        mine = [row for row in rows if owners.get(row.id) == member_id]
-        surplus.update(TopicPartition(topic, row.partition) for row in mine[quota:])
-        for row in rows:
-            if row.id not in owners and len(mine) < quota:
-                connection.execute(
-                    "INSERT INTO claims (group_id, partition_id, member_id) VALUES (?, ?, ?)",
-                    (group_id, row.id, member_id),
-                )
-                connection.execute(
-                    "INSERT INTO commits (group_id, partition_id, next_offset) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-                    (group_id, row.id, row.next_offset if from_latest else row.first_offset),
-                )
-                mine.append(row)
-                changed = True
-        for row in mine:
-            (offset,) = connection.execute(
-                "SELECT next_offset FROM commits WHERE group_id = ? AND partition_id = ?", (group_id, row.id)
-            ).fetchone()
-            claimed[TopicPartition(topic, row.partition)] = offset
+        changed |= _stay(connection, group_id, member_id, topic_id, expires_at=now + session_timeout_ms)
+        owners = _owners(connection, group_id, topic_id)
+        quota = quotas(_held(connection, group_id, topic_id, owners), len(rows))[member_id]
+        held = [row for row in rows if owners.get(row.id) == member_id]
+        surplus.update(TopicPartition(topic, row.partition) for row in held[quota:])
+        free = [row for row in rows if row.id not in owners][: max(0, quota - len(held))]
+        for row in free:
+            _claim(connection, group_id, member_id, row, from_latest=from_latest)
+        changed |= bool(free)
+        mine.update(TopicPartition(topic, row.partition) for row in held + free)
     if changed:
         _bump(connection, group_id)
+    offsets = committed(connection, group_id)
+    claimed = {partition: offsets[partition] for partition in sorted(mine)}
     return Membership(claimed, frozenset(surplus), generation(connection, group_id))
 
 
@@ -203,6 +171,51 @@ def _ids(connection: Connection, partitions: Collection[TopicPartition]) -> dict
     if unknown:
         raise NotAssignedError(f"{', '.join(f'{topic}-{number}' for topic, number in unknown)}: no such partition")
     return {partition: ids[partition] for partition in partitions}
+
+
+def _stay(connection: Connection, group_id: str, member_id: str, topic_id: int, *, expires_at: int) -> bool:
+    """Renew a member's interest in a topic; says whether it had none before."""
+    known = connection.execute(
+        "UPDATE members SET expires_at = ? WHERE group_id = ? AND member_id = ? AND topic_id = ?",
+        (expires_at, group_id, member_id, topic_id),
+    ).rowcount
+    if not known:
+        connection.execute(
+            "INSERT INTO members (group_id, member_id, topic_id, expires_at) VALUES (?, ?, ?, ?)",
+            (group_id, member_id, topic_id, expires_at),
+        )
+    return not known
+
+
+def _owners(connection: Connection, group_id: str, topic_id: int) -> dict[int, str]:
+    """Who has claimed which partitions of a topic, by their ids."""
+    return dict(
+        connection.execute(
+            "SELECT c.partition_id, c.member_id FROM claims c JOIN partitions p ON p.id = c.partition_id "
+            "WHERE c.group_id = ? AND p.topic_id = ?",
+            (group_id, topic_id),
+        ).fetchall()
+    )
+
+
+def _held(connection: Connection, group_id: str, topic_id: int, owners: Mapping[int, str]) -> Mapping[str, int]:
+    """How many partitions of a topic each member that wants it has."""
+    members = connection.execute(
+        "SELECT member_id FROM members WHERE group_id = ? AND topic_id = ?", (group_id, topic_id)
+    )
+    counts = Counter(owners.values())
+    return {member: counts[member] for (member,) in members}
+
+
+def _claim(connection: Connection, group_id: str, member_id: str, row: PartitionRow, *, from_latest: bool) -> None:
+    """Claim a partition, and commit where its reading starts when nothing has been committed."""
+    connection.execute(
+        "INSERT INTO claims (group_id, partition_id, member_id) VALUES (?, ?, ?)", (group_id, row.id, member_id)
+    )
+    connection.execute(
+        "INSERT INTO commits (group_id, partition_id, next_offset) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+        (group_id, row.id, row.next_offset if from_latest else row.first_offset),
+    )
 
 
 def _is_member(connection: Connection, group_id: str, member_id: str) -> bool:

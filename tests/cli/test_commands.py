@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 from support.aio import run, soon
+from support.forwarding import read_all
 from support.snowbus import COMMAND, Process, snowbus
 
 from snowbus.bus.canonical import canonical_view
@@ -26,12 +27,7 @@ LINES = [
 def events_on(url):
     async def main():
         async with await open_log(url) as log:
-            ends = await log.end_offsets(EVENTS_TOPIC)
-            found = []
-            async with await log.read(dict.fromkeys(ends, 0)) as reader:
-                while len(found) < sum(ends.values()):
-                    found += await reader.poll()
-            return [canonical_view(decode_event(record.value)) for record in found]
+            return [canonical_view(decode_event(record.value)) for record in await read_all(log, EVENTS_TOPIC)]
 
     return run(main())
 

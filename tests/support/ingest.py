@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 import orjson
+from support.forwarding import read_all
 
 from snowbus.bus.envelope import decode_event
 from snowbus.bus.event import BAD_TOPIC, EVENTS_TOPIC, Event, Record
@@ -84,14 +85,7 @@ async def serving(log: Log, **settings: Any) -> AsyncIterator[Ingest]:
 
 async def all_records(log: Log, topic: str) -> list[Record]:
     """Everything on a topic, in the order of partitions and offsets."""
-    ends = await log.end_offsets(topic)
-    beginnings = await log.beginning_offsets(topic)
-    missing = sum(end - beginnings[partition] for partition, end in ends.items())
-    records: list[Record] = []
-    async with await log.read(beginnings) as reader:
-        while len(records) < missing:
-            records += await reader.poll()
-    return sorted(records, key=lambda record: record[:3])
+    return sorted(await read_all(log, topic), key=lambda record: record[:3])
 
 
 async def raw(address: tuple[str, int], *pieces: bytes, end: bool = False, timeout: float = 10.0) -> bytes:

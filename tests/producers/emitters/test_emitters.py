@@ -10,6 +10,7 @@ import time
 import pytest
 from snowplow_tracker import PageView, SelfDescribing, SelfDescribingJson, Subject, Tracker
 from support.aio import run
+from support.forwarding import read_all
 
 from snowbus.bus.envelope import decode_event
 from snowbus.bus.errors import ConfigurationError
@@ -41,12 +42,7 @@ def payloads_on(url):
 
     async def main():
         async with await open_log(url) as log:
-            ends = await log.end_offsets(EVENTS_TOPIC)
-            found = []
-            async with await log.read(dict.fromkeys(ends, 0)) as reader:
-                while len(found) < sum(ends.values()):
-                    found += await reader.poll()
-            return [load_payload(decode_event(record.value).payload) for record in found]
+            return [load_payload(decode_event(record.value).payload) for record in await read_all(log, EVENTS_TOPIC)]
 
     return run(main())
 
