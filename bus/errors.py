@@ -1,17 +1,18 @@
 """The errors that Snowbus raises.
 
     SnowbusError
-    ├── ConfigurationError       a setting or an address that cannot work
-    ├── JsonError                text that is not JSON
-    ├── PayloadError             what was sent is not a Snowplow event
-    ├── EnvelopeError            bytes on the log that are not one of our events
-    ├── FilterError              a filter that cannot be understood
-    └── LogError                 the log did not do what it was asked
-        ├── LogUnavailableError  it cannot be reached, or not in time (retriable)
-        ├── RecordTooLargeError  a record is larger than the log takes
-        ├── TopicNotFoundError   no such topic
-        ├── NotAssignedError     a partition is no longer this member's (after a rebalance)
-        └── LogClosedError       the log was used after close()
+    ├── ConfigurationError         a setting or an address that cannot work
+    ├── JsonError                  text that is not JSON
+    ├── PayloadError               what was sent is not a Snowplow event
+    ├── EnvelopeError              bytes on the log that are not one of our events
+    ├── FilterError                a filter that cannot be understood
+    └── LogError                   the log did not do what it was asked
+        ├── LogUnavailableError    it cannot be reached, or not in time (retriable)
+        ├── RecordTooLargeError    a record is larger than the log takes
+        ├── MetadataTooLargeError  the text beside a committed offset is
+        ├── TopicNotFoundError     no such topic
+        ├── NotAssignedError       a partition is no longer this member's (after a rebalance)
+        └── LogClosedError         the log was used after close()
 
 Errors carry their facts as attributes; the sentence is made from them. `retriable` says whether the same call may
 succeed later without anybody changing anything.
@@ -70,6 +71,17 @@ class RecordTooLargeError(LogError):
         than = "" if limit is None else f"the {limit} that "
         super().__init__(f"a record of {size} bytes is larger than {than}topic {topic} takes")
         self.topic = topic
+        self.size = size
+        self.limit = limit
+
+
+class MetadataTooLargeError(LogError):
+    """The text beside a committed offset is larger than the log takes; `size` and `limit` are in bytes, where known."""
+
+    def __init__(self, *, size: int | None = None, limit: int | None = None) -> None:
+        what = "the metadata" if size is None else f"metadata of {size} bytes"
+        than = "" if limit is None else f"the {limit} that "
+        super().__init__(f"{what} of a committed offset is larger than {than}the log takes")
         self.size = size
         self.limit = limit
 

@@ -71,7 +71,7 @@ async def _group_statuses(log: Log, group: str) -> list[GroupStatus]:
             GroupStatus(
                 group,
                 topic,
-                committed=sum(committed.get(partition, 0) for partition in partitions),
+                committed=sum(committed[partition].offset for partition in partitions if partition in committed),
                 end_offset=sum(ends.values()),
                 lag=sum(lag[partition] for partition in partitions),
                 oldest_age=await _oldest_age(

@@ -1,6 +1,16 @@
 """The log: one interface over Kafka and over an embedded file, opened by its URL."""
 
-from .interface import Assignment, GroupReader, Log, LogOptions, Reader, TopicInfo
+from .interface import METADATA_LIMIT, Assignment, Committed, GroupReader, Log, LogOptions, Reader, TopicInfo
 from .open import open_log
 
-__all__ = ["Assignment", "GroupReader", "Log", "LogOptions", "Reader", "TopicInfo", "open_log"]
+__all__ = [
+    "METADATA_LIMIT",
+    "Assignment",
+    "Committed",
+    "GroupReader",
+    "Log",
+    "LogOptions",
+    "Reader",
+    "TopicInfo",
+    "open_log",
+]

@@ -6,15 +6,27 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
+from ..errors import MetadataTooLargeError
 from ..event import ProducerRecord, Record, TopicPartition
 
 Offsets = Mapping[TopicPartition, int]
+Metadata = Mapping[TopicPartition, str]
 AutoOffsetReset = Literal["earliest", "latest"]
 Assignment = frozenset[TopicPartition]
 OnRevoked = Callable[[Assignment], Awaitable[None]]
 OnAssigned = Callable[[Assignment], Awaitable[None]]
+
+METADATA_LIMIT = 4096
+"""The most bytes (of UTF-8) that may be kept beside a committed offset: what a Kafka takes by itself."""
+
+
+class Committed(NamedTuple):
+    """What a group has committed for a partition: the next offset to read, and a text of its own beside it."""
+
+    offset: int
+    metadata: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +118,16 @@ class GroupReader(Reader):
     """
 
     @abstractmethod
-    async def commit(self, offsets: Offsets) -> None:
-        """Commit, for each partition, the next offset to read.
+    async def commit(self, offsets: Offsets, metadata: Metadata | None = None) -> None:
+        """Commit, for each partition, the next offset to read, and beside it its metadata, or "" where there is none.
 
-        Raises NotAssignedError when a partition is another member's by now, LogUnavailableError when the log cannot
-        be reached.
+        Raises NotAssignedError when a partition is another member's by now, MetadataTooLargeError when a metadata is
+        beyond METADATA_LIMIT (then nothing is committed), LogUnavailableError when the log cannot be reached.
         """
 
     @abstractmethod
-    async def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-        """The committed offsets of those of the partitions that have one."""
+    async def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Committed]:
+        """What the group has committed for those of the partitions that it has committed."""
 
 
 class Log(ABC):
@@ -148,11 +160,15 @@ class Log(ABC):
         on_assigned: OnAssigned | None = None,
     ) -> GroupReader:
         """A new member of a group. Before partitions go to another member `on_revoked` is awaited: finish and
-        commit there.
+        commit there. After it, unless the reader is closing, `on_assigned` is awaited with the partitions that the
+        member has gained, which may be none; on Kafka those that it keeps go and come back too.
+
+        In both callbacks the partitions that they are about are assigned: `position`, `committed` and `commit` work,
+        and a `seek` in `on_assigned` says where their reading begins. No record of them is given before it returns.
+        They are never awaited at the same time as each other, but beside `poll`.
 
         A partition that the group has never committed is committed at the offset where its reading starts, so that
-        its lag can be told from then on. The callbacks are awaited inside `poll` (or beside it, on Kafka), never at
-        the same time as each other.
+        its lag can be told from then on.
         """
 
     @abstractmethod
@@ -188,12 +204,15 @@ class Log(ABC):
         """The names of all groups that have members or committed offsets."""
 
     @abstractmethod
-    async def group_offsets(self, group_id: str) -> dict[TopicPartition, int]:
+    async def group_offsets(self, group_id: str) -> dict[TopicPartition, Committed]:
         """Everything that a group has committed."""
 
     @abstractmethod
-    async def reset_group(self, group_id: str, offsets: Offsets) -> None:
-        """Set the committed offsets of a group that has no members now. Raises LogError when it has."""
+    async def reset_group(self, group_id: str, offsets: Offsets, metadata: Metadata | None = None) -> None:
+        """Set what a group has committed that has no members now, with "" where no metadata is given.
+
+        Raises LogError when it has members, MetadataTooLargeError.
+        """
 
     @abstractmethod
     async def close(self) -> None:
@@ -207,7 +226,8 @@ class Log(ABC):
             beginnings = await self.beginning_offsets(topic)
             for partition, end in (await self.end_offsets(topic)).items():
                 start = beginnings[partition]
-                lag[partition] = max(0, end - max(start, committed.get(partition, start)))
+                position = committed[partition].offset if partition in committed else start
+                lag[partition] = max(0, end - max(start, position))
         return lag
 
     async def __aenter__(self) -> Self:
@@ -217,3 +237,11 @@ class Log(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+def check_metadata(metadata: Metadata | None) -> Metadata:
+    """What is to be committed beside offsets. Raises MetadataTooLargeError."""
+    for text in (metadata or {}).values():
+        if (size := len(text.encode())) > METADATA_LIMIT:
+            raise MetadataTooLargeError(size=size, limit=METADATA_LIMIT)
+    return metadata or {}

@@ -5,7 +5,20 @@ from typing import Self
 
 from ..errors import LogError, NotAssignedError
 from ..event import ProducerRecord, TopicPartition
-from .interface import AutoOffsetReset, GroupReader, Log, LogOptions, Offsets, OnAssigned, OnRevoked, Reader, TopicInfo
+from .interface import (
+    AutoOffsetReset,
+    Committed,
+    GroupReader,
+    Log,
+    LogOptions,
+    Metadata,
+    Offsets,
+    OnAssigned,
+    OnRevoked,
+    Reader,
+    TopicInfo,
+    check_metadata,
+)
 from .kafka_appends import Appends
 from .kafka_driver import EARLIEST, LATEST, Driver
 from .kafka_reader import KafkaGroupReader, KafkaReader
@@ -104,14 +117,14 @@ class KafkaLog(Log):
         """See Log.groups."""
         return await self._driver.call(self._driver.groups)
 
-    async def group_offsets(self, group_id: str) -> dict[TopicPartition, int]:
+    async def group_offsets(self, group_id: str) -> dict[TopicPartition, Committed]:
         """See Log.group_offsets."""
         return await self._driver.call(self._driver.group_offsets, group_id)
 
-    async def reset_group(self, group_id: str, offsets: Offsets) -> None:
+    async def reset_group(self, group_id: str, offsets: Offsets, metadata: Metadata | None = None) -> None:
         """See Log.reset_group."""
         try:
-            await self._driver.call(self._driver.commit_alone, group_id, offsets)
+            await self._driver.call(self._driver.commit_alone, group_id, offsets, check_metadata(metadata))
         except NotAssignedError:
             raise LogError(f"group {group_id!r} has members; stop them first") from None
 

@@ -32,7 +32,7 @@ from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBat
 
 from ..errors import LogClosedError, LogUnavailableError, NotAssignedError
 from ..event import ProducerRecord, Record, TopicPartition
-from .interface import Assignment, LogOptions, Offsets, OnAssigned, OnRevoked, TopicInfo
+from .interface import Assignment, Committed, LogOptions, Metadata, Offsets, OnAssigned, OnRevoked, TopicInfo
 from .kafka_errors import mapped
 from .kafka_url import Address, ssl_context
 
@@ -200,23 +200,23 @@ class Driver:
             groups |= {group for group, kind in answer.groups if kind in ("consumer", "")}
         return sorted(groups)
 
-    async def group_offsets(self, group_id: str) -> dict[TopicPartition, int]:
+    async def group_offsets(self, group_id: str) -> dict[TopicPartition, Committed]:
         """Everything that a group has committed."""
         response = await self._send(await self._coordinator(group_id), OffsetFetchRequest(group_id, None))
         _check(response.error_code, group_id)
         offsets = {}
         for topic, partitions in response.topics:
-            for partition, offset, _, code in partitions:
+            for partition, offset, metadata, code in partitions:
                 _check(code, group_id)
                 if offset >= 0:
-                    offsets[TopicPartition(topic, partition)] = offset
+                    offsets[TopicPartition(topic, partition)] = Committed(offset, metadata or "")
         return dict(sorted(offsets.items()))
 
-    async def commit_alone(self, group_id: str, offsets: Offsets) -> None:
+    async def commit_alone(self, group_id: str, offsets: Offsets, metadata: Metadata) -> None:
         """Commit for a group without being a member; it must have none, or Kafka answers that it knows no such one."""
         by_topic: defaultdict[str, list[tuple[int, int, str]]] = defaultdict(list)
-        for (topic, partition), offset in offsets.items():
-            by_topic[topic].append((partition, offset, ""))
+        for place, offset in offsets.items():
+            by_topic[place.topic].append((place.partition, offset, metadata.get(place, "")))
         request = OffsetCommitRequest(group_id, -1, "", -1, list(by_topic.items()))
         response = await self._send(await self._coordinator(group_id), request)
         for topic, partitions in response.topics:
@@ -378,8 +378,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         with _mapped():
             self._consumer.resume(*(KafkaPartition(*partition) for partition in partitions))
 
-    async def commit(self, offsets: Offsets, *, timeout: float) -> None:
-        """Commit as the member that it is. Raises NotAssignedError, LogUnavailableError."""
+    async def commit(self, offsets: Offsets, metadata: Metadata, *, timeout: float) -> None:
+        """Commit as the member that it is. Raises NotAssignedError, MetadataTooLargeError, LogUnavailableError."""
         coordinator = self._consumer._coordinator
         if coordinator is None or coordinator.generation < 0:  # Kafka would take it, as one from outside the group
             raise NotAssignedError("no member of the group any more")
@@ -387,7 +387,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
             async with asyncio.timeout(timeout):
                 with _mapped():
                     await self._consumer.commit(
-                        {KafkaPartition(*partition): offset for partition, offset in offsets.items()}
+                        {KafkaPartition(*place): (offset, metadata.get(place, "")) for place, offset in offsets.items()}
                     )
         except TimeoutError:
             raise LogUnavailableError(f"not committed within {timeout:g} s") from None

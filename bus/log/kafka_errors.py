@@ -7,6 +7,7 @@ from ..errors import (
     LogClosedError,
     LogError,
     LogUnavailableError,
+    MetadataTooLargeError,
     NotAssignedError,
     SnowbusError,
     TopicNotFoundError,
@@ -35,6 +36,7 @@ NOT_ASSIGNED = {
 }
 CLOSED = {"ConsumerStoppedError", "ProducerClosed"}
 TOO_LARGE = {"MessageSizeTooLargeError", "RecordListTooLargeError"}
+METADATA_TOO_LARGE = {"OffsetMetadataTooLargeError"}
 REFUSED = {
     "CorruptRecordException",
     "InvalidTimestampError",
@@ -96,6 +98,7 @@ _TABLE: tuple[tuple[set[str], Callable[[str, str, str], SnowbusError]], ...] = (
     (NOT_ASSIGNED, lambda name, _text, _topic: NotAssignedError(f"not this member's partitions any more ({name})")),
     (CLOSED, lambda _name, _text, _topic: LogClosedError("the log is closed")),
     (TOO_LARGE, lambda _name, text, _topic: BatchRefusedError(text, too_large=True)),
+    (METADATA_TOO_LARGE, lambda _name, _text, _topic: MetadataTooLargeError()),
     (REFUSED, lambda _name, text, _topic: BatchRefusedError(text, too_large=False)),
     (SEQUENCE_LOST, lambda _name, text, _topic: SequenceLostError(text)),
     (CONFIGURATION, lambda _name, text, _topic: ConfigurationError(text)),

@@ -9,7 +9,18 @@ import structlog
 
 from ..errors import LogClosedError, LogUnavailableError, NotAssignedError, SnowbusError
 from ..event import Record, TopicPartition
-from .interface import Assignment, AutoOffsetReset, GroupReader, Offsets, OnAssigned, OnRevoked, Reader
+from .interface import (
+    Assignment,
+    AutoOffsetReset,
+    Committed,
+    GroupReader,
+    Metadata,
+    Offsets,
+    OnAssigned,
+    OnRevoked,
+    Reader,
+    check_metadata,
+)
 from .kafka_driver import EARLIEST, LATEST, Consumer, Driver
 
 logger = structlog.get_logger(__name__)
@@ -203,13 +214,14 @@ class KafkaGroupReader(KafkaReader, GroupReader):
         self._one_at_a_time = asyncio.Lock()
         self._settled = False
 
-    async def commit(self, offsets: Offsets) -> None:
+    async def commit(self, offsets: Offsets, metadata: Metadata | None = None) -> None:
         """See GroupReader.commit."""
         self._check_assigned(offsets)
+        texts = check_metadata(metadata)
         if offsets and self._consumer is not None:
-            await self._consumer.commit(offsets, timeout=self._driver.options.append_timeout)
+            await self._consumer.commit(offsets, texts, timeout=self._driver.options.append_timeout)
 
-    async def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+    async def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Committed]:
         """See GroupReader.committed."""
         everything = await self._driver.call(self._driver.group_offsets, self._group_id)
         return {partition: everything[partition] for partition in partitions if partition in everything}
@@ -238,7 +250,7 @@ class KafkaGroupReader(KafkaReader, GroupReader):
 
     async def _take_over(self, partitions: Assignment) -> None:
         consumer = self._consumer
-        if consumer is None or not partitions:
+        if consumer is None:
             return
         consumer.pause(partitions)
         try:
@@ -270,16 +282,16 @@ class KafkaGroupReader(KafkaReader, GroupReader):
         return {}
 
     async def _look_up(self, partitions: Assignment) -> dict[TopicPartition, int]:
-        committed = await self.committed(partitions)
-        missing = partitions - committed.keys()
+        known = {partition: found.offset for partition, found in (await self.committed(partitions)).items()}
+        missing = partitions - known.keys()
         fresh: dict[TopicPartition, int] = {}
         for topic in {partition.topic for partition in missing}:
             offsets = await self._driver.call(self._driver.list_offsets, topic, self._begin, topic=topic)
             fresh |= {partition: offset for partition, offset in offsets.items() if partition in missing}
         if fresh and self._consumer is not None:
             with contextlib.suppress(NotAssignedError):  # there is another rebalance; whoever gets them commits
-                await self._consumer.commit(fresh, timeout=self._driver.options.append_timeout)
-        return committed | fresh
+                await self._consumer.commit(fresh, {}, timeout=self._driver.options.append_timeout)
+        return known | fresh
 
 
 async def _nothing(_: Assignment) -> None:

@@ -21,7 +21,20 @@ from ..errors import ConfigurationError, LogClosedError, LogError, LogUnavailabl
 from ..event import ProducerRecord, TopicPartition
 from . import sqlite_groups as groups
 from . import sqlite_tables as tables
-from .interface import AutoOffsetReset, GroupReader, Log, LogOptions, Offsets, OnAssigned, OnRevoked, Reader, TopicInfo
+from .interface import (
+    AutoOffsetReset,
+    Committed,
+    GroupReader,
+    Log,
+    LogOptions,
+    Metadata,
+    Offsets,
+    OnAssigned,
+    OnRevoked,
+    Reader,
+    TopicInfo,
+    check_metadata,
+)
 from .sqlite_reader import SqliteGroupReader, SqliteReader
 
 T = TypeVar("T")
@@ -163,14 +176,14 @@ class SqliteLog(Log):
         """See Log.groups."""
         return await self.fetch(groups.group_ids)
 
-    async def group_offsets(self, group_id: str) -> dict[TopicPartition, int]:
+    async def group_offsets(self, group_id: str) -> dict[TopicPartition, Committed]:
         """See Log.group_offsets."""
         return await self.fetch(lambda connection: groups.committed(connection, group_id))
 
-    async def reset_group(self, group_id: str, offsets: Offsets) -> None:
+    async def reset_group(self, group_id: str, offsets: Offsets, metadata: Metadata | None = None) -> None:
         """See Log.reset_group."""
-        now = _now_ms()
-        await self.write(lambda connection: groups.reset(connection, group_id, offsets, now=now))
+        now, texts = _now_ms(), check_metadata(metadata)
+        await self.write(lambda connection: groups.reset(connection, group_id, offsets, texts, now=now))
 
     async def close(self) -> None:
         """See Log.close."""
@@ -349,7 +362,10 @@ def _prepare(path: Path) -> tuple[int, int]:
             elif application_id != tables.APPLICATION_ID:
                 raise ConfigurationError(f"{path} is an SQLite file of something else, not a Snowbus log")
             elif version != tables.FORMAT_VERSION:
-                raise ConfigurationError(f"{path} has format {version}; this Snowbus reads {tables.FORMAT_VERSION}")
+                raise ConfigurationError(
+                    f"{path} has format {version}, and this Snowbus reads format {tables.FORMAT_VERSION}: "
+                    "move it away to begin anew, or read it with the Snowbus that made it"
+                )
     found = path.stat()
     return found.st_dev, found.st_ino
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from ..errors import LogError, NotAssignedError
 from ..event import TopicPartition
+from .interface import Committed, Metadata, Offsets
 from .sqlite_tables import Connection, PartitionRow, partition_rows
 
 
@@ -79,7 +80,7 @@ def renew(
     if changed:
         _bump(connection, group_id)
     offsets = committed(connection, group_id)
-    claimed = {partition: offsets[partition] for partition in sorted(mine)}
+    claimed = {partition: offsets[partition].offset for partition in sorted(mine)}
     return Membership(claimed, frozenset(surplus), generation(connection, group_id))
 
 
@@ -107,7 +108,7 @@ def leave(connection: Connection, group_id: str, member_id: str) -> None:
     _bump(connection, group_id)
 
 
-def commit(connection: Connection, group_id: str, member_id: str, offsets: Mapping[TopicPartition, int]) -> None:
+def commit(connection: Connection, group_id: str, member_id: str, offsets: Offsets, metadata: Metadata) -> None:
     """Commit offsets of partitions that the member has claimed. Raises NotAssignedError, and then commits none."""
     ids = _ids(connection, offsets)
     owned = {
@@ -119,20 +120,20 @@ def commit(connection: Connection, group_id: str, member_id: str, offsets: Mappi
     lost = sorted(partition for partition, partition_id in ids.items() if partition_id not in owned)
     if lost:
         raise NotAssignedError(f"{', '.join(f'{topic}-{number}' for topic, number in lost)}: another member's by now")
-    set_commits(connection, group_id, offsets)
+    set_commits(connection, group_id, offsets, metadata)
 
 
-def set_commits(connection: Connection, group_id: str, offsets: Mapping[TopicPartition, int]) -> None:
-    """Store committed offsets, whoever asks."""
+def set_commits(connection: Connection, group_id: str, offsets: Offsets, metadata: Metadata) -> None:
+    """Store committed offsets and their metadata, whoever asks."""
     ids = _ids(connection, offsets)
     connection.executemany(
-        "INSERT INTO commits (group_id, partition_id, next_offset) VALUES (?, ?, ?) "
-        "ON CONFLICT DO UPDATE SET next_offset = excluded.next_offset",
-        [(group_id, ids[partition], offset) for partition, offset in offsets.items()],
+        "INSERT INTO commits (group_id, partition_id, next_offset, metadata) VALUES (?, ?, ?, ?) "
+        "ON CONFLICT DO UPDATE SET next_offset = excluded.next_offset, metadata = excluded.metadata",
+        [(group_id, ids[partition], offset, metadata.get(partition, "")) for partition, offset in offsets.items()],
     )
 
 
-def reset(connection: Connection, group_id: str, offsets: Mapping[TopicPartition, int], *, now: int) -> None:
+def reset(connection: Connection, group_id: str, offsets: Offsets, metadata: Metadata, *, now: int) -> None:
     """Store committed offsets of a group without members. Raises LogError when it has some."""
     _forget_silent(connection, group_id, now=now)
     (members,) = connection.execute(
@@ -140,16 +141,17 @@ def reset(connection: Connection, group_id: str, offsets: Mapping[TopicPartition
     ).fetchone()
     if members:
         raise LogError(f"group {group_id!r} has {members} members; stop them before its offsets are set")
-    set_commits(connection, group_id, offsets)
+    set_commits(connection, group_id, offsets, metadata)
 
 
-def committed(connection: Connection, group_id: str) -> dict[TopicPartition, int]:
+def committed(connection: Connection, group_id: str) -> dict[TopicPartition, Committed]:
     """Everything that a group has committed."""
     return {
-        TopicPartition(topic, partition): offset
-        for topic, partition, offset in connection.execute(
-            """SELECT t.name, p.partition, c.next_offset FROM commits c JOIN partitions p ON p.id = c.partition_id
-               JOIN topics t ON t.id = p.topic_id WHERE c.group_id = ? ORDER BY t.name, p.partition""",
+        TopicPartition(topic, partition): Committed(offset, metadata)
+        for topic, partition, offset, metadata in connection.execute(
+            """SELECT t.name, p.partition, c.next_offset, c.metadata FROM commits c
+               JOIN partitions p ON p.id = c.partition_id JOIN topics t ON t.id = p.topic_id
+               WHERE c.group_id = ? ORDER BY t.name, p.partition""",
             (group_id,),
         )
     }

@@ -14,7 +14,17 @@ import structlog
 from ..errors import LogClosedError, LogError, NotAssignedError
 from ..event import Record, TopicPartition
 from . import sqlite_groups as groups
-from .interface import Assignment, GroupReader, Offsets, OnAssigned, OnRevoked, Reader
+from .interface import (
+    Assignment,
+    Committed,
+    GroupReader,
+    Metadata,
+    Offsets,
+    OnAssigned,
+    OnRevoked,
+    Reader,
+    check_metadata,
+)
 from .sqlite_tables import Connection, read_records
 
 if TYPE_CHECKING:
@@ -33,6 +43,7 @@ class SqliteReader(Reader):
         self._log = log
         self._next: dict[TopicPartition, int] = dict(offsets)
         self._paused: set[TopicPartition] = set()
+        self._moving: set[TopicPartition] = set()
         self._turn = 0
         self._closed = False
 
@@ -80,7 +91,8 @@ class SqliteReader(Reader):
         self._closed = True
 
     async def _read(self, max_records: int) -> list[Record]:
-        asked = {partition: offset for partition, offset in self._next.items() if partition not in self._paused}
+        still = self._paused | self._moving
+        asked = {partition: offset for partition, offset in self._next.items() if partition not in still}
         if not asked:
             return []
         self._turn = (self._turn + 1) % len(asked)
@@ -92,10 +104,11 @@ class SqliteReader(Reader):
 
         records = await self._log.fetch(read)
         # A seek, a pause or a rebalance that came while the thread was reading wins.
+        still = self._paused | self._moving
         wanted = {
             partition
             for partition, offset in asked.items()
-            if self._next.get(partition) == offset and partition not in self._paused
+            if self._next.get(partition) == offset and partition not in still
         }
         kept = [record for record in records if record.topic_partition in wanted]
         for record in kept:
@@ -129,15 +142,17 @@ class SqliteGroupReader(SqliteReader, GroupReader):
         self._on_revoked = on_revoked
         self._on_assigned = on_assigned
         self._generation = -1
+        self._told_to_go = False
         self._renewing = asyncio.create_task(self._keep_renewing(), name=f"snowbus-group-{group_id}")
 
-    async def commit(self, offsets: Offsets) -> None:
+    async def commit(self, offsets: Offsets, metadata: Metadata | None = None) -> None:
         """See GroupReader.commit."""
+        places, texts = dict(offsets), dict(check_metadata(metadata))
         await self._log.write(
-            lambda connection: groups.commit(connection, self._group_id, self._member_id, dict(offsets))
+            lambda connection: groups.commit(connection, self._group_id, self._member_id, places, texts)
         )
 
-    async def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+    async def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Committed]:
         """See GroupReader.committed."""
         everything = await self._log.group_offsets(self._group_id)
         return {partition: everything[partition] for partition in partitions if partition in everything}
@@ -202,11 +217,12 @@ class SqliteGroupReader(SqliteReader, GroupReader):
             for partition, offset in membership.claimed.items()
             if partition not in self._next and partition not in membership.surplus
         }
-        if arrived:
+        if arrived or self._told_to_go:
             await self._assign(arrived)
 
     async def _revoke(self, partitions: Assignment) -> None:
-        self._paused.update(partitions)  # what is drained must not grow
+        self._told_to_go = True
+        self._moving.update(partitions)  # what is drained must not grow
         if self._on_revoked is not None:
             try:
                 await self._while_alive(self._on_revoked(partitions))
@@ -215,6 +231,7 @@ class SqliteGroupReader(SqliteReader, GroupReader):
         for partition in partitions:
             del self._next[partition]
         self._paused.difference_update(partitions)
+        self._moving.difference_update(partitions)
 
     async def _while_alive(self, callback: Awaitable[None]) -> None:
         """Wait for a callback however long it takes, and stay a member meanwhile."""
@@ -236,12 +253,15 @@ class SqliteGroupReader(SqliteReader, GroupReader):
         task.result()
 
     async def _assign(self, offsets: Offsets) -> None:
+        self._told_to_go = False
+        self._moving.update(offsets)  # the callback may say where reading begins
+        self._next.update(offsets)
         if self._on_assigned is not None:
             try:
                 await self._while_alive(self._on_assigned(frozenset(offsets)))
             except Exception:
                 logger.exception("on_assigned failed; the partitions are read all the same", group_id=self._group_id)
-        self._next.update(offsets)
+        self._moving.difference_update(offsets)
         self._log.signal()
 
 

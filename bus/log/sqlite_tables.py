@@ -13,7 +13,7 @@ from ..event import Headers, ProducerRecord, Record, TopicPartition
 from .partitioner import partition_of
 
 APPLICATION_ID = 0x534E4F57  # "SNOW"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 OFFSET_BITS = 40
 DEFAULT_RETENTION_SECONDS = 7 * 86_400
 
@@ -37,7 +37,7 @@ SCHEMA = (
         PRIMARY KEY (group_id, partition_id)) STRICT, WITHOUT ROWID""",
     """CREATE TABLE commits (
         group_id TEXT NOT NULL, partition_id INTEGER NOT NULL, next_offset INTEGER NOT NULL,
-        PRIMARY KEY (group_id, partition_id)) STRICT, WITHOUT ROWID""",
+        metadata TEXT NOT NULL DEFAULT '', PRIMARY KEY (group_id, partition_id)) STRICT, WITHOUT ROWID""",
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {FORMAT_VERSION}",
 )

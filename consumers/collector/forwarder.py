@@ -122,7 +122,7 @@ class Forwarder:
                     reader.pause([partition])
 
     async def _on_assigned(self, partitions: Assignment) -> None:
-        if self._closing:
+        if self._closing or not partitions:
             return
         self._tracker.assign(partitions)
         held = len(self._lanes) + len(partitions)

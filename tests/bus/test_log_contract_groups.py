@@ -10,7 +10,7 @@ from support.logs import SESSION, numbered, opened, process, read_on, settled
 
 from snowbus.bus.errors import LogError, NotAssignedError
 from snowbus.bus.event import EVENTS_TOPIC, ProducerRecord, TopicPartition
-from snowbus.bus.log import LogOptions, open_log
+from snowbus.bus.log import Committed, LogOptions, open_log
 
 pytestmark = pytest.mark.real_kafka  # the mock cluster does not answer who wants to join
 
@@ -56,9 +56,9 @@ def test_a_group_goes_on_where_it_has_committed(log_url):
             async with await log.join([EVENTS_TOPIC], group_id="group") as reader:
                 await read_on(reader, 20)
                 await reader.commit({place: 5})
-                assert await reader.committed([place]) == {place: 5}
+                assert await reader.committed([place]) == {place: Committed(5)}
         async with await open_log(log_url, SESSION) as log:
-            assert (await log.group_offsets("group"))[place] == 5
+            assert (await log.group_offsets("group"))[place].offset == 5
             async with await log.join([EVENTS_TOPIC], group_id="group") as reader:
                 assert [record.offset for record in await read_on(reader, 15)] == list(range(5, 20))
                 assert reader.position(place) == 20
@@ -80,7 +80,7 @@ def test_a_new_group_commits_where_it_starts(log_url, reset, lag):
                 await settled([reader])
                 offsets = await eventually(lambda: log.group_offsets("group"))
                 partitions = await log.partitions(EVENTS_TOPIC)
-                assert offsets == dict.fromkeys(partitions, 0 if reset == "earliest" else 3)
+                assert offsets == dict.fromkeys(partitions, Committed(0 if reset == "earliest" else 3))
                 assert sum((await log.lag("group")).values()) == lag
                 await log.append(EVENTS_TOPIC, numbered(4, key=None, start=12))
                 assert sum((await log.lag("group")).values()) == lag + 4
@@ -238,68 +238,6 @@ def test_a_member_that_dies_loses_its_partitions_with_its_session(log_url):
     run(main())
 
 
-def test_partitions_are_told_before_they_go_and_when_they_come(log_url):
-    """One callback at a time; a partition that is told to go can still be committed."""
-
-    async def main():
-        told = []
-        running = []
-
-        async def callback(what, partitions):
-            assert not running
-            running.append(what)
-            await asyncio.sleep(0.05)
-            running.clear()
-            told.append((what, partitions))
-            if what == "revoked":
-                await one.commit(dict.fromkeys(partitions, 0))
-
-        async def on_revoked(partitions):
-            await callback("revoked", partitions)
-
-        async def on_assigned(partitions):
-            await callback("assigned", partitions)
-
-        async with opened(log_url) as log, await open_log(log_url, SESSION) as other:
-            everything = frozenset(await log.partitions(EVENTS_TOPIC))
-            one = await log.join([EVENTS_TOPIC], group_id="group", on_revoked=on_revoked, on_assigned=on_assigned)
-            await settled([one])
-            await eventually(lambda: told == [("assigned", everything)])
-            async with await other.join([EVENTS_TOPIC], group_id="group") as two:
-                await settled([one, two])
-            await settled([one])
-            await eventually(lambda: told[-1][0] == "assigned")
-            held = set()
-            for what, partitions in told:
-                assert held.isdisjoint(partitions) if what == "assigned" else held >= partitions
-                held ^= partitions
-            assert held == everything
-            await one.close()
-            assert one.assignment == frozenset()
-
-    run(main())
-
-
-def test_a_member_that_closes_is_asked_to_finish_what_it_holds(log_url):
-    async def main():
-        told = []
-
-        async def on_revoked(partitions):
-            told.append(partitions)
-            await reader.commit(dict.fromkeys(partitions, 3))
-
-        async with opened(log_url) as log:
-            await log.append(EVENTS_TOPIC, numbered(12, key=None))
-            reader = await log.join([EVENTS_TOPIC], group_id="group", on_revoked=on_revoked)
-            await settled([reader])
-            everything = frozenset(await log.partitions(EVENTS_TOPIC))
-            await reader.close()
-            assert told == [everything]
-            assert sum((await log.lag("group")).values()) == 0
-
-    run(main())
-
-
 def test_a_partition_that_is_gone_cannot_be_committed(log_url):
     async def main():
         async with opened(log_url) as log, await open_log(log_url, SESSION) as other:
@@ -316,7 +254,7 @@ def test_a_partition_that_is_gone_cannot_be_committed(log_url):
                     ):
                         with pytest.raises(NotAssignedError):
                             await misuse
-                    assert set((await log.group_offsets("group")).values()) == {0}
+                    assert set((await log.group_offsets("group")).values()) == {Committed(0)}
 
     run(main())
 
@@ -350,10 +288,10 @@ def test_a_group_without_members_is_reset(log_url):
                 with pytest.raises(LogError, match="members"):
                     await log.reset_group("group", dict.fromkeys(partitions, 0))
             await log.reset_group("group", dict.fromkeys(partitions, 4))
-            assert await log.group_offsets("group") == dict.fromkeys(partitions, 4)
+            assert await log.group_offsets("group") == dict.fromkeys(partitions, Committed(4))
             async with await log.join([EVENTS_TOPIC], group_id="group") as reader:
                 assert {record.offset for record in await read_on(reader, 24)} == set(range(4, 10))
             await log.reset_group("new", {partitions[0]: 2})
-            assert await log.group_offsets("new") == {partitions[0]: 2}
+            assert await log.group_offsets("new") == {partitions[0]: Committed(2)}
 
     run(main())

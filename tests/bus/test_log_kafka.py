@@ -457,6 +457,31 @@ def test_a_member_that_was_expelled_cannot_commit(real_kafka_url):
     run(main())
 
 
+def test_who_loses_its_consumer_is_told_again_what_it_has(real_kafka_url):
+    """It starts another one: what it held goes, and comes back with the next assignment."""
+
+    async def main():
+        told = []
+
+        async def on_revoked(partitions):
+            told.append(("revoked", len(partitions)))
+
+        async def on_assigned(partitions):
+            told.append(("assigned", len(partitions)))
+
+        async with opened(real_kafka_url) as log:
+            member = await log.join([EVENTS_TOPIC], group_id="group", on_revoked=on_revoked, on_assigned=on_assigned)
+            await settled([member])
+            await member._drop_consumer()
+            assert member.assignment == frozenset()
+            await settled([member])
+            await eventually(lambda: told == [("assigned", 4), ("revoked", 4), ("assigned", 4)])
+            await member.close()
+            assert told[3:] == [("revoked", 4)]
+
+    run(main())
+
+
 async def administer(url, work):
     admin = AIOKafkaAdminClient(bootstrap_servers=url.removeprefix("kafka://"))
     await admin.start()

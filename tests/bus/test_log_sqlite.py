@@ -16,7 +16,7 @@ from support.aio import eventually, run
 
 from snowbus.bus.errors import ConfigurationError, LogError, LogUnavailableError, NotAssignedError
 from snowbus.bus.event import ProducerRecord, TopicPartition
-from snowbus.bus.log import LogOptions, open_log
+from snowbus.bus.log import Committed, LogOptions, open_log
 from snowbus.bus.log.sqlite_groups import quotas
 from snowbus.bus.log.sqlite_tables import pack_headers, unpack_headers
 
@@ -283,7 +283,7 @@ def test_a_member_that_was_forgotten_does_not_put_offsets_back(sqlite_url, monke
                 await other.commit({PARTITION: 10})
             thaw.set()
             await eventually(lambda: frozen.assignment and frozen.position(PARTITION) == 10)
-            assert await log.group_offsets("g") == {PARTITION: 10}
+            assert await log.group_offsets("g") == {PARTITION: Committed(10)}
             await frozen.close()
 
     run(main())

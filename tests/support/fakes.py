@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from snowbus.bus.event import ProducerRecord, TopicPartition
-from snowbus.bus.log.interface import GroupReader, Log, LogOptions, Offsets, Reader, TopicInfo
+from snowbus.bus.log.interface import Committed, GroupReader, Log, LogOptions, Metadata, Offsets, Reader, TopicInfo
 
 
 class FakeLog(Log):
@@ -68,10 +68,10 @@ class FakeLog(Log):
     async def groups(self) -> list[str]:
         return []
 
-    async def group_offsets(self, group_id: str) -> dict[TopicPartition, int]:  # noqa: ARG002 - it has no groups
+    async def group_offsets(self, group_id: str) -> dict[TopicPartition, Committed]:  # noqa: ARG002 - it has no groups
         return {}
 
-    async def reset_group(self, group_id: str, offsets: Offsets) -> None:
+    async def reset_group(self, group_id: str, offsets: Offsets, metadata: Metadata | None = None) -> None:
         raise NotImplementedError
 
     async def close(self) -> None:

@@ -8,7 +8,17 @@ from typing import Any
 
 from snowbus.bus.errors import LogUnavailableError, TopicNotFoundError
 from snowbus.bus.event import EVENTS_TOPIC, ProducerRecord, Record, TopicPartition
-from snowbus.bus.log.interface import Assignment, GroupReader, Log, LogOptions, Offsets, Reader, TopicInfo
+from snowbus.bus.log.interface import (
+    Assignment,
+    Committed,
+    GroupReader,
+    Log,
+    LogOptions,
+    Metadata,
+    Offsets,
+    Reader,
+    TopicInfo,
+)
 
 
 class MemoryLog(Log):
@@ -114,10 +124,10 @@ class MemoryLog(Log):
     async def groups(self) -> list[str]:
         return []
 
-    async def group_offsets(self, group_id: str) -> dict[TopicPartition, int]:
+    async def group_offsets(self, group_id: str) -> dict[TopicPartition, Committed]:
         return {}
 
-    async def reset_group(self, group_id: str, offsets: Offsets) -> None:
+    async def reset_group(self, group_id: str, offsets: Offsets, metadata: Metadata | None = None) -> None:
         raise NotImplementedError
 
     async def close(self) -> None:
