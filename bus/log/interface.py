@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
-from ..errors import MetadataTooLargeError
+from ..errors import MetadataTooLargeError, RecordTooLargeError
 from ..event import ProducerRecord, Record, TopicPartition
 
 Offsets = Mapping[TopicPartition, int]
@@ -245,3 +245,10 @@ def check_metadata(metadata: Metadata | None) -> Metadata:
         if (size := len(text.encode())) > METADATA_LIMIT:
             raise MetadataTooLargeError(size=size, limit=METADATA_LIMIT)
     return metadata or {}
+
+
+def check_sizes(topic: str, records: Sequence[ProducerRecord], limit: int) -> None:
+    """Raise RecordTooLargeError when one of the records is larger than the limit, in bytes."""
+    for record in records:
+        if record.size > limit:
+            raise RecordTooLargeError(topic, size=record.size, limit=limit)

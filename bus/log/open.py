@@ -7,9 +7,10 @@ from .interface import Log, LogOptions
 
 
 async def open_log(url: str, options: LogOptions | None = None, *, create: bool = True) -> Log:
-    """Open `kafka://host:9092,host2:9092` or `sqlite:///relative/path` (`sqlite:////absolute/path`).
+    """Open `kafka://host:9092,host2:9092`, `sqlite:///relative/path` (`sqlite:////absolute/path`), or `memory:`.
 
-    An embedded log that is not there is made, unless `create` is false.
+    An embedded log that is not there is made, unless `create` is false. `memory:` opens one of one's own; `memory:NAME`
+    is the same log for all in this process who have it open.
 
     Opening does not wait for Kafka to be there: what needs it says LogUnavailableError until it is. Raises
     ConfigurationError for a URL that cannot be understood.
@@ -25,5 +26,9 @@ async def open_log(url: str, options: LogOptions | None = None, *, create: bool 
             from .sqlite import SqliteLog  # noqa: PLC0415
 
             return await SqliteLog.open(url, options, create=create)
+        case "memory":
+            from .memory import MemoryLog  # noqa: PLC0415
+
+            return await MemoryLog.open(url, options, create=create)
         case scheme:
             raise ConfigurationError(f"log {url!r}: {scheme or 'no'} scheme; use kafka://host:9092 or sqlite:///path")

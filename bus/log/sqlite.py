@@ -18,9 +18,10 @@ from typing import Any, NamedTuple, Self, TypeVar, cast
 import structlog
 
 from ..errors import ConfigurationError, LogClosedError, LogError, LogUnavailableError, SnowbusError
-from ..event import ProducerRecord, TopicPartition
+from ..event import ProducerRecord, Record, TopicPartition
 from . import sqlite_groups as groups
 from . import sqlite_tables as tables
+from .embedded_reader import EmbeddedReader
 from .interface import (
     AutoOffsetReset,
     Committed,
@@ -34,8 +35,9 @@ from .interface import (
     Reader,
     TopicInfo,
     check_metadata,
+    check_sizes,
 )
-from .sqlite_reader import SqliteGroupReader, SqliteReader
+from .sqlite_reader import SqliteGroupReader
 
 T = TypeVar("T")
 Statements = Callable[[tables.Connection], T]
@@ -47,6 +49,7 @@ _BUSY_SECONDS = 5.0
 _WATCH_SECONDS = 0.005
 _RETENTION_SECONDS = 30.0
 _RETENTION_CHUNK = 1000
+_TAKE_BYTES = 8 * 1024 * 1024
 
 
 class _Job(NamedTuple):
@@ -91,7 +94,7 @@ class SqliteLog(Log):
 
     async def append(self, topic: str, records: Sequence[ProducerRecord]) -> list[tuple[int, int]]:
         """See Log.append."""
-        tables.check_sizes(topic, records, self.options.max_record_bytes)
+        check_sizes(topic, records, self.options.max_record_bytes)
         if not records:
             return []
         now = _now_ms()
@@ -105,7 +108,7 @@ class SqliteLog(Log):
         """See Log.read."""
         for topic in {partition.topic for partition in offsets}:
             await self.partitions(topic)
-        return SqliteReader(self, offsets)
+        return EmbeddedReader(self, offsets)
 
     async def join(
         self,
@@ -201,6 +204,14 @@ class SqliteLog(Log):
         self.signal()
 
     # What the readers stand on
+
+    async def take(self, positions: Sequence[tuple[TopicPartition, int]], max_records: int) -> list[Record]:
+        """Records from these positions on, those of the first one first."""
+        return await self.fetch(
+            lambda connection: tables.read_records(
+                connection, positions, max_records=max_records, max_bytes=_TAKE_BYTES
+            )
+        )
 
     async def fetch(self, statements: Statements[T]) -> T:
         """Run statements that only read, in one of the reading threads, on one snapshot of the file."""

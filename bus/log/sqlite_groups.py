@@ -13,6 +13,7 @@ from typing import NamedTuple
 from ..errors import LogError, NotAssignedError
 from ..event import TopicPartition
 from .interface import Committed, Metadata, Offsets
+from .quotas import quotas
 from .sqlite_tables import Connection, PartitionRow, partition_rows
 
 
@@ -27,13 +28,6 @@ class Membership(NamedTuple):
     surplus: frozenset[TopicPartition]
     generation: int
     forgotten: bool = False
-
-
-def quotas(held: Mapping[str, int], partitions: int) -> dict[str, int]:
-    """How many of the partitions each member should have, given how many it has: as equal as can be, moving few."""
-    least, extra = divmod(partitions, len(held))
-    by_most_held = sorted(held, key=lambda member: (-held[member], member))
-    return {member: least + (position < extra) for position, member in enumerate(by_most_held)}
 
 
 def generation(connection: Connection, group_id: str) -> int:

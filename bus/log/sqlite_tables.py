@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from ..errors import RecordTooLargeError, TopicNotFoundError
+from ..errors import TopicNotFoundError
 from ..event import Headers, ProducerRecord, Record, TopicPartition
 from .partitioner import partition_of
 
@@ -236,13 +236,6 @@ def unpack_headers(packed: bytes) -> Headers:
         headers.append((name, packed[at : at + value_length]))
         at += value_length
     return tuple(headers)
-
-
-def check_sizes(topic: str, records: Sequence[ProducerRecord], limit: int) -> None:
-    """Raise RecordTooLargeError when one of the records is larger than the limit."""
-    for record in records:
-        if record.size > limit:
-            raise RecordTooLargeError(topic, size=record.size, limit=limit)
 
 
 _HEADER = struct.Struct(">HI")

@@ -1,4 +1,4 @@
-"""What every log does, whichever it is: the same tests on the embedded log and on Kafka."""
+"""What every log does, whichever it is: the same tests on all of them."""
 
 import asyncio
 import time
@@ -6,7 +6,7 @@ from collections import defaultdict
 
 import pytest
 from support.aio import run
-from support.logs import numbered, opened, process, read_all, settled
+from support.logs import numbered, opened, process, read_all, settled, several_processes
 
 from snowbus.bus.errors import LogClosedError, RecordTooLargeError, TopicNotFoundError
 from snowbus.bus.event import BAD_TOPIC, EVENTS_TOPIC, ProducerRecord, TopicPartition
@@ -158,6 +158,7 @@ def test_concurrent_appends_keep_the_order_of_each_key(log_url):
     run(main())
 
 
+@several_processes
 def test_two_processes_append_at_once(log_url):
     """Nothing is lost or written over, and each process's records keep their order."""
 

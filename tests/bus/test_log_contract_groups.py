@@ -1,4 +1,4 @@
-"""What groups do on every log: the same tests on the embedded log and on Kafka."""
+"""What groups do on every log: the same tests on all of them."""
 
 import asyncio
 import time
@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from support.aio import eventually, run
-from support.logs import SESSION, numbered, opened, process, read_on, settled
+from support.logs import SESSION, numbered, opened, process, read_on, settled, several_processes
 
 from snowbus.bus.errors import LogError, NotAssignedError
 from snowbus.bus.event import EVENTS_TOPIC, ProducerRecord, TopicPartition
@@ -219,6 +219,7 @@ def test_a_member_that_leaves_hands_over_at_once(log_url):
     run(main())
 
 
+@several_processes
 def test_a_member_that_dies_loses_its_partitions_with_its_session(log_url):
     """What it has not committed is read again by the others."""
 

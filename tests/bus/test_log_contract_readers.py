@@ -1,11 +1,11 @@
-"""What readers outside groups do on every log: the same tests on the embedded log and on Kafka."""
+"""What readers outside groups do on every log: the same tests on all of them."""
 
 import asyncio
 import time
 
 import pytest
 from support.aio import run
-from support.logs import numbered, opened, process, read_on
+from support.logs import numbered, opened, process, read_on, several_processes
 
 from snowbus.bus.errors import NotAssignedError
 from snowbus.bus.event import EVENTS_TOPIC, TopicPartition
@@ -98,6 +98,7 @@ def test_a_record_arrives_while_a_poll_waits(log_url):
     run(main())
 
 
+@several_processes
 def test_a_reader_follows_another_process(log_url):
     async def main():
         async with (

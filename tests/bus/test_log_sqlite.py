@@ -17,7 +17,7 @@ from support.aio import eventually, run
 from snowbus.bus.errors import ConfigurationError, LogError, LogUnavailableError, NotAssignedError
 from snowbus.bus.event import ProducerRecord, TopicPartition
 from snowbus.bus.log import Committed, LogOptions, open_log
-from snowbus.bus.log.sqlite_groups import quotas
+from snowbus.bus.log.quotas import quotas
 from snowbus.bus.log.sqlite_tables import pack_headers, unpack_headers
 
 TOPIC = "snowbus.events"

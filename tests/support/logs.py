@@ -8,6 +8,7 @@ from collections import defaultdict
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 from support.aio import eventually
 
 from snowbus.bus.event import EVENTS_TOPIC, ProducerRecord
@@ -15,6 +16,11 @@ from snowbus.bus.log import LogOptions, open_log
 
 WORKER = Path(__file__).with_name("log_worker.py")
 SESSION = LogOptions(session_timeout=1.0)
+
+several_processes = pytest.mark.parametrize(
+    "log_url", ["sqlite", pytest.param("kafka", marks=pytest.mark.kafka)], indirect=True
+)
+"""For tests of what only logs do that processes share."""
 
 
 @asynccontextmanager

@@ -75,7 +75,7 @@ def test_an_outage_is_told_once_a_silence_and_nothing_is_lost() -> None:
             assert await reader.numbers(1) == [1]
             before = reader.cursor
             log.away = True
-            log.wake()
+            log.signal()
             error = await reader.next("error")
             assert (error["code"], error["cursor"]) == ("log_unavailable", before)
             assert not await is_ready(running)
@@ -145,7 +145,7 @@ def test_what_expires_before_the_gateway_could_read_it_is_a_gap_for_everyone() -
             fill(log, 0, 1)
             assert await reader.numbers(1) == [1]
             log.away = True
-            log.wake()
+            log.signal()
             await reader.next("error")
             fill(log, 0, 2, 3, 4, 5)
             log.expire(0, 4)

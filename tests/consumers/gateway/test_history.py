@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.aio import run
 from support.gateway import numbered
-from support.memory_log import MemoryLog, MemoryReader
+from support.memory_log import MemoryLog
 
 from snowbus.bus.event import EVENTS_TOPIC, Record, TopicPartition
+from snowbus.bus.log.embedded_reader import EmbeddedReader
 from snowbus.consumers.gateway.frames import Gap
 from snowbus.consumers.gateway.history import History, by_time
 
@@ -92,7 +93,7 @@ def test_a_reader_that_is_cancelled_while_it_closes_is_closed_all_the_same() -> 
     async def main() -> None:
         closing, closed = asyncio.Event(), []
 
-        class Slow(MemoryReader):
+        class Slow(EmbeddedReader):
             async def close(self) -> None:
                 closing.set()
                 await asyncio.sleep(0.05)
