@@ -39,6 +39,18 @@ async def read_everything(log):
     return (time.perf_counter() - started) * COUNT / total
 
 
+async def read_in_a_group(log):
+    """As `read_everything`, from the first records on that a member of a group is given."""
+    left = total = sum((await log.end_offsets(EVENTS_TOPIC)).values())
+    async with await log.join([EVENTS_TOPIC], group_id="group") as reader:
+        while not (records := await reader.poll(max_records=1)):
+            pass
+        started = time.perf_counter()
+        while left := left - len(records):
+            records = await reader.poll(max_records=2000)
+        return (time.perf_counter() - started) * COUNT / total
+
+
 async def raw_aiokafka(servers):
     """Seconds to send everything with aiokafka's own producer, and to read it with its own consumer."""
     producer = AIOKafkaProducer(
@@ -65,7 +77,7 @@ async def measure(url):
         await log.create_topics([EVENTS_TOPIC])
         singly = await append_in_batches(log, 1)
         in_batches = await append_in_batches(log, 200)
-        return singly, in_batches, await read_everything(log)
+        return singly, in_batches, await read_everything(log), await read_in_a_group(log)
 
 
 def show(what, seconds, floor=None):
@@ -81,16 +93,17 @@ def loop_factory():
 
 def test_embedded_log(sqlite_url, loop_factory):
     with asyncio.Runner(loop_factory=loop_factory) as runner:
-        singly, in_batches, read = runner.run(measure(sqlite_url))
+        singly, in_batches, read, member = runner.run(measure(sqlite_url))
     print("\nEmbedded log (flushed to the disk)")
     show(f"append, one a call from {TASKS} tasks", singly)
     show(f"append, 200 a call from {TASKS} tasks", in_batches)
     show("read", read)
+    show("read as a member of a group", member)
 
 
 def test_kafka(kafka_url, loop_factory):
     with asyncio.Runner(loop_factory=loop_factory) as runner:
-        singly, in_batches, read = runner.run(measure(kafka_url))
+        singly, in_batches, read, member = runner.run(measure(kafka_url))
         raw_sent, raw_read = runner.run(raw_aiokafka(kafka_url.removeprefix("kafka://")))
     print("\nKafka (acks=all, idempotent, lz4)")
     show("append, raw aiokafka send", raw_sent)
@@ -98,3 +111,4 @@ def test_kafka(kafka_url, loop_factory):
     show(f"append, 200 a call from {TASKS} tasks", in_batches, raw_sent)
     show("read, raw aiokafka getmany", raw_read)
     show("read", read, raw_read)
+    show("read as a member of a group", member, raw_read)

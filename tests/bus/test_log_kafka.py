@@ -350,7 +350,7 @@ def test_a_topic_that_is_deleted_is_not_made_again_by_an_append(real_kafka_url):
 
 
 def test_partitions_that_are_added_are_used(real_kafka_url, monkeypatch):
-    for module in ("kafka_appends", "kafka_driver"):
+    for module in ("kafka_appends", "kafka_driver.driver"):
         monkeypatch.setattr(f"snowbus.bus.log.{module}.METADATA_SECONDS", 0.05)
 
     async def main():

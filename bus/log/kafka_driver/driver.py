@@ -1,11 +1,4 @@
-"""Speaks to Kafka: the only file that imports aiokafka.
-
-Appending and asking are done here with aiokafka's connections and requests, each within its own time, because its
-producer and admin client have no bounds: an idempotent producer keeps what it could not send for ever, gives wrong
-sequence numbers after a refused batch, and makes missing topics. Reading is done with its consumer.
-"""
-
-# ruff: noqa: SLF001 - what aiokafka does not offer is done here, and nowhere else
+"""Asks a Kafka cluster, and appends to it: each question within its own time."""
 
 import asyncio
 import contextlib
@@ -17,10 +10,8 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, errors
-from aiokafka import TopicPartition as KafkaPartition
-from aiokafka.client import ConnectionGroup
-from aiokafka.conn import AIOKafkaConnection, CloseReason, create_conn
+from aiokafka import errors
+from aiokafka.conn import AIOKafkaConnection, create_conn
 from aiokafka.protocol.admin import CreateTopicsRequest, ListGroupsRequest
 from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
 from aiokafka.protocol.coordination import FindCoordinatorRequest
@@ -30,14 +21,14 @@ from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
 from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 
-from ..errors import LogClosedError, LogUnavailableError, NotAssignedError
-from ..event import ProducerRecord, Record, TopicPartition
-from .interface import Assignment, Committed, LogOptions, Metadata, Offsets, OnAssigned, OnRevoked, TopicInfo
-from .kafka_errors import mapped
-from .kafka_url import Address, ssl_context
+from ...errors import LogClosedError, LogUnavailableError
+from ...event import ProducerRecord, TopicPartition
+from ..interface import Committed, LogOptions, Metadata, Offsets, TopicInfo
+from ..kafka_errors import mapped
+from ..kafka_url import Address, ssl_context
+from .connections import REFUSED, Node, drop, is_alive
 
 T = TypeVar("T")
-Node = int | str
 logger = structlog.get_logger(__name__)
 
 LATEST = -1
@@ -51,12 +42,6 @@ _PATIENCE_SECONDS = 1.0
 _IDLE_MS = 540_000
 _BATCH_OVERHEAD = 65_536
 _NEVER_MS = 2**31 - 1
-_READ_TIMEOUT_MS = 20_000
-_STOP_SECONDS = 3.0
-_REBALANCE_MS = 60_000
-_HEARTBEAT_MS = 500  # members hear of a rebalance by it
-_NOT_POLLED_MS = 86_400_000
-_REFUSED = (errors.KafkaError, OSError)
 
 
 class ProducerId(NamedTuple):
@@ -117,7 +102,7 @@ class Driver:
             raise LogClosedError("the log is closed")
         try:
             answer = await ask(*arguments)
-        except _REFUSED as error:
+        except REFUSED as error:
             mine = mapped(error, topic=topic)
             if isinstance(mine, LogUnavailableError):
                 self._leaders.clear()
@@ -132,7 +117,7 @@ class Driver:
     async def close(self) -> None:
         """Close all connections."""
         self._closed = True
-        await asyncio.gather(*map(_drop, self._connections.values()))
+        await asyncio.gather(*map(drop, self._connections.values()))
 
     # What can be asked, through `call` or `once`
 
@@ -274,7 +259,7 @@ class Driver:
         """Ask one broker after the other until one answers; those that were in the URL come last."""
         nodes = sorted(self._brokers, key=lambda node: (isinstance(node, str), random.random()))  # noqa: S311 - no secret
         for node in nodes[:-1]:
-            with contextlib.suppress(*_REFUSED):
+            with contextlib.suppress(*REFUSED):
                 return await self._send(node, request)
         return await self._send(nodes[-1], request)
 
@@ -283,18 +268,18 @@ class Driver:
         try:
             return await connection.send(request)
         except TimeoutError:
-            _drop(connection)
+            drop(connection)
             raise errors.RequestTimedOutError(f"{connection.host}:{connection.port} does not answer") from None
 
     async def _connection(self, node: Node) -> AIOKafkaConnection:
         async with self._locks[node]:
             connection = self._connections.get(node)
-            if connection is None or not _is_alive(connection):
+            if connection is None or not is_alive(connection):
                 if node not in self._brokers:
                     raise errors.LeaderNotAvailableError(f"node {node}")
                 connection = self._connections[node] = await self._connect(*self._brokers[node])
                 if self._closed:
-                    _drop(connection)
+                    drop(connection)
             return connection
 
     async def _connect(self, host: str, port: int) -> AIOKafkaConnection:
@@ -315,135 +300,6 @@ class Driver:
             raise errors.KafkaConnectionError(f"{host}:{port}: {error}") from error
 
 
-class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no types
-    """aiokafka's consumer: reads partitions that it is given, or those that its group gives it.
-
-    It never commits and never picks a position by itself: `committed` offsets are asked through Driver, because
-    aiokafka takes a coordinator that is still loading for one that has no offsets.
-    """
-
-    def __init__(self, driver: Driver, *, group_id: str | None, on_revoked: OnRevoked, on_assigned: OnAssigned) -> None:
-        session_ms = round(driver.options.session_timeout * 1000)
-        self._on_revoked = on_revoked
-        self._on_assigned = on_assigned
-        self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=driver.servers.split(","),
-            client_id=driver.options.client_id,
-            group_id=group_id,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            request_timeout_ms=_READ_TIMEOUT_MS,
-            session_timeout_ms=session_ms,
-            heartbeat_interval_ms=min(_HEARTBEAT_MS, session_ms // 3),
-            rebalance_timeout_ms=_REBALANCE_MS,
-            max_poll_interval_ms=_NOT_POLLED_MS,
-            **driver.security,
-        )
-        self._client = self._consumer._client
-        self._connection_of = self._client._get_conn
-        self._client._get_conn = self._connection
-
-    async def follow(self, offsets: Offsets) -> None:
-        """Read these partitions from these offsets. Raises LogError."""
-        self._consumer.assign([KafkaPartition(*partition) for partition in offsets])
-        with _mapped():
-            await self._consumer.start()
-        for partition, offset in offsets.items():
-            self.seek(partition, offset)
-
-    async def subscribe(self, topics: Collection[str]) -> None:
-        """Join the group; returns once it has an assignment. Raises LogError."""
-        self._consumer.subscribe(list(topics), listener=self)
-        with _mapped():
-            await self._consumer.start()
-
-    async def fetch(self, *, max_records: int, timeout: float) -> dict[TopicPartition, list[Record]]:
-        """The next records; may be cancelled without loss. Raises LogError."""
-        with _mapped():
-            fetched = await self._consumer.getmany(timeout_ms=round(timeout * 1000), max_records=max_records)
-        return {TopicPartition(*partition): list(map(_record, records)) for partition, records in fetched.items()}
-
-    def seek(self, partition: TopicPartition, offset: int) -> None:
-        """Fetch on from an offset. Raises NotAssignedError."""
-        with _mapped():
-            self._consumer.seek(KafkaPartition(*partition), max(0, offset))
-
-    def pause(self, partitions: Collection[TopicPartition]) -> None:
-        """Fetch nothing of these partitions. Raises NotAssignedError."""
-        with _mapped():
-            self._consumer.pause(*(KafkaPartition(*partition) for partition in partitions))
-
-    def resume(self, partitions: Collection[TopicPartition]) -> None:
-        """Fetch from these partitions again. Raises NotAssignedError."""
-        with _mapped():
-            self._consumer.resume(*(KafkaPartition(*partition) for partition in partitions))
-
-    async def commit(self, offsets: Offsets, metadata: Metadata, *, timeout: float) -> None:
-        """Commit as the member that it is. Raises NotAssignedError, MetadataTooLargeError, LogUnavailableError."""
-        coordinator = self._consumer._coordinator
-        if coordinator is None or coordinator.generation < 0:  # Kafka would take it, as one from outside the group
-            raise NotAssignedError("no member of the group any more")
-        try:
-            async with asyncio.timeout(timeout):
-                with _mapped():
-                    await self._consumer.commit(
-                        {KafkaPartition(*place): (offset, metadata.get(place, "")) for place, offset in offsets.items()}
-                    )
-        except TimeoutError:
-            raise LogUnavailableError(f"not committed within {timeout:g} s") from None
-
-    def last_answer(self, partitions: Collection[TopicPartition]) -> float:
-        """When a broker last answered a fetch of one of these partitions, in seconds since 1970; 0 for never."""
-        held = self._consumer.assignment().intersection(partitions)
-        return max((self._consumer.last_poll_timestamp(partition) or 0 for partition in held), default=0) / 1000
-
-    async def stop(self) -> None:
-        """Stop reading, and leave the group.
-
-        aiokafka's own way waits for joins and answers that may never come, and raises when a broker is away.
-        """
-        fetcher, coordinator = self._consumer._fetcher, self._consumer._coordinator
-        tasks = [task for task in (getattr(coordinator, "_coordination_task", None),) if task]
-        if fetcher is not None:
-            tasks += [fetcher._fetch_task, *fetcher._pending_tasks]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if fetcher is not None:
-            fetcher._pending_tasks.clear()
-        for connection in self._client._conns.values():
-            if connection._requests:  # until a join is answered, its connection would not take that we leave
-                connection.close()
-        try:
-            async with asyncio.timeout(_STOP_SECONDS):
-                await self._consumer.stop()
-        except (errors.KafkaError, TimeoutError) as error:
-            logger.debug("left without a goodbye", reason=repr(error))
-        finally:
-            await self._client.close()
-
-    async def _connection(self, node: Node, **options: Any) -> AIOKafkaConnection | None:
-        """A connection for aiokafka's client, whose tasks die when uvloop does not take what they write."""
-        with contextlib.suppress(KeyError):
-            connection = self._client._conns[node, options.get("group", ConnectionGroup.DEFAULT)]
-            if not _is_alive(connection):
-                connection.close(CloseReason.CONNECTION_BROKEN)
-        try:
-            return await self._connection_of(node, **options)
-        except errors.KafkaError:
-            raise
-        except RuntimeError:
-            return None
-
-    async def on_partitions_revoked(self, revoked: Iterable[KafkaPartition]) -> None:
-        """Called by aiokafka before it gives partitions up."""
-        await self._on_revoked(_assignment(revoked))
-
-    async def on_partitions_assigned(self, assigned: Iterable[KafkaPartition]) -> None:
-        """Called by aiokafka when it has partitions."""
-        await self._on_assigned(_assignment(assigned))
-
-
 def pack(records: Iterable[ProducerRecord], producer: ProducerId, *, sequence: int, now: int) -> bytes:
     """Records as one compressed batch, the `sequence`th records of a producer on; `now` (ms) is for those without
     a time.
@@ -457,40 +313,7 @@ def pack(records: Iterable[ProducerRecord], producer: ProducerId, *, sequence: i
     return bytes(builder.build())
 
 
-def _record(found: Any) -> Record:
-    # _make, as the names cost a third more
-    return Record._make(
-        (found.topic, found.partition, found.offset, found.timestamp, found.key, found.value or b"", found.headers)
-    )
-
-
-def _is_alive(connection: AIOKafkaConnection) -> bool:
-    """Whether a connection takes a request; aiokafka hears a moment later that it is lost, and uvloop minds."""
-    return connection.connected() and not connection._writer.transport.is_closing()
-
-
-def _drop(connection: AIOKafkaConnection) -> asyncio.Future[None]:
-    """Close a connection at once: what it has not sent yet would keep it open while the broker does not read."""
-    writer = connection._writer  # close() lets go of it
-    closed: asyncio.Future[None] = connection.close()
-    if writer is not None:
-        writer.transport.abort()
-    return closed
-
-
 def _check(code: int, about: str = "") -> None:
     error = errors.for_code(code)
     if error is not errors.NoError:
         raise error(about)
-
-
-@contextlib.contextmanager
-def _mapped() -> Any:
-    try:
-        yield
-    except (*_REFUSED, errors.ConsumerStoppedError, errors.IllegalOperation) as error:
-        raise mapped(error) from error
-
-
-def _assignment(partitions: Iterable[KafkaPartition]) -> Assignment:
-    return frozenset(TopicPartition(*partition) for partition in partitions)

@@ -1,0 +1,26 @@
+"""What Driver and Consumer know about aiokafka's connections."""
+
+# ruff: noqa: SLF001 - what aiokafka does not offer is done here, and nowhere else
+
+import asyncio
+
+from aiokafka import errors
+from aiokafka.conn import AIOKafkaConnection
+
+Node = int | str
+REFUSED = (errors.KafkaError, OSError)
+"""What a connection raises."""
+
+
+def is_alive(connection: AIOKafkaConnection) -> bool:
+    """Whether a connection takes a request; aiokafka hears a moment later that it is lost, and uvloop minds."""
+    return connection.connected() and not connection._writer.transport.is_closing()
+
+
+def drop(connection: AIOKafkaConnection) -> asyncio.Future[None]:
+    """Close a connection at once: what it has not sent yet would keep it open while the broker does not read."""
+    writer = connection._writer  # close() lets go of it
+    closed: asyncio.Future[None] = connection.close()
+    if writer is not None:
+        writer.transport.abort()
+    return closed

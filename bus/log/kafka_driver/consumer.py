@@ -1,0 +1,191 @@
+"""Reads from Kafka with aiokafka's consumer, as one that stands alone or as a member of a group."""
+
+# ruff: noqa: SLF001 - what aiokafka does not offer is done here, and nowhere else
+
+import asyncio
+import contextlib
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, errors
+from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.client import ConnectionGroup
+from aiokafka.conn import AIOKafkaConnection, CloseReason
+
+from ...errors import LogUnavailableError, NotAssignedError
+from ...event import Record, TopicPartition
+from ..interface import Assignment, Metadata, Offsets, OnAssigned, OnRevoked
+from ..kafka_errors import mapped
+from .connections import REFUSED, Node, is_alive
+from .driver import Driver
+from .fetched import fetched
+
+logger = structlog.get_logger(__name__)
+
+_READ_TIMEOUT_MS = 20_000
+_STOP_SECONDS = 3.0
+_REBALANCE_MS = 60_000
+_HEARTBEAT_MS = 500  # members hear of a rebalance by it
+_NOT_POLLED_MS = 86_400_000
+
+
+class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no types
+    """aiokafka's consumer: reads partitions that it is given, or those that its group gives it.
+
+    It never commits and never picks a position by itself: `committed` offsets are asked through Driver, because
+    aiokafka takes a coordinator that is still loading for one that has no offsets.
+    """
+
+    def __init__(self, driver: Driver, *, group_id: str | None, on_revoked: OnRevoked, on_assigned: OnAssigned) -> None:
+        session_ms = round(driver.options.session_timeout * 1000)
+        self._on_revoked = on_revoked
+        self._on_assigned = on_assigned
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=driver.servers.split(","),
+            client_id=driver.options.client_id,
+            group_id=group_id,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            request_timeout_ms=_READ_TIMEOUT_MS,
+            session_timeout_ms=session_ms,
+            heartbeat_interval_ms=min(_HEARTBEAT_MS, session_ms // 3),
+            rebalance_timeout_ms=_REBALANCE_MS,
+            max_poll_interval_ms=_NOT_POLLED_MS,
+            **driver.security,
+        )
+        self._client = self._consumer._client
+        self._connection_of = self._client._get_conn
+        self._client._get_conn = self._connection
+
+    async def follow(self, offsets: Offsets) -> None:
+        """Read these partitions from these offsets. Raises LogError."""
+        self._consumer.assign([KafkaPartition(*partition) for partition in offsets])
+        with _mapped():
+            await self._consumer.start()
+        for partition, offset in offsets.items():
+            self.seek(partition, offset)
+
+    async def subscribe(self, topics: Collection[str]) -> None:
+        """Join the group; returns once it has an assignment. Raises LogError."""
+        self._consumer.subscribe(list(topics), listener=self)
+        with _mapped():
+            await self._consumer.start()
+
+    async def fetch(self, *, max_records: int, timeout: float) -> dict[TopicPartition, list[Record]]:
+        """The next records; may be cancelled without loss. Raises LogError.
+
+        As aiokafka's `getmany`, but for what makes the records.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        fetcher, subscription = self._consumer._fetcher, self._consumer._subscription
+        with _mapped(), subscription.fetch_context():
+            while True:
+                self._consumer._coordinator.check_errors()
+                if subscription.reassignment_in_progress:
+                    await subscription.wait_for_assignment()
+                if found := fetched(fetcher, max_records):
+                    return found
+                remaining = deadline - loop.time()
+                if remaining <= 0 or fetcher._closed:
+                    return {}
+                waiter = fetcher._create_fetch_waiter()
+                try:
+                    await asyncio.wait([waiter], timeout=remaining)
+                    if waiter.done():
+                        waiter.result()  # what the coordinator was refused
+                finally:
+                    waiter.cancel()
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        """Fetch on from an offset. Raises NotAssignedError."""
+        with _mapped():
+            self._consumer.seek(KafkaPartition(*partition), max(0, offset))
+
+    def pause(self, partitions: Collection[TopicPartition]) -> None:
+        """Fetch nothing of these partitions. Raises NotAssignedError."""
+        with _mapped():
+            self._consumer.pause(*(KafkaPartition(*partition) for partition in partitions))
+
+    def resume(self, partitions: Collection[TopicPartition]) -> None:
+        """Fetch from these partitions again. Raises NotAssignedError."""
+        with _mapped():
+            self._consumer.resume(*(KafkaPartition(*partition) for partition in partitions))
+
+    async def commit(self, offsets: Offsets, metadata: Metadata, *, timeout: float) -> None:
+        """Commit as the member that it is. Raises NotAssignedError, MetadataTooLargeError, LogUnavailableError."""
+        coordinator = self._consumer._coordinator
+        if coordinator is None or coordinator.generation < 0:  # Kafka would take it, as one from outside the group
+            raise NotAssignedError("no member of the group any more")
+        try:
+            async with asyncio.timeout(timeout):
+                with _mapped():
+                    await self._consumer.commit(
+                        {KafkaPartition(*place): (offset, metadata.get(place, "")) for place, offset in offsets.items()}
+                    )
+        except TimeoutError:
+            raise LogUnavailableError(f"not committed within {timeout:g} s") from None
+
+    def last_answer(self, partitions: Collection[TopicPartition]) -> float:
+        """When a broker last answered a fetch of one of these partitions, in seconds since 1970; 0 for never."""
+        held = self._consumer.assignment().intersection(partitions)
+        return max((self._consumer.last_poll_timestamp(partition) or 0 for partition in held), default=0) / 1000
+
+    async def stop(self) -> None:
+        """Stop reading, and leave the group.
+
+        aiokafka's own way waits for joins and answers that may never come, and raises when a broker is away.
+        """
+        fetcher, coordinator = self._consumer._fetcher, self._consumer._coordinator
+        tasks = [task for task in (getattr(coordinator, "_coordination_task", None),) if task]
+        if fetcher is not None:
+            tasks += [fetcher._fetch_task, *fetcher._pending_tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if fetcher is not None:
+            fetcher._pending_tasks.clear()
+        for connection in self._client._conns.values():
+            if connection._requests:  # until a join is answered, its connection would not take that we leave
+                connection.close()
+        try:
+            async with asyncio.timeout(_STOP_SECONDS):
+                await self._consumer.stop()
+        except (errors.KafkaError, TimeoutError) as error:
+            logger.debug("left without a goodbye", reason=repr(error))
+        finally:
+            await self._client.close()
+
+    async def _connection(self, node: Node, **options: Any) -> AIOKafkaConnection | None:
+        """A connection for aiokafka's client, whose tasks die when uvloop does not take what they write."""
+        with contextlib.suppress(KeyError):
+            connection = self._client._conns[node, options.get("group", ConnectionGroup.DEFAULT)]
+            if not is_alive(connection):
+                connection.close(CloseReason.CONNECTION_BROKEN)
+        try:
+            return await self._connection_of(node, **options)
+        except errors.KafkaError:
+            raise
+        except RuntimeError:
+            return None
+
+    async def on_partitions_revoked(self, revoked: Iterable[KafkaPartition]) -> None:
+        """Called by aiokafka before it gives partitions up."""
+        await self._on_revoked(_assignment(revoked))
+
+    async def on_partitions_assigned(self, assigned: Iterable[KafkaPartition]) -> None:
+        """Called by aiokafka when it has partitions."""
+        await self._on_assigned(_assignment(assigned))
+
+
+@contextlib.contextmanager
+def _mapped() -> Any:
+    try:
+        yield
+    except (*REFUSED, errors.ConsumerStoppedError, errors.IllegalOperation) as error:
+        raise mapped(error) from error
+
+
+def _assignment(partitions: Iterable[KafkaPartition]) -> Assignment:
+    return frozenset(TopicPartition(*partition) for partition in partitions)
