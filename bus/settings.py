@@ -14,7 +14,7 @@ from .log.interface import LogOptions
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
-ROLES = ("ingest", "collect", "gateway")
+ROLES = ("ingest", "collect", "gateway", "consume")
 _ROLE_BY_NAME = {"collector": "collect", "group": "collect"}
 
 
@@ -130,6 +130,23 @@ class Settings(BaseModel):
     gateway_heartbeat: PositiveSeconds = Field(10.0, description="Seconds of silence before a heartbeat.")
     gateway_ping: PositiveSeconds = Field(
         20.0, description="Seconds that a reader may be silent before a ping, and then until it counts as gone."
+    )
+
+    # Consumers
+    consume_listen: str = Field(
+        "127.0.0.1:8083",
+        description="HOST:PORT of /health, /ready and /metrics; each further worker takes the next port, and port 0 "
+        "picks a free one.",
+    )
+    consume_drain_timeout: PositiveSeconds = Field(
+        20.0, description="Seconds that handlers under way get to finish at a stop or a rebalance."
+    )
+    consume_backoff: PositiveSeconds = Field(
+        0.5, description="Seconds before a worker that died is started again, about; twice as many each time."
+    )
+    consume_backoff_max: PositiveSeconds = Field(60.0, description="Those seconds, at most.")
+    consume_stuck_timeout: PositiveSeconds = Field(
+        30.0, description="Seconds without a good /health after which a worker is killed and started again."
     )
 
     @field_validator("ingest_trusted_proxies", "gateway_tokens", "gateway_allowed_origins", mode="before")

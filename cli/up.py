@@ -3,7 +3,7 @@
 import click
 
 from snowbus.bus.log import open_log
-from snowbus.bus.settings import ROLES, Settings
+from snowbus.bus.settings import Settings
 
 from .roles import Roles
 from .running import run, stop_on_signals
@@ -19,7 +19,7 @@ from .settings import with_settings
     show_default=True,
     help="Events a second of the demo, about.",
 )
-@with_settings(*ROLES)
+@with_settings("ingest", "collect", "gateway")
 def command(settings: Settings, *, demo: bool, demo_rate: float) -> None:
     """Run ingest, the gateway and (given --collector) the collector consumer in one process.
 
