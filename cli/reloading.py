@@ -1,13 +1,15 @@
 """While developing: runs one worker, and starts it again whenever a Python file below the working directory changes."""
 
 import asyncio
-import contextlib
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import structlog
 from watchfiles import PythonFilter, awatch
 
+from snowbus.bus.errors import ConfigurationError
 from snowbus.bus.settings import Settings
 
 from . import exit_codes
@@ -23,46 +25,54 @@ async def run_reloading(arguments: Sequence[str], settings: Settings, *, stop: a
     """Run a worker until `stop` is set, each time from what the files say now; returns its exit code.
 
     A worker that ends by itself, for example because its module cannot be imported, is not started again before the
-    next change. When this is cancelled, it kills the worker.
+    next change. When this is cancelled, it kills the worker. Raises ConfigurationError when files cannot be watched.
     """
     changed = asyncio.Event()
     watching = asyncio.create_task(_note_changes(changed), name="snowbus-reload")
+    stopping = asyncio.create_task(stop.wait())
     try:
         while True:
             changed.clear()
             async with await WorkerProcess.start(
                 arguments, listen=settings.consume_listen, environment=_ENVIRONMENT
             ) as worker:
-                code = await _until(worker, changed, stop=stop, drain_timeout=settings.consume_drain_timeout)
-            if stop.is_set():
-                return code
+                code = await _run_until_change(worker, changed, ends=(watching, stopping), settings=settings)
             if watching.done():
                 watching.result()
+            if stopping.done():
+                return code
     finally:
-        watching.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watching
+        for task in (watching, stopping):
+            task.cancel()
+        await asyncio.wait((watching, stopping))
 
 
-async def _until(worker: WorkerProcess, changed: asyncio.Event, *, stop: asyncio.Event, drain_timeout: float) -> int:
-    """Run the worker until something has changed or we are to stop, and drain it."""
-    waits = [asyncio.create_task(event.wait()) for event in (changed, stop)]
+async def _run_until_change(
+    worker: WorkerProcess, changed: asyncio.Event, *, ends: Iterable[asyncio.Task[Any]], settings: Settings
+) -> int:
+    """Let the worker run until something has changed or one of `ends` is done, and drain it. Its exit code."""
+    changing = asyncio.create_task(changed.wait())
     ended = asyncio.create_task(worker.wait())
+    waits = (changing, *ends)
     try:
-        await asyncio.wait({ended, *waits}, return_when=asyncio.FIRST_COMPLETED)
-        if ended.done() and not (changed.is_set() or stop.is_set()):
+        await asyncio.wait((ended, *waits), return_when=asyncio.FIRST_COMPLETED)
+        if not any(task.done() for task in waits):
             logger.warning("worker ended; the next change of a file starts it again", exit_code=ended.result())
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             return exit_codes.OK
-        code = await worker.stop(within=drain_timeout)
+        code = await worker.stop(within=settings.consume_drain_timeout)
         return exit_codes.FAILED if code < 0 else code
     finally:
-        for task in (ended, *waits):
-            task.cancel()
+        changing.cancel()
+        ended.cancel()
 
 
 async def _note_changes(changed: asyncio.Event) -> None:
-    async for changes in awatch(Path.cwd(), watch_filter=PythonFilter()):
-        files = sorted({Path(file).name for _, file in changes})
-        logger.info("files have changed; starting the worker again", files=files)
-        changed.set()
+    folder = Path.cwd()
+    try:
+        async for changes in awatch(folder, watch_filter=PythonFilter()):
+            files = sorted({file.removeprefix(f"{folder}{os.sep}") for _, file in changes})
+            logger.info("files have changed; starting the worker again", files=files)
+            changed.set()
+    except OSError as error:
+        raise ConfigurationError(f"--reload cannot watch {folder}: {error}") from None
