@@ -11,6 +11,7 @@ EVENTS_TOPIC = "snowbus.events"
 BAD_TOPIC = "snowbus.bad"
 DEAD_TOPIC = "snowbus.dead"
 DELIVERIES_TOPIC = "snowbus.deliveries"
+RETRY_TOPIC = "snowbus.retry"
 
 
 class TopicPartition(NamedTuple):

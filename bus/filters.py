@@ -6,7 +6,7 @@ A filter looks at a record's headers first, so that most records that nobody wan
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from . import json_text
@@ -76,6 +76,15 @@ def parse_filter(pairs: Iterable[tuple[str, str]]) -> Filter:
     return Filter(tuple((name, tuple(sorted(values))) for name, values in sorted(conditions.items())))
 
 
+@lru_cache(maxsize=1000)
+def schema_matcher(*patterns: str) -> Callable[[str], bool]:
+    """Tells whether an Iglu URI is one of these, each with or without `*` in its version. Raises FilterError."""
+    for pattern in patterns:
+        _check_value("schema", pattern)
+    wanted = re.compile("|".join(re.escape(pattern).replace(r"\*", r"\d+") for pattern in patterns))
+    return lambda schema: wanted.fullmatch(schema) is not None
+
+
 def _check_value(name: str, value: str) -> None:
     if not value:
         raise FilterError(name, "is empty; leave it out to get everything")
@@ -98,8 +107,8 @@ def _check(name: str, values: tuple[str, ...]) -> Callable[[Candidate], bool]:
     wanted = frozenset(values)
     match name:
         case "schema":
-            pattern = re.compile("|".join(re.escape(value).replace(r"\*", r"\d+") for value in values))
-            return lambda candidate: pattern.fullmatch(candidate.headers.get("schema", "")) is not None
+            is_wanted = schema_matcher(*values)
+            return lambda candidate: is_wanted(candidate.headers.get("schema", ""))
         case "event":  # the type or the name: `unstruct` and `add_to_cart` are both what people call an event
             return lambda candidate: (
                 candidate.headers.get("event") in wanted or candidate.view.get("event_name") in wanted

@@ -51,6 +51,31 @@ class Metrics:
             "Age of the oldest event that is read and not delivered.",
             registry=registry,
         )
+        self.consumer_records = Counter(
+            "snowbus_consumer_records",
+            "Records by what became of them: handled, skipped, filtered, known, retried, failed, dead.",
+            ("consumer", "outcome"),
+            registry=registry,
+        )
+        self.consumer_seconds = Histogram(
+            "snowbus_consumer_call_seconds",
+            "Calls of the handler.",
+            ("consumer",),
+            buckets=_LATENCY_SECONDS,
+            registry=registry,
+        )
+        self.consumer_in_flight = Gauge(
+            "snowbus_consumer_in_flight", "Records in hand.", ("consumer",), registry=registry
+        )
+        self.consumer_waiting = Gauge(
+            "snowbus_consumer_waiting", "Records that wait for a retry.", ("consumer",), registry=registry
+        )
+        self.consumer_oldest_seconds = Gauge(
+            "snowbus_consumer_oldest_seconds",
+            "Age of the oldest record that is read and waits.",
+            ("consumer",),
+            registry=registry,
+        )
         self.gateway_connections = Gauge("snowbus_gateway_connections", "Websockets open.", registry=registry)
         self.gateway_messages = Counter(
             "snowbus_gateway_messages", "Messages sent to readers.", ("type",), registry=registry
@@ -62,6 +87,34 @@ class Metrics:
             registry=registry,
         )
 
+    def of_consumer(self, name: str) -> "ConsumerMetrics":
+        """The metrics of one consumer."""
+        return ConsumerMetrics(self, name)
+
     def render(self) -> bytes:
         """All metrics in Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+class ConsumerMetrics:
+    """The metrics of one consumer, by its name."""
+
+    def __init__(self, metrics: Metrics, name: str) -> None:
+        self._records = {
+            outcome: metrics.consumer_records.labels(name, outcome)
+            for outcome in ("handled", "skipped", "filtered", "known", "retried", "failed", "dead")
+        }
+        self._in_flight = metrics.consumer_in_flight.labels(name)
+        self._waiting = metrics.consumer_waiting.labels(name)
+        self._oldest_seconds = metrics.consumer_oldest_seconds.labels(name)
+        self.observe = metrics.consumer_seconds.labels(name).observe
+
+    def add(self, outcome: str, count: int) -> None:
+        """So many records came to this."""
+        self._records[outcome].inc(count)
+
+    def tell(self, *, in_flight: int, waiting: int, oldest_seconds: float) -> None:
+        """How the work stands."""
+        self._in_flight.set(in_flight)
+        self._waiting.set(waiting)
+        self._oldest_seconds.set(oldest_seconds)

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
+from .http_server import AsgiApp, Receive, Scope, Send
 from .metrics import Metrics
 
 PATHS = ("/health", "/ready", "/metrics")
@@ -17,19 +18,44 @@ class Answer(NamedTuple):
 
 
 class Operations:
-    """Answers the three paths; `reason_not_ready` tells why the role cannot work now, or an empty string."""
+    """Answers the three paths; `reason_not_ready` tells why the role cannot work now, `reason_not_alive` why only
+    a restart can help; each an empty string when it is well.
+    """
 
-    def __init__(self, metrics: Metrics, reason_not_ready: Callable[[], Awaitable[str]]) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        reason_not_ready: Callable[[], Awaitable[str]],
+        *,
+        reason_not_alive: Callable[[], str] = str,
+    ) -> None:
         self._metrics = metrics
         self._reason_not_ready = reason_not_ready
+        self._reason_not_alive = reason_not_alive
 
     async def answer(self, path: str) -> Answer | None:
         """The answer for a path, or None when it is not one of the three."""
         if path == "/health":
-            return Answer(200, "text/plain; charset=utf-8", b"alive\n")
+            reason = self._reason_not_alive()
+            return Answer(503 if reason else 200, "text/plain; charset=utf-8", f"{reason or 'alive'}\n".encode())
         if path == "/ready":
             reason = await self._reason_not_ready()
             return Answer(503 if reason else 200, "text/plain; charset=utf-8", f"{reason or 'ready'}\n".encode())
         if path == "/metrics":
             return Answer(200, self._metrics.content_type, self._metrics.render())
         return None
+
+
+def operations_app(operations: Operations) -> AsgiApp:
+    """An HTTP application that answers the three paths and nothing else."""
+
+    async def app(scope: Scope, _receive: Receive, send: Send) -> None:
+        answer = await operations.answer(scope["path"]) or _NOT_FOUND
+        headers = [(b"content-type", answer.content_type.encode()), (b"content-length", b"%d" % len(answer.body))]
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else answer.body})
+
+    return app
+
+
+_NOT_FOUND = Answer(404, "text/plain; charset=utf-8", b"/health, /ready and /metrics are all there is\n")

@@ -6,6 +6,13 @@ from collections.abc import Callable
 _LARGEST_EXPONENT = 60
 
 
+def wait_before_retry(failures: int, first: float, *, maximum: float, draw: float) -> float:
+    """Seconds to wait after so many failures (from 1 on): from none to `first` doubled with each, as `draw` (0 to 1)
+    says, and `maximum` at most.
+    """
+    return min(maximum, first * 2.0 ** min(failures - 1, _LARGEST_EXPONENT)) * draw
+
+
 class Backoff:
     """Waits that double from `first` to `maximum` seconds, each drawn evenly from nothing to that much.
 
@@ -20,9 +27,8 @@ class Backoff:
 
     def next_wait(self) -> float:
         """Seconds to wait after one more failure."""
-        ceiling = min(self._maximum, self._first * 2.0 ** min(self.failures, _LARGEST_EXPONENT))
         self.failures += 1
-        return ceiling * self._draw()
+        return wait_before_retry(self.failures, self._first, maximum=self._maximum, draw=self._draw())
 
     def reset(self) -> None:
         """Begin from `first` again, after a success."""

@@ -1,21 +1,27 @@
 """Dead letters: the record as it was, with headers that say why it died, where it came from and whose it was.
 
-The headers are `dead_reason, dead_status, dead_response, dead_topic, dead_partition, dead_offset, dead_group` and
-`dead_time` (ms since 1970); what there is not (an HTTP status) is absent.
+The headers are `dead_reason, dead_topic, dead_partition, dead_offset, dead_group, dead_time` (ms since 1970) and
+`dead_attempts`; `dead_exception` and `dead_traceback` when a handler raised, `dead_status` and `dead_response` when a
+server answered. What there is not is absent.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 
+from snowbus.bus.errors import RecordTooLargeError
 from snowbus.bus.event import Headers, ProducerRecord, Record
+from snowbus.bus.log.interface import Log
 
 RESPONSE_LIMIT = 500
+TRACEBACK_LIMIT = 4_000
 _PREFIX = "dead_"
 
 
 @dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """Why and where a record died: its reason, and the HTTP status and answer (its first 500 characters) if there
-    were any; the record's own place on the log; the group that gave it up, and when, in ms since 1970.
+class Death:
+    """Why and where a record died: its reason; the record's own place on the log; the group that gave it up, when (in
+    ms since 1970) and after how many attempts; the exception's type and traceback (its last 4,000 characters), or the
+    HTTP status and answer (its first 500), if there were any.
     """
 
     reason: str
@@ -24,35 +30,41 @@ class DeadLetter:
     offset: int
     group: str
     time: int
+    attempts: int = 1
+    exception: str = ""
+    traceback: str = ""
     status: int | None = None
     response: str = ""
 
 
-def dead_record(record: Record, letter: DeadLetter) -> ProducerRecord:
-    """The record to append to the topic of dead letters: same key, value and headers, and the letter's own."""
-    return ProducerRecord(record.key, record.value, original_headers(record.headers) + _headers(letter), letter.time)
+def dead_record(record: Record, death: Death) -> ProducerRecord:
+    """The record to append to the topic of dead letters: same key, value and headers, and those of its death."""
+    return ProducerRecord(record.key, record.value, original_headers(record.headers) + _headers(death), death.time)
 
 
-def dead_record_without_value(record: Record, letter: DeadLetter) -> ProducerRecord:
-    """As `dead_record`, for a record that is too large with headers on top: it stays where the letter says."""
-    return ProducerRecord(record.key, b"", _headers(letter), letter.time)
+def dead_record_without_value(record: Record, death: Death) -> ProducerRecord:
+    """As `dead_record`, for a record that is too large with headers on top: it stays where the headers say."""
+    return ProducerRecord(record.key, b"", _headers(death), death.time)
 
 
-def dead_record_alone(letter: DeadLetter) -> ProducerRecord:
+def dead_record_alone(death: Death) -> ProducerRecord:
     """As `dead_record_without_value`, for a record whose key is too large as well."""
-    return ProducerRecord(None, b"", _headers(letter), letter.time)
+    return ProducerRecord(None, b"", _headers(death), death.time)
 
 
-def read_dead_letter(record: Record) -> DeadLetter:
-    """The letter in a dead record's headers; what cannot be read is empty, or -1 where it is a number."""
+def read_death(record: Record) -> Death:
+    """What a dead record's headers say; what cannot be read is empty, or -1 where it is a number."""
     facts = {name: value.decode("utf-8", "replace") for name, value in record.headers if name.startswith(_PREFIX)}
-    return DeadLetter(
+    return Death(
         reason=facts.get("dead_reason", ""),
         topic=facts.get("dead_topic", ""),
         partition=_number(facts.get("dead_partition", "")),
         offset=_number(facts.get("dead_offset", "")),
         group=facts.get("dead_group", ""),
         time=_number(facts.get("dead_time", "")),
+        attempts=_number(facts.get("dead_attempts", "")),
+        exception=facts.get("dead_exception", ""),
+        traceback=facts.get("dead_traceback", ""),
         status=_number(facts["dead_status"]) if "dead_status" in facts else None,
         response=facts.get("dead_response", ""),
     )
@@ -63,21 +75,38 @@ def original_headers(headers: Headers) -> Headers:
     return tuple((name, value) for name, value in headers if not name.startswith(_PREFIX))
 
 
-def _headers(letter: DeadLetter) -> Headers:
+def _headers(death: Death) -> Headers:
     facts = {
-        "dead_reason": letter.reason,
-        "dead_topic": letter.topic,
-        "dead_partition": str(letter.partition),
-        "dead_offset": str(letter.offset),
-        "dead_group": letter.group,
-        "dead_time": str(letter.time),
+        "dead_reason": death.reason,
+        "dead_topic": death.topic,
+        "dead_partition": str(death.partition),
+        "dead_offset": str(death.offset),
+        "dead_group": death.group,
+        "dead_time": str(death.time),
+        "dead_attempts": str(death.attempts),
     }
-    if letter.status is not None:
-        facts["dead_status"] = str(letter.status)
-    if letter.response:
-        facts["dead_response"] = letter.response[:RESPONSE_LIMIT]
+    if death.exception:
+        facts["dead_exception"] = death.exception
+    if death.traceback:
+        facts["dead_traceback"] = death.traceback[-TRACEBACK_LIMIT:]
+    if death.status is not None:
+        facts["dead_status"] = str(death.status)
+    if death.response:
+        facts["dead_response"] = death.response[:RESPONSE_LIMIT]
     return tuple((name, text.encode("utf-8", "replace")) for name, text in facts.items())
 
 
 def _number(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else -1
+
+
+async def append_dead_letter(log: Log, topic: str, record: Record, death: Death) -> None:
+    """Append a dead letter; one that is too large goes without its value, then without its key.
+
+    Raises LogUnavailableError when it may not be durable.
+    """
+    for letter in (dead_record(record, death), dead_record_without_value(record, death)):
+        with suppress(RecordTooLargeError):
+            await log.append(topic, [letter])
+            return
+    await log.append(topic, [dead_record_alone(death)])

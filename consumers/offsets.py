@@ -1,94 +1,245 @@
-"""Which offsets may be committed: everything before the first record that is not finished, in whatever order records
-finish.
+"""Where the records of each partition stand: in flight, waiting for a retry, done or dead; and what may be committed.
+
+A consumer finishes records in any order. What it commits for a partition is the offset of the first record that is not
+finished, and beside it which offsets after that are done already (`done_ranges.py` is how that is written), so that
+whoever reads on handles none of those again.
 """
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
+from typing import NamedTuple
 
 from snowbus.bus.errors import NotAssignedError
 from snowbus.bus.event import TopicPartition
-from snowbus.bus.log.interface import Offsets
+
+from .done_ranges import DoneRanges, add_to_ranges
+
+_COMPACT_ABOVE = 1_000
+
+
+class Position(NamedTuple):
+    """What a commit of a partition says: the next offset to read, and the ranges of offsets done after it."""
+
+    offset: int
+    done: DoneRanges = ()
+
+
+class Snapshot(NamedTuple):
+    """What may be committed, and how many finished records each position covers that none before it did."""
+
+    positions: dict[TopicPartition, Position]
+    finished: dict[TopicPartition, int]
+
+
+class PartitionState(NamedTuple):
+    """How many records of a partition are in flight and how many wait for a retry, and when the first is due."""
+
+    in_flight: int
+    waiting: int
+    retry_at: float | None
 
 
 class OffsetTracker:
-    """Keeps, for each assigned partition, which records are in flight and which are done.
+    """Tracks the records of the partitions that are assigned.
 
-    A record is in flight from `start` to `finish`. What may be committed for a partition, as the next offset to read,
-    is the first offset in flight, or the one after the last record when none is.
+    A record is `read`, then `start`ed; from there it is in flight until `retry` puts it off, or until it is finished:
+    by `finish` when it is done with, by `bury` when it is dead and its dead letter durable. What is never started,
+    such as a record that a filter rejects, is finished just the same. What is said of a partition that is not
+    assigned, or of a record that is not in the state for it, changes nothing: the partition went away meanwhile.
     """
 
     def __init__(self) -> None:
         self._partitions: dict[TopicPartition, _Partition] = {}
+        self.exposed = 0
+        """How many records would be handled again if the process were killed now: in flight, or finished and not
+        covered by a commit.
+        """
 
-    def assign(self, partitions: Collection[TopicPartition]) -> None:
-        """Track these partitions from nothing; what was known of them is forgotten."""
-        for partition in partitions:
-            self._partitions[partition] = _Partition()
+    def assign(self, partition: TopicPartition, position: Position, *, in_flight: Collection[int] = ()) -> None:
+        """Track a partition from where it is committed. Offsets of it that are still in flight here, from before a
+        rebalance that brought it back, stay in flight.
+        """
+        self.revoke([partition])
+        self._partitions[partition] = _Partition(position, in_flight)
+        self.exposed += len(in_flight)
 
     def revoke(self, partitions: Collection[TopicPartition]) -> None:
         """Forget these partitions."""
         for partition in partitions:
-            self._partitions.pop(partition, None)
+            if (state := self._partitions.pop(partition, None)) is not None:
+                self.exposed -= state.exposed
 
-    def start(self, partition: TopicPartition, offset: int) -> None:
-        """A record has been read. Offsets rise and may have gaps.
+    @property
+    def assigned(self) -> frozenset[TopicPartition]:
+        """The partitions that are tracked."""
+        return frozenset(self._partitions)
 
-        An offset at or below one already read means that the log goes on from there (it was cut, or the group was
-        reset): what was in flight is forgotten. Raises NotAssignedError.
+    def read(self, partition: TopicPartition, offset: int) -> bool:
+        """A record has been read; whether it is still to be handled. Offsets rise and may have gaps.
+
+        An offset below one already read means that the log goes on from there (it was cut): what was known of the
+        partition is forgotten. Raises NotAssignedError.
         """
         state = self._partitions.get(partition)
         if state is None:
             raise NotAssignedError(f"{partition.topic}/{partition.partition} is not tracked")
-        state.start(offset)
+        if offset < state.next:
+            self.exposed -= state.exposed
+            state = self._partitions[partition] = _Partition(Position(offset), ())
+        return state.read(offset)
+
+    def start(self, partition: TopicPartition, offset: int) -> None:
+        """A record is handed to the handler."""
+        state = self._partitions.get(partition)
+        if state is not None and state.start(offset):
+            self.exposed += 1
+
+    def retry(self, partition: TopicPartition, offset: int, at: float) -> None:
+        """A record in flight is put off until `at`, in the caller's clock."""
+        state = self._partitions.get(partition)
+        if state is not None and offset in state.in_flight:
+            state.in_flight.discard(offset)
+            state.retry_at[offset] = at
+            self.exposed -= 1
 
     def finish(self, partition: TopicPartition, offset: int) -> None:
-        """A record is done with. One that is not in flight (its partition went away meanwhile) changes nothing."""
-        state = self._partitions.get(partition)
-        if state is not None:
+        """A record is done with."""
+        if (state := self._partitions.get(partition)) is not None:
             state.finish(offset)
 
-    def in_flight(self, partition: TopicPartition) -> int:
-        """How many records of a partition are in flight."""
+    def bury(self, partition: TopicPartition, offset: int) -> None:
+        """A record is dead, and its dead letter durable: nothing keeps it from being committed."""
+        self.finish(partition, offset)
+
+    def position(self, partition: TopicPartition) -> Position | None:
+        """What may be committed for a partition; None when it is not assigned."""
+        state = self._partitions.get(partition)
+        return state.position() if state is not None else None
+
+    def retry_at(self, partition: TopicPartition, offset: int) -> float | None:
+        """Until when a record is put off; None when it is not."""
+        state = self._partitions.get(partition)
+        return state.retry_at.get(offset) if state is not None else None
+
+    def state(self, partition: TopicPartition) -> PartitionState:
+        """How a partition stands; all zero when it is not assigned."""
+        state = self._partitions.get(partition)
+        if state is None:
+            return PartitionState(0, 0, None)
+        return PartitionState(len(state.in_flight), len(state.retry_at), min(state.retry_at.values(), default=None))
+
+    def unfinished(self, partition: TopicPartition) -> int:
+        """How many records of a partition are read and not finished."""
         state = self._partitions.get(partition)
         return len(state.unfinished) if state is not None else 0
 
-    def committable(self) -> dict[TopicPartition, int]:
-        """What may be committed and has not been yet."""
-        return {
-            partition: offset
-            for partition, state in self._partitions.items()
-            if (offset := state.next_offset()) is not None and offset != state.committed
-        }
+    def committable(self, partitions: Iterable[TopicPartition] = ()) -> Snapshot:
+        """What may be committed and has not been yet; and of `partitions`, what may be, all the same.
 
-    def committed(self, offsets: Offsets) -> None:
-        """These offsets have been committed."""
-        for partition, offset in offsets.items():
-            state = self._partitions.get(partition)
-            if state is not None:
-                state.committed = offset
+        A snapshot is to be told as `committed` or `not_committed` before the next one is taken.
+        """
+        always = frozenset(partitions)
+        positions: dict[TopicPartition, Position] = {}
+        finished: dict[TopicPartition, int] = {}
+        for partition, state in self._partitions.items():
+            if state.changed or partition in always:
+                state.changed = False
+                positions[partition] = state.position()
+                finished[partition] = state.unconfirmed
+        return Snapshot(positions, finished)
+
+    def committed(self, snapshot: Snapshot) -> None:
+        """These positions have been committed."""
+        for partition, finished in snapshot.finished.items():
+            if (state := self._partitions.get(partition)) is not None:
+                confirmed = min(finished, state.unconfirmed)
+                state.unconfirmed -= confirmed
+                self.exposed -= confirmed
+
+    def not_committed(self, snapshot: Snapshot) -> None:
+        """These positions have not been committed; they are committable again."""
+        for partition in snapshot.positions:
+            if (state := self._partitions.get(partition)) is not None:
+                state.changed = True
 
 
 class _Partition:
-    """One partition: the offsets read and not done, and, in order, those not committable yet."""
+    """One partition: what is read and not finished, in order, and what was done before it came here."""
 
-    def __init__(self) -> None:
+    def __init__(self, position: Position, in_flight: Collection[int]) -> None:
+        self.in_flight: set[int] = set(in_flight)
+        self.retry_at: dict[int, float] = {}
         self.unfinished: set[int] = set()
-        self.committed: int | None = None
+        self.unconfirmed = 0
+        self.changed = False
+        self.next = position.offset
         self._in_order: deque[int] = deque()
-        self._end: int | None = None
+        self._high = position.offset  # one more than the highest offset that is read and done
+        self._done_ahead = position.done  # what is done beyond what is read
 
-    def start(self, offset: int) -> None:
-        if self._end is not None and offset < self._end:
-            self.unfinished.clear()
-            self._in_order.clear()
+    @property
+    def exposed(self) -> int:
+        return len(self.in_flight) + self.unconfirmed
+
+    def read(self, offset: int) -> bool:
+        self.next = offset + 1
+        if self._done_ahead and self._is_done(offset):
+            self.changed = True
+            return False
         self.unfinished.add(offset)
         self._in_order.append(offset)
-        self._end = offset + 1
+        return offset not in self.in_flight and offset not in self.retry_at
+
+    def start(self, offset: int) -> bool:
+        if offset in self.in_flight or not (offset in self.unfinished or offset in self.retry_at):
+            return False
+        self.retry_at.pop(offset, None)
+        self.in_flight.add(offset)
+        return True
 
     def finish(self, offset: int) -> None:
+        if offset in self.in_flight:
+            self.in_flight.discard(offset)
+            self.unconfirmed += 1
+            if offset >= self.next:
+                self._done_ahead = add_to_ranges(self._done_ahead, offset)
+                self.changed = True
+        if offset not in self.unfinished:
+            return
+        self.retry_at.pop(offset, None)
         self.unfinished.discard(offset)
+        self.changed = True
+        self._high = max(self._high, offset + 1)
         while self._in_order and self._in_order[0] not in self.unfinished:
             self._in_order.popleft()
+        if len(self._in_order) > 2 * len(self.unfinished) + _COMPACT_ABOVE:
+            self._in_order = deque(each for each in self._in_order if each in self.unfinished)
 
-    def next_offset(self) -> int | None:
-        return self._in_order[0] if self._in_order else self._end
+    def position(self) -> Position:
+        offset = self._in_order[0] if self._in_order else self.next
+        return Position(offset, tuple(self._done_after(offset)))
+
+    def _is_done(self, offset: int) -> bool:
+        """Whether a record that is read now was done before; ranges that end before it are of no more use."""
+        while self._done_ahead and self._done_ahead[0][1] <= offset:
+            self._high = self._done_ahead[0][1]
+            self._done_ahead = self._done_ahead[1:]
+        if not self._done_ahead or self._done_ahead[0][0] > offset:
+            return False
+        self._high = offset + 1
+        return True
+
+    def _done_after(self, offset: int) -> Iterator[tuple[int, int]]:
+        start = offset
+        for hole in self._in_order:
+            if hole >= self._high:
+                break
+            if hole in self.unfinished:
+                if hole > start:
+                    yield (start, hole)
+                start = hole + 1
+        if self._in_order and self._high > start:
+            yield (start, self._high)
+        for first, stop in self._done_ahead:
+            if stop > self.next:
+                yield (max(first, self.next), stop)

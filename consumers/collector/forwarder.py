@@ -19,7 +19,7 @@ from snowbus.bus.settings import Settings
 from snowbus.bus.sparingly import Sparingly
 
 from ..backoff import Backoff
-from ..offsets import OffsetTracker
+from ..offsets import OffsetTracker, Position
 from .gate import Gate, Outage
 from .lane import Delivery, Lane
 from .sender import Sender
@@ -113,7 +113,7 @@ class Forwarder:
                 continue
             shares: list[list[Record]] = [[] for _ in lanes]
             for record in run:
-                self._tracker.start(partition, record.offset)
+                self._tracker.read(partition, record.offset)
                 shares[hash(record.key) % len(lanes)].append(record)
             for lane, share in zip(lanes, shares, strict=True):
                 lane.offer(share)
@@ -122,12 +122,13 @@ class Forwarder:
                     reader.pause([partition])
 
     async def _on_assigned(self, partitions: Assignment) -> None:
-        if self._closing or not partitions:
+        reader = self._reader
+        if self._closing or not partitions or reader is None:
             return
-        self._tracker.assign(partitions)
         held = len(self._lanes) + len(partitions)
         lanes = ceil(self._settings.collect_in_flight / held)
         for partition in partitions:
+            self._tracker.assign(partition, Position(reader.position(partition)))
             self._lanes[partition] = [
                 Lane(
                     self._delivery,
@@ -167,16 +168,19 @@ class Forwarder:
     async def _commit_once(self) -> bool:
         """Commit what is delivered; what cannot be committed now is said, and stays to be committed."""
         async with self._committing:
-            offsets = self._tracker.committable()
-            if self._reader is None or not offsets:
+            snapshot = self._tracker.committable()
+            if self._reader is None or not snapshot.positions:
                 return True
             try:
-                await self._reader.commit(offsets)
+                await self._reader.commit(
+                    {partition: position.offset for partition, position in snapshot.positions.items()}
+                )
             except LogError as error:
+                self._tracker.not_committed(snapshot)
                 if self._log_away.due():
                     logger.warning("delivered, but not committed", group_id=self._settings.group, reason=str(error))
                 return not isinstance(error, LogUnavailableError)
-            self._tracker.committed(offsets)
+            self._tracker.committed(snapshot)
             return True
 
     async def _close(self) -> None:
@@ -185,7 +189,7 @@ class Forwarder:
             async with asyncio.timeout(self._settings.collect_drain_timeout):
                 while not await self._commit_once():  # noqa: ASYNC110 - the log tells nobody that it is back
                     await asyncio.sleep(_COMMIT_SECONDS)
-        if self._tracker.committable():
+        if self._tracker.committable().positions:
             logger.warning("stopped without a last commit; some events will be sent again")
         if self._reader is not None:
             await self._reader.close()

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import structlog
 
-from snowbus.bus.errors import LogUnavailableError, RecordTooLargeError
+from snowbus.bus.errors import LogUnavailableError
 from snowbus.bus.event import DEAD_TOPIC, Record
 from snowbus.bus.log.interface import Log
 from snowbus.bus.metrics import Metrics
 
 from ..backoff import Backoff
-from ..dead_letters import DeadLetter, dead_record, dead_record_alone, dead_record_without_value
+from ..dead_letters import Death, append_dead_letter
 from .batches import Outgoing, body_of, take_batch
 from .gate import Gate
 from .sender import Sender
@@ -173,7 +173,7 @@ class Lane:
 
     async def _bury(self, record: Record, reason: str, *, status: int | None = None, response: str = "") -> None:
         delivery = self._delivery
-        origin = DeadLetter(
+        death = Death(
             reason=reason,
             topic=record.topic,
             partition=record.partition,
@@ -183,18 +183,12 @@ class Lane:
             status=status,
             response=response,
         )
-        letters = iter(
-            (dead_record(record, origin), dead_record_without_value(record, origin), dead_record_alone(origin))
-        )
-        letter = next(letters)
         backoff = delivery.new_backoff()
         while True:
             self._busy = True
             try:
-                await delivery.log.append(DEAD_TOPIC, [letter])
+                await append_dead_letter(delivery.log, DEAD_TOPIC, record, death)
                 break
-            except RecordTooLargeError:
-                letter = next(letters)
             except LogUnavailableError as error:
                 logger.warning("a dead letter waits for the log", reason=str(error))
                 self._busy = False

@@ -5,17 +5,16 @@ from collections.abc import Callable
 
 from snowbus.bus.errors import LogError
 from snowbus.bus.event import EVENTS_TOPIC
-from snowbus.bus.http_server import AsgiApp, Receive, Scope, Send, serve_http
+from snowbus.bus.http_server import serve_http
 from snowbus.bus.log.interface import Log
 from snowbus.bus.metrics import Metrics
-from snowbus.bus.operations import Answer, Operations
+from snowbus.bus.operations import Operations, operations_app
 from snowbus.bus.settings import Settings
 
 from .forwarder import Forwarder
 from .sender import Sender, collector_url
 
 _LOG_ANSWERS_SECONDS = 3.0
-_NOT_FOUND = Answer(404, "text/plain; charset=utf-8", b"/health, /ready and /metrics are all there is\n")
 
 
 async def run_collect(
@@ -32,7 +31,8 @@ async def run_collect(
         operations = Operations(metrics, lambda: _reason_not_ready(log, forwarder))
         over = asyncio.Event()
         serving = asyncio.create_task(
-            serve_http(_app(operations), settings.collect_listen, ready=ready, stop=over), name="snowbus-collect-http"
+            serve_http(operations_app(operations), settings.collect_listen, ready=ready, stop=over),
+            name="snowbus-collect-http",
         )
         forwarding = asyncio.create_task(forwarder.run(stop), name="snowbus-collect")
         try:
@@ -59,13 +59,3 @@ async def _reason_not_ready(log: Log, forwarder: Forwarder) -> str:
     except LogError as error:
         return f"the log does not answer: {error}"
     return ""
-
-
-def _app(operations: Operations) -> AsgiApp:
-    async def app(scope: Scope, _receive: Receive, send: Send) -> None:
-        answer = await operations.answer(scope["path"]) or _NOT_FOUND
-        headers = [(b"content-type", answer.content_type.encode()), (b"content-length", b"%d" % len(answer.body))]
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else answer.body})
-
-    return app

@@ -6,11 +6,11 @@ from snowbus.consumers.dead_letters import (
     dead_record,
     dead_record_without_value,
     original_headers,
-    read_dead_letter,
+    read_death,
 )
 
 RECORD = Record("snowbus.events", 3, 42, 1_700_000_000_000, b"user-1", b"value", (("event_id", b"e1"),))
-LETTER = DeadLetter(
+LETTER = Death(
     reason="the collector answered 400",
     topic="snowbus.events",
     partition=3,
@@ -35,25 +35,25 @@ def test_a_dead_record_keeps_key_value_and_headers() -> None:
 
 
 def test_a_letter_is_read_as_it_was_written() -> None:
-    assert read_dead_letter(on_the_log(LETTER)) == LETTER
+    assert read_death(on_the_log(LETTER)) == LETTER
 
 
 def test_a_letter_without_an_answer_has_no_status() -> None:
-    letter = DeadLetter("not an event", "snowbus.events", 3, 42, "collector", 5)
+    letter = Death("not an event", "snowbus.events", 3, 42, "collector", 5)
     dead = on_the_log(letter)
     assert dead.header("dead_status") is None
-    assert read_dead_letter(dead) == letter
+    assert read_death(dead) == letter
 
 
 def test_a_long_answer_is_cut() -> None:
-    letter = DeadLetter("no", "t", 0, 0, "g", 0, 400, "x" * 9_000)
-    assert read_dead_letter(on_the_log(letter)).response == "x" * 500
+    letter = Death("no", "t", 0, 0, "g", 0, 400, "x" * 9_000)
+    assert read_death(on_the_log(letter)).response == "x" * 500
 
 
 def test_a_record_that_dies_twice_tells_of_the_last_time_only() -> None:
-    second = DeadLetter("again", "snowbus.events", 1, 7, "collector", 9)
+    second = Death("again", "snowbus.events", 1, 7, "collector", 9)
     dead = on_the_log(second, on_the_log(LETTER))
-    assert read_dead_letter(dead) == second
+    assert read_death(dead) == second
     assert len([name for name, _ in dead.headers if name == "dead_reason"]) == 1
 
 
@@ -65,4 +65,4 @@ def test_a_record_too_large_to_carry_headers_leaves_its_place() -> None:
 
 def test_headers_that_are_no_letter_are_read_without_an_error() -> None:
     record = RECORD._replace(headers=(("dead_partition", b"x"), ("dead_status", b"\xff")))
-    assert read_dead_letter(record) == DeadLetter("", "", -1, -1, "", -1, -1)
+    assert read_death(record) == Death("", "", -1, -1, "", -1, -1)

@@ -1,157 +1,269 @@
-"""The offset tracker: whatever the order of completions and rebalances, nothing unfinished is ever committed."""
+"""The tracker of offsets: examples, and a state machine that compares it with a naive model."""
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from snowbus.bus.errors import NotAssignedError
 from snowbus.bus.event import TopicPartition
-from snowbus.consumers.offsets import OffsetTracker
+from snowbus.bus.log.interface import Committed
+from snowbus.consumers.done_ranges import add_to_ranges, decode_ranges, encode_ranges
+from snowbus.consumers.offsets import OffsetTracker, Position
+from snowbus.consumers.progress import Progress, read_position, read_progress, write_metadata
 
-PARTITION = TopicPartition("snowbus.events", 0)
-OTHER = TopicPartition("snowbus.events", 1)
+PARTITION = TopicPartition("events", 0)
 
 
-def tracker_with(*offsets: int) -> OffsetTracker:
+def tracker_at(offset=0, done=()):
     tracker = OffsetTracker()
-    tracker.assign([PARTITION])
-    for offset in offsets:
-        tracker.start(PARTITION, offset)
+    tracker.assign(PARTITION, Position(offset, done))
     return tracker
 
 
-def test_nothing_read_leaves_nothing_to_commit() -> None:
-    assert tracker_with().committable() == {}
+def read(tracker, *offsets):
+    return [offset for offset in offsets if tracker.read(PARTITION, offset)]
 
 
-def test_a_record_in_flight_holds_back_those_after_it() -> None:
-    tracker = tracker_with(5, 6, 7)
+def finish(tracker, *offsets):
+    for offset in offsets:
+        tracker.start(PARTITION, offset)
+        tracker.finish(PARTITION, offset)
+
+
+def test_nothing_is_committable_before_anything_is_finished():
+    tracker = tracker_at(5)
+    read(tracker, 5, 6)
+    assert tracker.committable().positions == {}
+
+
+def test_what_is_done_behind_a_record_that_is_not_is_committed_beside_the_offset():
+    tracker = tracker_at(5)
+    read(tracker, 5, 6, 7, 8)
+    finish(tracker, 6, 8)
+    assert tracker.committable().positions == {PARTITION: Position(5, ((6, 7), (8, 9)))}
+
+
+def test_a_gap_in_the_offsets_counts_as_done():
+    tracker = tracker_at(0)
+    read(tracker, 0, 9)
+    finish(tracker, 0)
+    assert tracker.position(PARTITION) == Position(9)
+
+
+def test_what_was_done_before_is_not_to_be_handled_again():
+    tracker = tracker_at(5, ((6, 8),))
+    assert read(tracker, 5, 6, 7, 8) == [5, 8]
+
+
+def test_a_record_in_flight_when_its_partition_comes_back_is_not_handled_twice():
+    tracker = OffsetTracker()
+    tracker.assign(PARTITION, Position(5), in_flight=[6])
+    assert read(tracker, 5, 6, 7) == [5, 7]
+    finish(tracker, 5, 7)
     tracker.finish(PARTITION, 6)
+    assert tracker.position(PARTITION) == Position(8)
+
+
+def test_a_record_in_flight_that_ends_before_it_is_read_again_is_done():
+    tracker = OffsetTracker()
+    tracker.assign(PARTITION, Position(5), in_flight=[7])
     tracker.finish(PARTITION, 7)
-    assert tracker.committable() == {PARTITION: 5}
-    assert tracker.in_flight(PARTITION) == 1
-    tracker.finish(PARTITION, 5)
-    assert tracker.committable() == {PARTITION: 8}
+    assert tracker.position(PARTITION) == Position(5, ((7, 8),))
+    assert read(tracker, 5, 6, 7) == [5, 6]
 
 
-def test_what_is_committed_is_not_offered_again() -> None:
-    tracker = tracker_with(5)
-    tracker.finish(PARTITION, 5)
-    tracker.committed({PARTITION: 6})
-    assert tracker.committable() == {}
+def test_a_log_that_was_cut_begins_anew():
+    tracker = tracker_at(100)
+    read(tracker, 100, 101)
+    tracker.start(PARTITION, 100)
+    assert read(tracker, 3) == [3]
+    assert tracker.position(PARTITION) == Position(3)
+    assert tracker.exposed == 0
 
 
-def test_offsets_may_have_gaps() -> None:
-    tracker = tracker_with(5, 9)
-    tracker.finish(PARTITION, 5)
-    assert tracker.committable() == {PARTITION: 9}
-
-
-def test_partitions_do_not_hold_each_other_back() -> None:
-    tracker = tracker_with(5)
-    tracker.assign([OTHER])
-    tracker.start(OTHER, 0)
-    tracker.finish(OTHER, 0)
-    assert tracker.committable() == {PARTITION: 5, OTHER: 1}
-
-
-def test_what_finishes_after_its_partition_went_away_changes_nothing() -> None:
-    tracker = tracker_with(5)
-    tracker.revoke([PARTITION])
-    tracker.finish(PARTITION, 5)
-    assert tracker.committable() == {}
-    assert tracker.in_flight(PARTITION) == 0
-
-
-def test_reading_a_partition_that_is_not_assigned_is_refused() -> None:
+def test_reading_a_partition_that_is_not_assigned_is_refused():
     with pytest.raises(NotAssignedError):
-        OffsetTracker().start(PARTITION, 0)
+        OffsetTracker().read(PARTITION, 0)
 
 
-def test_a_log_that_was_cut_begins_anew_where_it_goes_on() -> None:
-    tracker = tracker_with(100, 101)
+def test_a_commit_that_failed_is_due_again():
+    tracker = tracker_at()
+    read(tracker, 0)
+    finish(tracker, 0)
+    tracker.not_committed(tracker.committable())
+    assert tracker.committable().positions == {PARTITION: Position(1)}
+
+
+def test_a_retry_is_told_until_it_starts():
+    tracker = tracker_at()
+    read(tracker, 0)
     tracker.start(PARTITION, 0)
-    tracker.finish(PARTITION, 100)
-    assert tracker.committable() == {PARTITION: 0}
-    tracker.finish(PARTITION, 0)
-    assert tracker.committable() == {PARTITION: 1}
+    tracker.retry(PARTITION, 0, 12.5)
+    assert tracker.state(PARTITION) == (0, 1, 12.5)
+    tracker.start(PARTITION, 0)
+    assert tracker.state(PARTITION) == (1, 0, None)
 
 
-class TrackerBesideANaiveModel(RuleBasedStateMachine):
-    """The model keeps every record read and whether it is finished, and looks through all of them."""
+class Tracking(RuleBasedStateMachine):
+    """Records of one partition, in a tracker and in plain sets; crashes and rebalances read on from the last commit."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    @initialize(size=st.integers(1, 40))
+    def begin(self, size):
+        self.log = list(range(0, size * 2, 2))  # every other offset: gaps are common
+        self.done = set()
+        self.committed = Committed(0, "")
+        self.restart()
+
+    def restart(self):
         self.tracker = OffsetTracker()
-        self.model: dict[TopicPartition, dict[int, bool]] = {}
-        self.committed: dict[TopicPartition, int] = {}
+        position = read_position(self.committed)
+        self.tracker.assign(PARTITION, position)
+        self.next = position.offset
+        self.queued, self.in_flight, self.waiting = [], set(), set()
+        self.read_now = set()
+        self.unconfirmed = set()
+        self.covered = {each for each in self.log if each < position.offset} | {
+            each for each in self.log if any(first <= each < stop for first, stop in position.done)
+        }
+        self.done = set(self.covered)
 
-    partitions = st.sampled_from([PARTITION, OTHER])
+    @rule(count=st.integers(1, 10))
+    def read(self, count):
+        for offset in [each for each in self.log if each >= self.next][:count]:
+            self.next = offset + 1
+            self.read_now.add(offset)
+            assert self.tracker.read(PARTITION, offset) == (offset not in self.done)
+            if offset not in self.done:
+                self.queued.append(offset)
 
-    @rule(partition=partitions)
-    def assign(self, partition: TopicPartition) -> None:
-        self.tracker.assign([partition])
-        self.model[partition] = {}
-        self.committed.pop(partition, None)
-
-    @rule(partition=partitions)
-    def revoke(self, partition: TopicPartition) -> None:
-        self.tracker.revoke([partition])
-        self.model.pop(partition, None)
-        self.committed.pop(partition, None)
-
-    @precondition(lambda self: self.model)
-    @rule(data=st.data(), gap=st.integers(0, 3), records=st.integers(1, 4))
-    def start(self, data: st.DataObject, gap: int, records: int) -> None:
-        partition = data.draw(st.sampled_from(sorted(self.model)))
-        first = max(self.model[partition], default=9) + 1 + gap
-        for offset in range(first, first + records):
-            self.tracker.start(partition, offset)
-            self.model[partition][offset] = False
-
-    @precondition(lambda self: any(self.model.values()))
+    @precondition(lambda self: self.queued)
     @rule(data=st.data())
-    def finish(self, data: st.DataObject) -> None:
-        """Any record, also one that is finished already."""
-        partition = data.draw(st.sampled_from(sorted(each for each, read in self.model.items() if read)))
-        offset = data.draw(st.sampled_from(sorted(self.model[partition])))
-        self.tracker.finish(partition, offset)
-        self.model[partition][offset] = True
+    def start(self, data):
+        offset = data.draw(st.sampled_from(self.queued))
+        self.queued.remove(offset)
+        self.tracker.start(PARTITION, offset)
+        self.waiting.discard(offset)
+        self.in_flight.add(offset)
 
-    @precondition(lambda self: any(self.model.values()))
+    @precondition(lambda self: self.in_flight)
+    @rule(data=st.data(), dead=st.booleans())
+    def finish(self, data, dead):
+        offset = data.draw(st.sampled_from(sorted(self.in_flight)))
+        self.in_flight.discard(offset)
+        (self.tracker.bury if dead else self.tracker.finish)(PARTITION, offset)
+        self.done.add(offset)
+        self.unconfirmed.add(offset)
+
+    @precondition(lambda self: self.queued)
     @rule(data=st.data())
-    def cut(self, data: st.DataObject) -> None:
-        """The log goes on from an offset that was read before."""
-        partition = data.draw(st.sampled_from(sorted(each for each, read in self.model.items() if read)))
-        offset = data.draw(st.integers(0, max(self.model[partition])))
-        self.tracker.start(partition, offset)
-        self.model[partition] = {offset: False}
+    def reject(self, data):
+        offset = data.draw(st.sampled_from([each for each in self.queued if each not in self.waiting] or [None]))
+        if offset is not None:
+            self.queued.remove(offset)
+            self.tracker.finish(PARTITION, offset)
+            self.done.add(offset)
 
-    @rule(offset=st.integers(0, 30), partition=partitions)
-    def finish_late(self, offset: int, partition: TopicPartition) -> None:
-        """A record that is not in flight any more."""
-        if offset not in self.model.get(partition, {}):
-            self.tracker.finish(partition, offset)
+    @precondition(lambda self: self.in_flight)
+    @rule(data=st.data())
+    def fail(self, data):
+        offset = data.draw(st.sampled_from(sorted(self.in_flight)))
+        self.in_flight.discard(offset)
+        self.tracker.retry(PARTITION, offset, 1.0)
+        self.queued.append(offset)
+        self.waiting.add(offset)
+
+    @rule(succeeds=st.booleans())
+    def commit(self, succeeds):
+        snapshot = self.tracker.committable()
+        if not snapshot.positions:
+            return
+        if not succeeds:
+            self.tracker.not_committed(snapshot)
+            return
+        position = snapshot.positions[PARTITION]
+        self.committed = Committed(position.offset, write_metadata(position, Progress(at=1)))
+        self.tracker.committed(snapshot)
+        self.unconfirmed.clear()
 
     @rule()
-    def commit(self) -> None:
-        offsets = self.tracker.committable()
-        self.tracker.committed(offsets)
-        self.committed.update(offsets)
+    def crash(self):
+        self.restart()
+
+    @rule()
+    def rebalance_that_brings_it_back(self):
+        """What is in flight goes on; what is queued is read again."""
+        position = self.tracker.position(PARTITION)
+        self.tracker.assign(PARTITION, position, in_flight=self.in_flight)
+        self.next = position.offset
+        self.queued, self.waiting, self.unconfirmed = [], set(), set()
+        self.read_again()
+
+    def read_again(self):
+        for offset in [each for each in self.log if each >= self.next]:
+            self.next = offset + 1
+            wanted = offset not in self.done and offset not in self.in_flight
+            assert self.tracker.read(PARTITION, offset) == wanted
+            if wanted:
+                self.queued.append(offset)
 
     @invariant()
-    def agrees(self) -> None:
-        expected = {}
-        for partition, read in self.model.items():
-            if read:
-                unfinished = [offset for offset, finished in read.items() if not finished]
-                next_offset = min(unfinished) if unfinished else max(read) + 1
-                if self.committed.get(partition) != next_offset:
-                    expected[partition] = next_offset
-            assert self.tracker.in_flight(partition) == sum(not finished for finished in read.values())
-        assert self.tracker.committable() == expected
+    def what_may_be_committed_is_what_is_done(self):
+        position = self.tracker.position(PARTITION)
+        covered = {
+            each
+            for each in self.log
+            if each < position.offset or any(first <= each < stop for first, stop in position.done)
+        }
+        assert covered == self.done
+
+    @invariant()
+    def the_counts_are_right(self):
+        state = self.tracker.state(PARTITION)
+        assert state.in_flight == len(self.in_flight)
+        assert state.waiting == len(self.waiting)
+        assert self.tracker.exposed == len(self.in_flight | self.unconfirmed)
 
 
-TestTrackerBesideANaiveModel = TrackerBesideANaiveModel.TestCase
-TestTrackerBesideANaiveModel.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestTracking = Tracking.TestCase
+TestTracking.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+
+RANGES = st.lists(st.tuples(st.integers(1, 500), st.integers(1, 500)), max_size=300)
+
+
+@given(offset=st.integers(0, 2**50), runs=RANGES)
+def test_ranges_survive_their_text(offset, runs):
+    ranges, at = [], offset
+    for gap, length in runs:
+        ranges.append((at + gap, at + gap + length))
+        at = ranges[-1][1]
+    assert decode_ranges(offset, encode_ranges(offset, tuple(ranges), limit=100_000)) == tuple(ranges)
+
+
+def test_ranges_that_do_not_fit_lose_their_end_only():
+    ranges = tuple((each, each + 1) for each in range(1, 100_000, 7 + 3))
+    text = encode_ranges(0, ranges[::2], limit=50)
+    kept = decode_ranges(0, text)
+    assert len(text) <= 50
+    assert kept == ranges[::2][: len(kept)]
+    assert kept
+
+
+@given(st.sets(st.integers(0, 60)))
+def test_offsets_added_one_by_one_make_the_fewest_ranges(offsets):
+    ranges = ()
+    for offset in offsets:
+        ranges = add_to_ranges(ranges, offset)
+    assert {each for first, stop in ranges for each in range(first, stop)} == offsets
+    assert all(before[1] < after[0] for before, after in zip(ranges, ranges[1:], strict=False))
+
+
+@given(st.text(max_size=200))
+def test_metadata_that_is_not_ours_says_nothing(text):
+    assert read_position(Committed(7, text)).offset == 7
+    read_progress(Committed(7, text))
+
+
+def test_progress_survives_its_metadata():
+    progress = Progress(at=5, in_flight=2, waiting=1, next_try=9, last_error="no")
+    assert read_progress(Committed(7, write_metadata(Position(7), progress))) == progress

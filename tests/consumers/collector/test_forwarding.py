@@ -11,7 +11,7 @@ from support.forwarding import INGEST_TSTAMP, Forwarding, forwarding, numbered, 
 
 from snowbus.bus.event import DEAD_TOPIC, EVENTS_TOPIC, ProducerRecord, TopicPartition
 from snowbus.bus.log import open_log
-from snowbus.consumers.dead_letters import read_dead_letter
+from snowbus.consumers.dead_letters import read_death
 
 pytestmark = pytest.mark.real_kafka  # the mock cluster has no groups
 
@@ -104,7 +104,7 @@ def test_poison_among_many_makes_one_dead_letter(log_url: str) -> None:
             await eventually(lambda: nothing_left(log_url))
             await running.stop()
             (dead,) = await read_all(running.log, DEAD_TOPIC)
-            letter = read_dead_letter(dead)
+            letter = read_death(dead)
             async with await running.log.read(
                 {TopicPartition(EVENTS_TOPIC, letter.partition): letter.offset}
             ) as reader:
@@ -129,7 +129,7 @@ def test_several_poisons_and_what_is_no_event_die_each_alone(log_url: str) -> No
             await publish(running.log, records)
             await eventually(lambda: nothing_left(log_url))
             await running.stop()
-            letters = [read_dead_letter(record) for record in await read_all(running.log, DEAD_TOPIC)]
+            letters = [read_death(record) for record in await read_all(running.log, DEAD_TOPIC)]
         assert sorted(letter.status or 0 for letter in letters) == [0, 0, 400, 400, 400, 400, 400]
 
     def poison(payload: Payload) -> bool:
@@ -191,7 +191,7 @@ def test_a_record_whose_key_alone_is_too_large_for_a_dead_letter_dies_all_the_sa
             await eventually(lambda: nothing_left(sqlite_url))
             (letter,) = await read_all(running.log, DEAD_TOPIC)
             assert (letter.key, letter.value) == (None, b"")
-            assert read_dead_letter(letter).topic == EVENTS_TOPIC
+            assert read_death(letter).topic == EVENTS_TOPIC
 
     with CollectorDouble() as collector:
         run(main())
@@ -244,7 +244,7 @@ def test_an_event_too_large_for_the_collector_dies(sqlite_url: str) -> None:
             await eventually(lambda: nothing_left(sqlite_url))
             await running.stop()
             (dead,) = await read_all(running.log, DEAD_TOPIC)
-            assert read_dead_letter(dead).status == 413
+            assert read_death(dead).status == 413
 
     with CollectorDouble(max_accepted_bytes=5_000) as collector:
         run(main())
@@ -259,7 +259,7 @@ def test_a_record_that_cannot_carry_headers_leaves_its_place_as_a_dead_letter(sq
             await publish(running.log, [record])
             (dead,) = await eventually(lambda: read_all(running.log, DEAD_TOPIC))
             assert dead.value == b""
-            assert read_dead_letter(dead).topic == EVENTS_TOPIC
+            assert read_death(dead).topic == EVENTS_TOPIC
 
     with CollectorDouble(poison=lambda _: True) as collector:
         run(main())

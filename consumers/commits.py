@@ -1,0 +1,107 @@
+"""Commits what is done with: often enough that work goes on, and with it how the work stands."""
+
+import asyncio
+import time
+from collections.abc import Collection
+
+import structlog
+
+from snowbus.bus.errors import LogError, LogUnavailableError
+from snowbus.bus.event import TopicPartition
+from snowbus.bus.log.interface import GroupReader
+from snowbus.bus.sparingly import Sparingly
+
+from .declare import Consumer
+from .progress import Progress, write_metadata
+from .work import Work
+
+logger = structlog.get_logger(__name__)
+
+_INTERVAL_SECONDS = 0.1
+_HEARTBEAT_SECONDS = 3.0
+_ERROR_SECONDS = 60.0
+_SAY_SECONDS = 15.0
+
+
+class Commits:
+    """Commits for one consumer, one commit at a time; what cannot be committed now is said, and tried again.
+
+    `reader` is set once the group is joined.
+    """
+
+    def __init__(self, work: Work, consumer: Consumer[..., object]) -> None:
+        self.reader: GroupReader | None = None
+        self._work = work
+        self._consumer = consumer
+        self._one_at_a_time = asyncio.Lock()
+        self._due = asyncio.Event()
+        self._errors: dict[TopicPartition, tuple[float, str]] = {}
+        self._said = Sparingly(_SAY_SECONDS)
+        work.on_full = self._due.set
+        work.on_finished = self._look
+        work.on_trouble = self._note
+
+    async def run(self) -> None:
+        """Commit now and then, and at once when half of `max_in_flight` waits for it; until cancelled."""
+        loop = asyncio.get_running_loop()
+        told = 0.0
+        while True:
+            try:
+                async with asyncio.timeout(_INTERVAL_SECONDS):
+                    await self._due.wait()
+            except TimeoutError:
+                pass
+            self._due.clear()
+            everything: Collection[TopicPartition] = ()
+            if loop.time() - told >= _HEARTBEAT_SECONDS:
+                told = loop.time()
+                everything = self._work.held
+            await self.commit(everything)
+
+    async def commit(
+        self, partitions: Collection[TopicPartition] = (), *, leaving: Collection[TopicPartition] = ()
+    ) -> bool:
+        """Commit whatever has moved on, `partitions` whether they have or not, and `leaving` as left. Returns whether
+        nothing is left to commit, or nothing can be: the log need not be asked again.
+        """
+        async with self._one_at_a_time:
+            reader, tracker = self.reader, self._work.tracker
+            if reader is None:
+                return True
+            snapshot = tracker.committable({*partitions, *leaving})
+            if not snapshot.positions:
+                return True
+            metadata = {
+                partition: write_metadata(position, None if partition in leaving else self._progress(partition))
+                for partition, position in snapshot.positions.items()
+            }
+            offsets = {partition: position.offset for partition, position in snapshot.positions.items()}
+            try:
+                await reader.commit(offsets, metadata)
+            except LogError as error:
+                tracker.not_committed(snapshot)
+                if self._said.due():
+                    logger.warning("handled, but not committed", group_id=self._consumer.group_id, reason=str(error))
+                return not isinstance(error, LogUnavailableError)
+            tracker.committed(snapshot)
+            self._work.wake()
+            return True
+
+    def _look(self) -> None:
+        if 2 * self._work.tracker.exposed >= self._consumer.max_in_flight:
+            self._due.set()
+
+    def _note(self, partition: TopicPartition, reason: str) -> None:
+        self._errors[partition] = (asyncio.get_running_loop().time(), reason)
+
+    def _progress(self, partition: TopicPartition) -> Progress:
+        state = self._work.tracker.state(partition)
+        now, wall_ms = asyncio.get_running_loop().time(), time.time_ns() // 1_000_000
+        since, error = self._errors.get(partition, (0.0, ""))
+        if error and now - since > _ERROR_SECONDS and not state.waiting:
+            del self._errors[partition]
+            error = ""
+        next_try = None if state.retry_at is None else wall_ms + round(1000 * max(0.0, state.retry_at - now))
+        return Progress(
+            at=wall_ms, in_flight=state.in_flight, waiting=state.waiting, next_try=next_try, last_error=error
+        )

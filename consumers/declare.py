@@ -1,0 +1,232 @@
+"""`@consumer` declares that a function handles the records of some topics; what cannot work fails here, with a hint."""
+
+import difflib
+import inspect
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import WRAPPER_ASSIGNMENTS
+from typing import Any, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, get_args
+
+from snowbus.bus.errors import ConfigurationError, FilterError
+from snowbus.bus.event import DEAD_TOPIC
+from snowbus.bus.filters import PARAMETERS, Filter, parse_filter
+from snowbus.bus.log.interface import AutoOffsetReset
+
+from .dedupe import Dedupe
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Values = str | Iterable[str]
+
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+
+
+class Options(TypedDict, total=False):
+    """What `@consumer` takes besides topics and group; `Consumer` says what each means. The rest are filters, those of
+    the gateway: one value or several, of which one must match.
+    """
+
+    name: str
+    batch: int | None
+    batch_wait: float
+    concurrency: int
+    retries: int | None
+    backoff: float
+    backoff_max: float
+    dead_letter: bool | str
+    timeout: float
+    max_in_flight: int
+    buffer: int
+    auto_offset_reset: AutoOffsetReset
+    dedupe: Dedupe | None
+
+    app_id: Values
+    platform: Values
+    event: Values
+    event_name: Values
+    schema: Values
+    user_id: Values
+    domain_userid: Values
+    event_id: Values
+    valid: Literal["true", "false"] | bool
+    q: Values
+
+
+_OPTIONS = tuple(name for name in Options.__annotations__ if name not in PARAMETERS)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Consumer(Generic[P, R]):
+    """A function, and how it is to be run. It stays callable, as the function it was.
+
+    `batch`: how many records it is given at most, as a list; None: one record, alone. A batch waits `batch_wait`
+    seconds for more. `concurrency`: how many calls at once; those of one key never overlap and keep their order.
+    `retries`: how often a record that failed is handled again, None for ever, after `backoff` seconds, then twice as
+    long each time, up to `backoff_max`. `dead_letter`: whether (or to which topic) it goes then; without, it is only
+    said in the diagnostics. `timeout`: seconds after which a call counts as failed; a plain function cannot be
+    stopped, and makes `/health` say so. `max_in_flight`: how many records are, at most, handed out and not committed,
+    which is what is handled again after a SIGKILL. `buffer`: how many are read ahead. `dedupe`: what has been handled
+    already is not, by `event_id`.
+    """
+
+    function: Callable[P, R]
+    topics: tuple[str, ...]
+    group_id: str
+    filter: Filter
+    name: str
+    batch: int | None = None
+    batch_wait: float = 0.0
+    concurrency: int = 1
+    retries: int | None = 5
+    backoff: float = 1.0
+    backoff_max: float = 60.0
+    dead_letter: str = DEAD_TOPIC
+    timeout: float = 300.0
+    max_in_flight: int = 1_000
+    buffer: int = 10_000
+    auto_offset_reset: AutoOffsetReset = "earliest"
+    dedupe: Dedupe | None = None
+    is_async: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_async", _is_async(self.function))
+        for name in WRAPPER_ASSIGNMENTS:  # what tools look at: it is still that function
+            if (value := getattr(self.function, name, None)) is not None:
+                object.__setattr__(self, name, value)
+        object.__setattr__(self, "__wrapped__", self.function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function itself."""
+        return self.function(*args, **kwargs)
+
+
+def consumer(*topics: str, group_id: str, **options: Unpack[Options]) -> Callable[[Callable[P, R]], Consumer[P, R]]:
+    """Declare that a function, async or plain, handles the records of these topics, as a member of the group.
+
+    It is called with a `Record`, or with a list of them when there is a `batch`. When it returns, its records are done
+    with, and may be committed; it may raise `Retry`, `Skip` or `DeadLetter`, and whatever else it raises counts as a
+    failure. `Consumer` says what the options are.
+
+    Raises ConfigurationError for options that cannot work.
+    """
+    _check_topics(topics)
+    _check_name("group_id", group_id)
+    given: dict[str, Any] = dict(options)
+    _check_known(given)
+    filters = {name: given.pop(name) for name in list(given) if name in PARAMETERS}
+    _check_values(given)
+    given.pop("name", None)
+    if "dead_letter" in given:
+        given["dead_letter"] = {True: DEAD_TOPIC, False: ""}.get(given["dead_letter"], given["dead_letter"])
+    declared_filter = _filter(filters)
+
+    def declare(function: Callable[P, R]) -> Consumer[P, R]:
+        _check_function(function)
+        name: str = options.get("name") or getattr(function, "__name__", type(function).__name__)
+        return Consumer(function=function, topics=topics, group_id=group_id, filter=declared_filter, name=name, **given)
+
+    return declare
+
+
+def _check_topics(topics: tuple[str, ...]) -> None:
+    if not topics:
+        raise ConfigurationError('a consumer needs a topic: @consumer("snowbus.events", group_id=…)')
+    if len(topics) == 1 and callable(topics[0]):
+        raise ConfigurationError('@consumer takes arguments: @consumer("snowbus.events", group_id=…)')
+    for topic in topics:
+        if not isinstance(topic, str):
+            raise ConfigurationError(f"{topic!r} is not the name of a topic; several are several arguments")
+        if not _TOPIC.fullmatch(topic):
+            raise ConfigurationError(f"{topic!r} cannot be a topic: they have letters, digits, dots, - and _")
+
+
+def _check_name(option: str, value: Any) -> None:
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+        raise ConfigurationError(f"{option} {value!r} is not a name")
+
+
+def _check_known(options: dict[str, Any]) -> None:
+    known = (*_OPTIONS, *PARAMETERS)
+    for name in options:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = (
+                f"did you mean {close[0]}?"
+                if close
+                else f"options are {', '.join(_OPTIONS)}; filters {', '.join(PARAMETERS)}"
+            )
+            raise ConfigurationError(f"@consumer has no option {name}; {hint}")
+
+
+def _check_values(options: dict[str, Any]) -> None:
+    for name, least in (("batch", 1), ("concurrency", 1), ("retries", 0), ("max_in_flight", 1), ("buffer", 1)):
+        value = options.get(name, least)
+        if not (value is None and name in ("batch", "retries")) and not _is_count(value, least):
+            raise ConfigurationError(f"{name}={value!r}: it is a whole number from {least} on")
+    for name in ("batch_wait", "backoff", "backoff_max", "timeout"):
+        if not _is_seconds(value := options.get(name, 1)) or (name == "timeout" and not value):
+            raise ConfigurationError(f"{name}={value!r}: it is a number of seconds")
+    if options.get("batch_wait") and not options.get("batch"):
+        raise ConfigurationError("batch_wait is for a batch; say how many records one has: batch=500")
+    _check_choices(options)
+
+
+def _check_choices(options: dict[str, Any]) -> None:
+    dead_letter = options.get("dead_letter", True)
+    if not isinstance(dead_letter, bool) and not (isinstance(dead_letter, str) and _TOPIC.fullmatch(dead_letter)):
+        raise ConfigurationError(f"dead_letter={dead_letter!r}: it is True, False or the name of a topic")
+    reset = options.get("auto_offset_reset", "earliest")
+    if reset not in get_args(AutoOffsetReset):
+        raise ConfigurationError(f"auto_offset_reset={reset!r}: it is 'earliest' or 'latest'")
+    if options.get("dedupe") is not None and not isinstance(options["dedupe"], Dedupe):
+        raise ConfigurationError(f"dedupe={options['dedupe']!r}: it is a Dedupe(path)")
+    if "name" in options:
+        _check_name("name", options["name"])
+
+
+def _is_count(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _is_seconds(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
+
+
+def _filter(filters: dict[str, Any]) -> Filter:
+    pairs: list[tuple[str, str]] = []
+    for name, value in filters.items():
+        values = [str(value).lower() if isinstance(value, bool) else value] if isinstance(value, str | bool) else value
+        try:
+            pairs += [(name, each) for each in values]
+        except TypeError:
+            raise ConfigurationError(f"{name}={value!r}: a filter is a text, or several") from None
+    try:
+        for name, each in pairs:
+            if not isinstance(each, str):
+                raise ConfigurationError(f"{name}={each!r}: a filter is a text, or several")
+        return parse_filter(pairs)
+    except FilterError as error:
+        raise ConfigurationError(f"filter {error}") from None
+
+
+def _check_function(function: Any) -> None:
+    if not callable(function) or isinstance(function, Consumer | type):
+        raise ConfigurationError(f"@consumer goes on a function, not on {function!r}")
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(object())
+    except TypeError:
+        name = getattr(function, "__name__", repr(function))
+        raise ConfigurationError(
+            f"{name}{signature} cannot be called with a record alone; a handler takes one argument"
+        ) from None
+    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+        raise ConfigurationError("a handler cannot yield; let it return when its record is done with")
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004

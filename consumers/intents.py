@@ -1,0 +1,38 @@
+"""What a handler may raise to say what becomes of its record: later, never mind, or to the dead letters."""
+
+from snowbus.bus.errors import SnowbusError
+
+
+class Intent(SnowbusError):  # noqa: N818 - it is what a handler wants, not what went wrong
+    """The base of what a handler raises on purpose."""
+
+
+class Retry(Intent):
+    """Handle the record again in `delay` seconds (when None, after the consumer's backoff).
+
+    It is no failure: it may be raised as often as need be, and never makes a dead letter. Meanwhile the later records
+    of the same key wait, and no others do.
+    """
+
+    def __init__(self, reason: str = "the handler asked for it", *, delay: float | None = None) -> None:
+        super().__init__(reason)
+        if delay is not None and not 0 <= delay < float("inf"):
+            raise ValueError(f"a delay is a number of seconds from 0 on, not {delay!r}")
+        self.reason = reason
+        self.delay = delay
+
+
+class Skip(Intent):
+    """There is nothing to do for this record; it counts as skipped."""
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class DeadLetter(Intent):
+    """The record will never succeed: put it among the dead letters now, without another attempt."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason

@@ -1,0 +1,126 @@
+"""Which record may be handled next: the oldest whose key is neither being handled nor waiting for a retry."""
+
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
+
+from snowbus.bus.event import TopicPartition
+
+from .record import Record
+
+
+class KeyOrder:
+    """The records that are read and not finished, but for those in hand.
+
+    `take` gives records and holds their keys; later records of a key wait until `release` or, after `put_off` and once
+    that is `due`, until its records are taken again. So each key is handled in order, whoever takes. Records without a
+    key wait for nobody.
+    """
+
+    def __init__(self) -> None:
+        self._arrived: deque[Record] = deque()
+        self._waiting: dict[Hashable, deque[Record]] = {}  # by the keys that are held, what waits for them
+        self._free: deque[Hashable] = deque()  # held keys whose records may be taken
+        self._put_off: dict[
+            Hashable, int
+        ] = {}  # held keys that wait for their time, and which entry of `due` is theirs
+        self._due: list[tuple[float, int, Hashable]] = []
+        self._count = itertools.count()
+
+    def __len__(self) -> int:
+        """About how many there are to take; not 0 when there may be one."""
+        return len(self._arrived) + len(self._free)
+
+    def offer(self, records: Iterable[Record]) -> None:
+        """Add records, in order."""
+        self._arrived.extend(records)
+
+    def offer_later(self, record: Record, until: float) -> None:
+        """Add a record that is not to be taken before `until`, unless its key waits for something already."""
+        key = record.order_key
+        if key in self._waiting:
+            self._waiting[key].append(record)
+        else:
+            self._waiting[key] = deque()
+            self.put_off([record], until)
+
+    def take(self, limit: int) -> list[Record]:
+        """At most `limit` records that may be handled now, together. One that has failed before is alone."""
+        taken: list[Record] = []
+        mine: set[Hashable] = set()
+        while self._free and len(taken) < limit:
+            key = self._free[0]
+            waiting = self._waiting[key]
+            if waiting[0].failures:
+                if not taken:
+                    self._free.popleft()
+                    taken.append(waiting.popleft())
+                return taken
+            self._free.popleft()
+            mine.add(key)
+            while waiting and len(taken) < limit and not waiting[0].failures:
+                taken.append(waiting.popleft())
+        arrived, waiting_for = self._arrived, self._waiting
+        while arrived and len(taken) < limit:
+            record = arrived.popleft()
+            key = record.order_key
+            waiting_now = waiting_for.get(key)
+            if waiting_now is None:
+                waiting_for[key] = deque()
+                if limit > 1:
+                    mine.add(key)
+                taken.append(record)
+            elif key in mine and not waiting_now:
+                taken.append(record)
+            else:
+                waiting_now.append(record)
+        return taken
+
+    def release(self, records: Iterable[Record]) -> None:
+        """Records that were taken together are finished or put off; what waits for the others' keys is free."""
+        for key in dict.fromkeys(record.order_key for record in records):
+            if key in self._put_off:
+                continue
+            if self._waiting.get(key):
+                self._free.append(key)
+            else:
+                self._waiting.pop(key, None)
+
+    def put_off(self, records: Sequence[Record], until: float) -> None:
+        """Records in hand are to be taken again, before all others of their keys, but not before `until`."""
+        for record in reversed(records):
+            key = record.order_key
+            self._waiting[key].appendleft(record)
+            if key not in self._put_off:
+                entry = self._put_off[key] = next(self._count)
+                heapq.heappush(self._due, (until, entry, key))
+
+    def due(self, now: float) -> float | None:
+        """Free the keys whose time has come; returns when the next one's comes."""
+        while self._due and (self._due[0][0] <= now or self._put_off.get(self._due[0][2]) != self._due[0][1]):
+            _, entry, key = heapq.heappop(self._due)
+            if self._put_off.get(key) == entry:
+                del self._put_off[key]
+                self._free.append(key)
+        return self._due[0][0] if self._due else None
+
+    def forget(self, partitions: Collection[TopicPartition]) -> None:
+        """Drop the records of these partitions."""
+        self._arrived = deque(record for record in self._arrived if record.place not in partitions)
+        free = set(self._free)
+        for key, waiting in list(self._waiting.items()):
+            kept = deque(record for record in waiting if record.place not in partitions)
+            self._waiting[key] = kept
+            if not kept and (key in self._put_off or key in free):
+                self._put_off.pop(key, None)
+                del self._waiting[key]
+        self._free = deque(key for key in self._free if key in self._waiting)
+
+    def __iter__(self) -> Iterator[Record]:
+        """All records, in no order."""
+        return itertools.chain(self._arrived, *self._waiting.values())
+
+    def heads(self) -> Iterator[Record]:
+        """The first record of those that nothing keeps, and the first of each key that is held."""
+        return itertools.chain(itertools.islice(self._arrived, 1), (each[0] for each in self._waiting.values() if each))

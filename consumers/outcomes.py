@@ -1,0 +1,69 @@
+"""What becomes of a record when its handler has returned or raised: done, again later, or dead."""
+
+from dataclasses import dataclass
+
+from .backoff import wait_before_retry
+from .intents import DeadLetter, Retry, Skip
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """It is done with; `how` is handled or skipped."""
+
+    how: str = "handled"
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """It is to be handled again after so many seconds; `failed` when that was a failure, not the handler's wish."""
+
+    reason: str
+    wait: float
+    failed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """It will not be handled again."""
+
+    reason: str
+    error: BaseException
+
+
+Outcome = Done | Again | Dead
+
+
+def judge(
+    error: BaseException | None,
+    *,
+    failures: int,
+    retries: int | None,
+    backoff: float,
+    backoff_max: float,
+    draw: float,
+) -> Outcome:
+    """The outcome of an attempt, after so many failed ones before it; `draw` (0 to 1) spreads the retries."""
+    match error:
+        case None:
+            return Done()
+        case Skip():
+            return Done("skipped")
+        case Retry():
+            wait = error.delay
+            if wait is None:
+                wait = wait_before_retry(failures + 1, backoff, maximum=backoff_max, draw=draw)
+            return Again(error.reason, wait, failed=False)
+        case DeadLetter():
+            return Dead(error.reason, error)
+        case _ if retries is not None and failures >= retries:
+            attempts = f"{failures + 1} attempts" if failures else "the only attempt"
+            return Dead(f"failed in {attempts}: {describe(error)}", error)
+        case _:
+            wait = wait_before_retry(failures + 1, backoff, maximum=backoff_max, draw=draw)
+            return Again(describe(error), wait, failed=True)
+
+
+def describe(error: BaseException) -> str:
+    """An exception in one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,71 @@
+"""Runs consumers: several on one log, and answers those who run them."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from snowbus.bus.errors import LogError
+from snowbus.bus.http_server import serve_http
+from snowbus.bus.log.interface import Log
+from snowbus.bus.metrics import Metrics
+from snowbus.bus.operations import Operations, operations_app
+from snowbus.bus.settings import Settings
+
+from .declare import Consumer
+from .runner import Runner
+
+_LOG_ANSWERS_SECONDS = 3.0
+
+
+async def run_consume(
+    consumers: Sequence[Consumer[..., Any]],
+    log: Log,
+    settings: Settings,
+    metrics: Metrics,
+    *,
+    ready: Callable[[str], None],
+    stop: asyncio.Event,
+) -> None:
+    """Run consumers until `stop` is set, then drain and commit.
+
+    `ready` is called with the address of /health, /ready and /metrics once they are served. /health says 503 while a
+    handler is stuck. Raises ConfigurationError when a topic does not exist or the address cannot work.
+    """
+    runners = [
+        Runner(log, consumer, metrics=metrics, drain_timeout=settings.consume_drain_timeout) for consumer in consumers
+    ]
+    operations = Operations(
+        metrics,
+        lambda: _reason_not_ready(log),
+        reason_not_alive=lambda: "; ".join(runner.stuck for runner in runners if runner.stuck),
+    )
+    over, ending = asyncio.Event(), asyncio.Event()
+    serving = asyncio.create_task(
+        serve_http(operations_app(operations), settings.consume_listen, ready=ready, stop=over),
+        name="snowbus-consume-http",
+    )
+    running = [
+        asyncio.create_task(runner.run(ending), name=f"snowbus-consume-{runner.consumer.name}") for runner in runners
+    ]
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({serving, stopping, *running}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        ending.set()
+        await asyncio.wait(running)
+        over.set()
+        await asyncio.wait({serving})
+    for task in (serving, *running):
+        task.result()
+
+
+async def _reason_not_ready(log: Log) -> str:
+    try:
+        async with asyncio.timeout(_LOG_ANSWERS_SECONDS):
+            await log.topics()
+    except TimeoutError:
+        return "the log does not answer in time"
+    except LogError as error:
+        return f"the log does not answer: {error}"
+    return ""

@@ -1,0 +1,252 @@
+"""Runs a consumer: reads its group's records, lets workers handle them in key order, and commits what is done with."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Collection
+from itertools import groupby
+from operator import attrgetter
+
+import structlog
+
+from snowbus.bus.errors import ConfigurationError, LogUnavailableError, NotAssignedError
+from snowbus.bus.event import DEAD_TOPIC, EVENTS_TOPIC, RETRY_TOPIC, TopicPartition
+from snowbus.bus.log.interface import Assignment, Committed, GroupReader, Log
+from snowbus.bus.metrics import Metrics
+from snowbus.bus.sparingly import Sparingly
+
+from .backoff import Backoff
+from .calls import Calls
+from .commits import Commits
+from .declare import Consumer
+from .dedupe import DedupeStore
+from .offsets import Position
+from .progress import read_position
+from .work import Work
+from .worker import Worker
+
+logger = structlog.get_logger(__name__)
+
+_PLACE = attrgetter("topic", "partition")
+_OURS = frozenset({EVENTS_TOPIC, DEAD_TOPIC, RETRY_TOPIC})
+_POLL_RECORDS = 1_000
+_BUFFER_BYTES = 64_000_000
+_LEAST_SHARE = 100
+_SAY_SECONDS = 15.0
+_SLOWEST_LOOK_SECONDS = 1.0
+_COMMIT_AGAIN_SECONDS = 0.2
+
+
+class Runner:
+    """Runs one consumer on a log, until told to stop; the log may come and go.
+
+    A record is handled when no other of its key is in hand or put off, and when no more than `max_in_flight` are in
+    hand or finished and not yet committed. When partitions leave (a rebalance, a stop), what is in hand is finished
+    within `drain_timeout` seconds and committed; what comes back goes on where it was.
+    """
+
+    def __init__(
+        self, log: Log, consumer: Consumer[..., object], *, metrics: Metrics, drain_timeout: float = 20.0
+    ) -> None:
+        self.consumer = consumer
+        self._log = log
+        self._drain_timeout = drain_timeout
+        self._counts = metrics.of_consumer(consumer.name)
+        self._work = Work(consumer, self._counts)
+        self._commits = Commits(self._work, consumer)
+        self._workers: list[Worker] = []
+        self._reader: GroupReader | None = None
+        self._left: dict[TopicPartition, int | None] = {}
+        self._paused: set[TopicPartition] = set()
+        self._released = asyncio.Event()
+        self._work.on_released = self._on_released
+        self._look_seconds = min(_SLOWEST_LOOK_SECONDS, consumer.timeout / 10)
+        self._log_backoff = Backoff(0.5, maximum=5.0)
+        self._log_away = Sparingly(_SAY_SECONDS)
+
+    @property
+    def stuck(self) -> str:
+        """Which call has taken far too long and cannot be ended, or an empty string."""
+        limit = self.consumer.timeout + 3 * self._look_seconds
+        for worker in self._workers:
+            if worker.seconds > limit:
+                name, seconds = self.consumer.name, round(worker.seconds)
+                return f"{name} has been in one call for {seconds} s, with {worker.calling[0]!r}"
+        return ""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until `stop` is set; then drain, commit and leave the group.
+
+        Raises ConfigurationError when a topic does not exist.
+        """
+        consumer, store = self.consumer, None
+        if consumer.dedupe is not None:
+            store = await DedupeStore.open(consumer.dedupe, scope=f"{consumer.group_id}/{consumer.name}")
+        calls = Calls(consumer, store)
+        self._workers = [Worker(self._log, consumer, self._work, calls) for _ in range(consumer.concurrency)]
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                reading = tasks.create_task(self._read(), name=f"snowbus-{consumer.name}-read")
+                others = [
+                    tasks.create_task(self._watch(), name=f"snowbus-{consumer.name}-watch"),
+                    tasks.create_task(self._commits.run(), name=f"snowbus-{consumer.name}-commit"),
+                    *(tasks.create_task(worker.run(), name=f"snowbus-{consumer.name}") for worker in self._workers),
+                ]
+                try:
+                    await stop.wait()
+                finally:
+                    self._work.close()
+                    reading.cancel()
+                    await asyncio.wait({reading})
+                    if self._reader is not None:
+                        await self._reader.close()
+                    for task in others:
+                        task.cancel()
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
+        finally:
+            await calls.close()
+
+    # Reading
+
+    async def _read(self) -> None:
+        while self._reader is None:
+            await self._while_the_log_is_away(self._join)
+        while True:
+            await self._while_the_log_is_away(self._read_some)
+
+    async def _join(self) -> None:
+        consumer = self.consumer
+        made_here = {topic for topic in consumer.topics if topic in _OURS} | {RETRY_TOPIC, consumer.dead_letter} - {""}
+        await self._log.create_topics(sorted(made_here))
+        there = {topic.name for topic in await self._log.topics()}
+        if missing := sorted(set(consumer.topics) - there):
+            raise ConfigurationError(
+                f"consumer {consumer.name}: the log has no topic {missing[0]!r}; make it with "
+                f"`snowbus topics --create {missing[0]}`"
+            )
+        self._commits.reader = self._reader = await self._log.join(
+            sorted({RETRY_TOPIC, *consumer.topics}),
+            group_id=consumer.group_id,
+            auto_offset_reset=consumer.auto_offset_reset,
+            on_revoked=self._on_revoked,
+            on_assigned=self._on_assigned,
+        )
+
+    async def _read_some(self) -> None:
+        reader = self._reader
+        if reader is None:
+            return
+        records = await reader.poll(max_records=_POLL_RECORDS)
+        for place, run in groupby(records, key=_PLACE):
+            partition = TopicPartition(*place)
+            self._work.offer(partition, run)
+            if self._fullness(partition) >= 1:
+                self._paused.add(partition)
+                with contextlib.suppress(NotAssignedError):
+                    reader.pause([partition])
+
+    def _fullness(self, partition: TopicPartition) -> float:
+        """What is read ahead of a partition, as a part of what it may be."""
+        partitions = max(1, len(self._work.held))
+        records, size = self._work.buffered(partition)
+        most = max(_LEAST_SHARE, self.consumer.buffer // partitions)
+        return max(records / most, size * partitions / _BUFFER_BYTES)
+
+    def _on_released(self) -> None:
+        self._released.set()
+        if self._paused and self._reader is not None:
+            roomy = [partition for partition in self._paused if self._fullness(partition) <= 0.5]
+            if roomy:
+                self._paused.difference_update(roomy)
+                with contextlib.suppress(NotAssignedError):
+                    self._reader.resume(roomy)
+
+    # Partitions that leave and arrive
+
+    async def _on_revoked(self, partitions: Assignment) -> None:
+        self._work.leave(partitions)
+        self._paused.difference_update(partitions)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._drain_timeout
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(deadline):
+                while self._in_hand_of(partitions):
+                    self._released.clear()
+                    await self._released.wait()
+        tracker = self._work.tracker
+        while not await self._commits.commit(leaving=partitions) and loop.time() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(_COMMIT_AGAIN_SECONDS)  # the log tells nobody that it is back
+        for partition in partitions:
+            position = tracker.position(partition)
+            self._left[partition] = position.offset if position is not None else None
+        if late := self._in_hand_of(partitions):
+            logger.warning("a call was not over in time to drain", consumer=self.consumer.name, calls=len(late))
+        if self._work.closed:
+            for worker in late:
+                worker.interrupt("the consumer stops")
+
+    async def _on_assigned(self, partitions: Assignment) -> None:
+        reader = self._reader
+        if reader is None or self._work.closed:
+            return
+        committed = await self._committed(reader, partitions)
+        calling = [record for worker in self._workers for record in worker.calling]
+        for partition in partitions:
+            found = committed.get(partition)
+            position = read_position(found) if found is not None else Position(reader.position(partition))
+            ours = self._work.tracker.position(partition)
+            if ours is not None and self._left.get(partition) == position.offset:
+                position = ours  # nobody had it meanwhile: what was finished since we left it counts
+            self._work.arrive(partition, position, calling=calling)
+            reader.seek({partition: position.offset})
+        gone = self._left.keys() - partitions
+        self._left.clear()
+        for worker in self._in_hand_of(gone):
+            worker.interrupt("its partition went to another member")
+        self._work.forget(gone)
+        self._work.wake()
+
+    async def _committed(self, reader: GroupReader, partitions: Assignment) -> dict[TopicPartition, Committed]:
+        backoff = Backoff(0.1, maximum=2.0)
+        while partitions:
+            try:
+                return await reader.committed(partitions)
+            except LogUnavailableError as error:
+                if self._log_away.due():
+                    logger.warning("cannot tell where to begin", consumer=self.consumer.name, reason=str(error))
+                await asyncio.sleep(backoff.next_wait())
+        return {}
+
+    def _in_hand_of(self, partitions: Collection[TopicPartition]) -> list[Worker]:
+        """The workers that have records of these partitions in hand."""
+        return [worker for worker in self._workers if any(record.place in partitions for record in worker.in_hand)]
+
+    # Looking after it
+
+    async def _watch(self) -> None:
+        """End calls that take too long, and tell how the work stands."""
+        timeout = self.consumer.timeout
+        while True:
+            await asyncio.sleep(self._look_seconds)
+            for worker in self._workers:
+                if worker.seconds > timeout:
+                    worker.interrupt(f"the handler took longer than {timeout:g} s")
+            oldest = self._work.oldest()
+            self._counts.tell(
+                in_flight=sum(len(worker.in_hand) for worker in self._workers),
+                waiting=sum(self._work.tracker.state(partition).waiting for partition in self._work.held),
+                oldest_seconds=0.0 if oldest is None else max(0.0, time.time() - oldest / 1000),
+            )
+
+    async def _while_the_log_is_away(self, call: Callable[[], Awaitable[None]]) -> None:
+        """Call once; when the log is away, say so and wait."""
+        try:
+            await call()
+        except LogUnavailableError as error:
+            wait = self._log_backoff.next_wait()
+            if self._log_away.due():
+                logger.warning("the log is away", reason=str(error), next_try_seconds=round(wait, 1))
+            await asyncio.sleep(wait)
+        else:
+            self._log_backoff.reset()

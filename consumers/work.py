@@ -1,0 +1,255 @@
+"""The work of one consumer in one process: the records that are read and not done with, and the workers that wait."""
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import NamedTuple
+
+from snowbus.bus.errors import SnowbusError
+from snowbus.bus.event import RETRY_TOPIC, TopicPartition
+from snowbus.bus.event import Record as BusRecord
+from snowbus.bus.metrics import ConsumerMetrics
+
+from . import retries
+from .declare import Consumer
+from .key_order import KeyOrder
+from .offsets import OffsetTracker, Position
+from .record import Record
+
+
+class _Before(NamedTuple):
+    """What a record had been through when its partition left."""
+
+    attempt: int
+    failures: int
+    until: float
+
+
+class Work:
+    """Takes in what is read, gives workers what may be handled, and keeps the tracker of offsets.
+
+    Times are in the event loop's clock. `on_finished` is called when something can be committed, `on_full` when
+    nothing is given because `max_in_flight` records are in hand or finished and not committed, `on_released` whenever
+    a worker has put its records down, and `on_trouble` with the reason when a record could not be handled.
+    """
+
+    def __init__(self, consumer: Consumer[..., object], counts: ConsumerMetrics) -> None:
+        self.tracker = OffsetTracker()
+        self.counts = counts
+        self.on_finished: Callable[[], None] = lambda: None
+        self.on_full: Callable[[], None] = lambda: None
+        self.on_released: Callable[[], None] = lambda: None
+        self.on_trouble: Callable[[TopicPartition, str], None] = lambda *_: None
+        self.closed = False
+        self._consumer = consumer
+        self._loop = asyncio.get_running_loop()
+        self._order = KeyOrder()
+        self._idle: list[asyncio.Future[None]] = []
+        self._alarm: asyncio.TimerHandle | None = None
+        self._gathering_until = 0.0
+        self._assignments: dict[TopicPartition, int] = {}
+        self._assigned_count = 0
+        self._before: dict[tuple[TopicPartition, int], _Before] = {}
+        self._bytes: dict[TopicPartition, int] = {}
+
+    # What comes in
+
+    @property
+    def held(self) -> frozenset[TopicPartition]:
+        """The partitions that are ours, and not about to leave."""
+        return frozenset(self._assignments)
+
+    def arrive(self, partition: TopicPartition, position: Position, *, calling: Iterable[Record] = ()) -> None:
+        """A partition is ours from this position on. Records of it that a handler is being called with, from before a
+        rebalance that brought it back, go on.
+        """
+        self._assigned_count += 1
+        self._assignments[partition] = self._assigned_count
+        self._bytes[partition] = 0
+        going_on = [record for record in calling if record.place == partition]
+        for record in going_on:
+            record.assignment = self._assigned_count
+        self.tracker.assign(partition, position, in_flight={record.at for record in going_on})
+
+    def leave(self, partitions: Collection[TopicPartition]) -> None:
+        """Partitions are going: give nothing more of them, and remember which records have been tried."""
+        for record in self._order:
+            if record.place in partitions and record.attempt:
+                self._remember(record, self.tracker.retry_at(record.place, record.at) or 0.0)
+        for partition in partitions:
+            self._assignments.pop(partition, None)
+        self._order.forget(partitions)
+
+    def forget(self, partitions: Collection[TopicPartition]) -> None:
+        """Partitions are gone."""
+        self.tracker.revoke(partitions)
+        for partition in partitions:
+            self._bytes.pop(partition, None)
+        self._before = {place: known for place, known in self._before.items() if place[0] not in partitions}
+
+    def offer(self, partition: TopicPartition, records: Iterable[BusRecord]) -> None:
+        """Take in what was read of a partition; what a filter rejects is finished. What is not ours is ignored: it is
+        read again by whoever has it.
+        """
+        assignment = self._assignments.get(partition)
+        if assignment is None:
+            return
+        is_retry = partition.topic == RETRY_TOPIC
+        wanted: list[Record] = []
+        rejected = size = 0
+        for raw in records:
+            if not self.tracker.read(partition, raw.offset):
+                continue
+            record = self._retried(raw) if is_retry else Record(raw)
+            if record is None or not (is_retry or self._matches(record)):
+                self.tracker.finish(partition, raw.offset)
+                rejected += 1
+                continue
+            record.assignment = assignment
+            size += len(raw.value)
+            if self._before and (before := self._before.pop((partition, raw.offset), None)) is not None:
+                record.attempt, record.failures = before.attempt, before.failures
+                self._order.offer(wanted)
+                wanted = []
+                self._order.offer_later(record, before.until)
+                continue
+            wanted.append(record)
+        self._order.offer(wanted)
+        self._bytes[partition] += size
+        if rejected:
+            self.counts.add("filtered", rejected)
+            self.on_finished()
+        self.wake()
+
+    def buffered(self, partition: TopicPartition) -> tuple[int, int]:
+        """How many records of a partition are read and not finished, and the bytes of their values."""
+        return self.tracker.unfinished(partition), self._bytes.get(partition, 0)
+
+    # What goes out
+
+    async def take(self) -> list[Record]:
+        """The next record, or batch, to handle; waits until there is one."""
+        while not (records := self._take()):
+            future: asyncio.Future[None] = self._loop.create_future()
+            self._idle.append(future)
+            await future
+        return records
+
+    def wake(self) -> None:
+        """Let the workers that wait look for something to take."""
+        for future in self._idle:
+            if not future.done():
+                future.set_result(None)
+        self._idle.clear()
+
+    def holds(self, records: Iterable[Record]) -> bool:
+        """Whether the partitions of these records are still ours, as they were when the records were read."""
+        return all(self._assignments.get(record.place) == record.assignment for record in records)
+
+    def start(self, records: Iterable[Record]) -> None:
+        """The handler is about to be called with these records."""
+        for record in records:
+            record.attempt += 1
+            self.tracker.start(record.place, record.at)
+
+    def finish(self, records: Sequence[Record], how: str) -> None:
+        """Records are done with: handled, skipped, known or dead."""
+        for record in records:
+            self.tracker.finish(record.place, record.at)
+            if self._assignments.get(record.place) == record.assignment:
+                self._bytes[record.place] -= len(record.raw.value)
+        self.counts.add(how, len(records))
+        self.on_finished()
+
+    def put_off(
+        self, records: Sequence[Record], wait: float, *, reason: str, failed: bool, behind: Sequence[Record] = ()
+    ) -> None:
+        """Records are to be handled again, after so many seconds; those `behind` were taken with them and wait for
+        their keys.
+        """
+        until = self._loop.time() + wait
+        self.on_trouble(records[0].place, reason)
+        self.counts.add("failed" if failed else "retried", len(records))
+        for record in records:
+            record.failures += failed
+            self.tracker.retry(record.place, record.at, until)
+            if not self.holds([record]):
+                self._remember(record, until)
+        self._order.put_off([record for record in (*records, *behind) if self.holds([record])], until)
+        self._set_alarm(until)
+
+    def release(self, records: Sequence[Record]) -> None:
+        """A worker has put down what it took; what it did not finish or put off comes again with its partition."""
+        self._order.release(records)
+        if self._idle and self._order:
+            future = self._idle.pop()
+            if not future.done():
+                future.set_result(None)
+        self.on_released()
+
+    def oldest(self) -> int | None:
+        """The timestamp of the oldest record that waits, in ms since 1970."""
+        return min((record.timestamp for record in self._order.heads()), default=None)
+
+    def _take(self) -> list[Record]:
+        if self.closed:
+            return []
+        now = self._loop.time()
+        if (next_due := self._order.due(now)) is not None:
+            self._set_alarm(next_due)
+        if not self._order:
+            return []
+        room = self._consumer.max_in_flight - self.tracker.exposed
+        if room <= 0:
+            self.on_full()
+            return []
+        wanted = self._consumer.batch or 1
+        if self._consumer.batch_wait and len(self._order) < wanted and self._gather(now):
+            return []
+        self._gathering_until = 0.0
+        return self._order.take(min(wanted, room))
+
+    def _gather(self, now: float) -> bool:
+        """Whether a batch that is not full should wait for more."""
+        if not self._gathering_until:
+            self._gathering_until = now + self._consumer.batch_wait
+        if now >= self._gathering_until:
+            return False
+        self._set_alarm(self._gathering_until)
+        return True
+
+    def _set_alarm(self, when: float) -> None:
+        if self._alarm is not None:
+            if self._loop.time() < self._alarm.when() <= when and not self._alarm.cancelled():
+                return
+            self._alarm.cancel()
+        self._alarm = self._loop.call_at(when, self.wake)
+
+    def close(self) -> None:
+        """Give nothing more."""
+        self.closed = True
+        if self._alarm is not None:
+            self._alarm.cancel()
+
+    # Which records
+
+    def _matches(self, record: Record) -> bool:
+        declared = self._consumer.filter
+        if not declared:
+            return True
+        try:
+            return declared.matches(record.candidate)
+        except SnowbusError:  # it is no event, so it has nothing that a filter could want
+            return False
+
+    def _retried(self, raw: BusRecord) -> Record | None:
+        """A record from the topic of retries, as its original; None when it is another group's or consumer's."""
+        if not retries.is_for(raw, self._consumer.group_id):
+            return None
+        try:
+            original = retries.original_of(raw)
+        except ValueError:
+            return None
+        return Record(raw, original) if original.topic in self._consumer.topics else None
+
+    def _remember(self, record: Record, until: float) -> None:
+        self._before[record.place, record.at] = _Before(record.attempt, record.failures, until)

@@ -1,0 +1,185 @@
+"""A worker: takes records, calls the handler with them, and sees to what becomes of each."""
+
+import asyncio
+import random
+import time
+import traceback
+from collections.abc import Sequence
+
+import structlog
+
+from snowbus.bus.errors import LogError
+from snowbus.bus.log.interface import Log
+
+from .backoff import Backoff
+from .calls import Calls
+from .dead_letters import Death, append_dead_letter
+from .declare import Consumer
+from .dedupe import DedupeStore
+from .intents import Intent
+from .outcomes import Again, Dead, Done, judge
+from .record import Record
+from .work import Work
+
+logger = structlog.get_logger(__name__)
+
+_YIELD_SECONDS = 0.005
+
+
+class Worker:
+    """Handles one record, or one batch, after the other.
+
+    `in_hand` are the records that it took and has not released, `calling` those that the handler is being called with.
+    """
+
+    def __init__(self, log: Log, consumer: Consumer[..., object], work: Work, calls: Calls) -> None:
+        self._log = log
+        self._consumer = consumer
+        self._work = work
+        self._calls = calls
+        self._loop = asyncio.get_running_loop()
+        self._task: asyncio.Task[None] | None = None
+        self._interruption = ""
+        self._yielded = self._loop.time()
+        self.in_hand: Sequence[Record] = ()
+        self.calling: Sequence[Record] = ()
+        self._since = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """For how long it has been in a call; 0 when it is in none."""
+        return self._loop.time() - self._since if self.calling else 0.0
+
+    def interrupt(self, reason: str) -> None:
+        """End the call under way, which then counts as failed for this reason. A plain function cannot be ended."""
+        if self._task is not None and self.calling and not self._interruption and self._consumer.is_async:
+            self._interruption = reason
+            self._task.cancel()
+
+    async def run(self) -> None:
+        """Take and handle, until cancelled."""
+        self._task = asyncio.current_task()
+        while True:
+            records = await self._work.take()
+            self.in_hand = records
+            try:
+                await self._handle(records)
+            finally:
+                self.in_hand = ()
+                self._work.release(records)
+            now = self._loop.time()
+            if now - self._yielded > _YIELD_SECONDS:  # a handler that never waits must not keep all else waiting
+                self._yielded = now
+                await asyncio.sleep(0)
+
+    async def _handle(self, records: Sequence[Record]) -> None:
+        """Call the handler; when it fails with several records, with each half of them, down to the guilty one."""
+        parts = [records]
+        while parts:
+            part = parts.pop()
+            if not part or not self._work.holds(part):
+                continue
+            if self._calls.store is not None:
+                part = await self._without_known(part, self._calls.store)
+                if not part:
+                    continue
+            error = await self._call(part)
+            if error is None:
+                await self._done(part, "handled")
+            elif len(part) > 1 and not isinstance(error, Intent):
+                middle = len(part) // 2
+                parts += [part[middle:], part[:middle]]
+            else:
+                await self._settle(part, error, parts)
+
+    async def _call(self, records: Sequence[Record]) -> BaseException | None:
+        """Call the handler and return what it raised."""
+        self._work.start(records)
+        self.calling = records
+        self._since = self._loop.time()
+        try:
+            await self._calls.call(records if self._consumer.batch is not None else records[0])
+        except asyncio.CancelledError as error:
+            if self._task is None or not self._task.cancelling():
+                return error  # the handler's own: something that it waited for was cancelled
+            if self._interruption and self._task.uncancel() == 0:
+                return TimeoutError(self._interruption)
+            raise
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a handler raises is its failure alone
+            return error
+        finally:
+            self._work.counts.observe(self._loop.time() - self._since)
+            self.calling = ()
+            self._interruption = ""
+        return None
+
+    async def _settle(self, records: Sequence[Record], error: BaseException, parts: list[Sequence[Record]]) -> None:
+        """Do what the outcome of a call that raised asks for. Of what is left in `parts`, the records whose keys are
+        put off are put off, too.
+        """
+        consumer = self._consumer
+        outcome = judge(
+            error,
+            failures=records[0].failures,
+            retries=consumer.retries,
+            backoff=consumer.backoff,
+            backoff_max=consumer.backoff_max,
+            draw=random.random(),  # noqa: S311 - no secret
+        )
+        match outcome:
+            case Done(how):
+                await self._done(records, how)
+            case Again(reason, wait, failed):
+                keys = {record.order_key for record in records}
+                behind = [record for part in reversed(parts) for record in part if record.order_key in keys]
+                parts[:] = [[record for record in part if record.order_key not in keys] for part in parts]
+                self._work.put_off(records, wait, reason=reason, failed=failed, behind=behind)
+                logger.info("again later", consumer=consumer.name, reason=reason, seconds=round(wait, 1))
+            case Dead(reason, cause):
+                for record in records:
+                    await self._bury(record, reason, cause)
+
+    async def _done(self, records: Sequence[Record], how: str) -> None:
+        if self._calls.store is not None:
+            await self._calls.store.add([record.event_id for record in records if record.event_id])
+        self._work.finish(records, how)
+
+    async def _without_known(self, records: Sequence[Record], store: DedupeStore) -> list[Record]:
+        """Finish those records whose events have been handled before, and return the others."""
+        known = await store.seen([record.event_id for record in records if record.event_id])
+        if again := [record for record in records if record.event_id in known]:
+            self._work.start(again)
+            self._work.finish(again, "known")
+        return [record for record in records if record.event_id not in known]
+
+    async def _bury(self, record: Record, reason: str, error: BaseException) -> None:
+        topic = self._consumer.dead_letter
+        self._work.on_trouble(record.place, reason)
+        logger.warning(
+            "dead letter" if topic else "given up", consumer=self._consumer.name, reason=reason, record=repr(record)
+        )
+        backoff = Backoff(0.1, maximum=5.0)
+        while topic:
+            try:
+                death = _death(record, reason, error, self._consumer.group_id)
+                await append_dead_letter(self._log, topic, record.raw, death)
+                break
+            except LogError as trouble:
+                logger.warning("a dead letter waits for the log", consumer=self._consumer.name, reason=str(trouble))
+                await asyncio.sleep(backoff.next_wait())
+        self._work.finish([record], "dead")
+
+
+def _death(record: Record, reason: str, error: BaseException, group_id: str) -> Death:
+    frames = traceback.format_exception(error)
+    return Death(
+        reason=reason,
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        group=group_id,
+        time=time.time_ns() // 1_000_000,
+        attempts=record.attempt,
+        exception=f"{type(error).__module__}.{type(error).__qualname__}",
+        traceback="".join(frames),
+    )
