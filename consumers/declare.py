@@ -123,7 +123,7 @@ def consumer(*topics: str, group_id: str, **options: Unpack[Options]) -> Callabl
 
     def declare(function: Callable[P, R]) -> Consumer[P, R]:
         _check_function(function)
-        name: str = options.get("name") or getattr(function, "__name__", type(function).__name__)
+        name = str(options.get("name") or getattr(function, "__name__", type(function).__name__))
         return Consumer(function=function, topics=topics, group_id=group_id, filter=declared_filter, name=name, **given)
 
     return declare

@@ -12,7 +12,7 @@ from operator import attrgetter
 import structlog
 
 from snowbus.bus.errors import LogError, LogUnavailableError, NotAssignedError
-from snowbus.bus.event import DEAD_TOPIC, EVENTS_TOPIC, Record, TopicPartition
+from snowbus.bus.event import DEAD_TOPIC, EVENTS_TOPIC, RETRY_TOPIC, Record, TopicPartition
 from snowbus.bus.log.interface import Assignment, GroupReader, Log
 from snowbus.bus.metrics import Metrics
 from snowbus.bus.settings import Settings
@@ -20,6 +20,7 @@ from snowbus.bus.sparingly import Sparingly
 
 from ..backoff import Backoff
 from ..offsets import OffsetTracker, Position
+from ..retries import is_for
 from .gate import Gate, Outage
 from .lane import Delivery, Lane
 from .sender import Sender
@@ -96,9 +97,9 @@ class Forwarder:
             await self._while_the_log_is_away(partial(self._read_some, self._reader))
 
     async def _join(self) -> None:
-        await self._log.create_topics([EVENTS_TOPIC, DEAD_TOPIC])
+        await self._log.create_topics([EVENTS_TOPIC, DEAD_TOPIC, RETRY_TOPIC])
         self._reader = await self._log.join(
-            [EVENTS_TOPIC],
+            [EVENTS_TOPIC, RETRY_TOPIC],
             group_id=self._settings.group,
             on_revoked=self._on_revoked,
             on_assigned=self._on_assigned,
@@ -114,6 +115,9 @@ class Forwarder:
             shares: list[list[Record]] = [[] for _ in lanes]
             for record in run:
                 self._tracker.read(partition, record.offset)
+                if record.topic == RETRY_TOPIC and not is_for(record, self._settings.group):
+                    self._tracker.finish(partition, record.offset)
+                    continue
                 shares[hash(record.key) % len(lanes)].append(record)
             for lane, share in zip(lanes, shares, strict=True):
                 lane.offer(share)

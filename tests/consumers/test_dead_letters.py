@@ -2,7 +2,7 @@
 
 from snowbus.bus.event import Record
 from snowbus.consumers.dead_letters import (
-    DeadLetter,
+    Death,
     dead_record,
     dead_record_without_value,
     original_headers,
@@ -22,7 +22,7 @@ LETTER = Death(
 )
 
 
-def on_the_log(letter: DeadLetter, record: Record = RECORD) -> Record:
+def on_the_log(letter: Death, record: Record = RECORD) -> Record:
     appended = dead_record(record, letter)
     return Record("snowbus.dead", 0, 0, appended.timestamp or 0, appended.key, appended.value, appended.headers)
 
@@ -46,7 +46,7 @@ def test_a_letter_without_an_answer_has_no_status() -> None:
 
 
 def test_a_long_answer_is_cut() -> None:
-    letter = Death("no", "t", 0, 0, "g", 0, 400, "x" * 9_000)
+    letter = Death("no", "t", 0, 0, "g", 0, status=400, response="x" * 9_000)
     assert read_death(on_the_log(letter)).response == "x" * 500
 
 
@@ -65,4 +65,4 @@ def test_a_record_too_large_to_carry_headers_leaves_its_place() -> None:
 
 def test_headers_that_are_no_letter_are_read_without_an_error() -> None:
     record = RECORD._replace(headers=(("dead_partition", b"x"), ("dead_status", b"\xff")))
-    assert read_death(record) == Death("", "", -1, -1, "", -1, -1)
+    assert read_death(record) == Death("", "", -1, -1, "", -1, -1, status=-1)

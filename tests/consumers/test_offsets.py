@@ -1,5 +1,7 @@
 """The tracker of offsets: examples, and a state machine that compares it with a naive model."""
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -255,7 +257,7 @@ def test_offsets_added_one_by_one_make_the_fewest_ranges(offsets):
     for offset in offsets:
         ranges = add_to_ranges(ranges, offset)
     assert {each for first, stop in ranges for each in range(first, stop)} == offsets
-    assert all(before[1] < after[0] for before, after in zip(ranges, ranges[1:], strict=False))
+    assert all(before[1] < after[0] for before, after in itertools.pairwise(ranges))
 
 
 @given(st.text(max_size=200))
