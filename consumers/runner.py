@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from itertools import groupby
 from operator import attrgetter
 
@@ -22,6 +22,7 @@ from .declare import Consumer
 from .dedupe import DedupeStore
 from .offsets import Position
 from .progress import read_position
+from .record import Record
 from .work import Work
 from .worker import Worker
 
@@ -153,14 +154,19 @@ class Runner:
         most = max(_LEAST_SHARE, self.consumer.buffer // partitions)
         return max(records / most, size * partitions / _BUFFER_BYTES)
 
-    def _on_released(self) -> None:
+    def _on_released(self, records: Sequence[Record]) -> None:
         self._released.set()
-        if self._paused and self._reader is not None:
-            roomy = [partition for partition in self._paused if self._fullness(partition) <= 0.5]
-            if roomy:
-                self._paused.difference_update(roomy)
-                with contextlib.suppress(NotAssignedError):
-                    self._reader.resume(roomy)
+        if not self._paused or self._reader is None:
+            return
+        roomy = [
+            partition
+            for partition in {record.place for record in records} & self._paused
+            if self._fullness(partition) <= 0.5
+        ]
+        if roomy:
+            self._paused.difference_update(roomy)
+            with contextlib.suppress(NotAssignedError):
+                self._reader.resume(roomy)
 
     # Partitions that leave and arrive
 

@@ -37,7 +37,7 @@ class Work:
         self.counts = counts
         self.on_finished: Callable[[], None] = lambda: None
         self.on_full: Callable[[], None] = lambda: None
-        self.on_released: Callable[[], None] = lambda: None
+        self.on_released: Callable[[Sequence[Record]], None] = lambda _: None
         self.on_trouble: Callable[[TopicPartition, str], None] = lambda *_: None
         self.closed = False
         self._consumer = consumer
@@ -184,7 +184,7 @@ class Work:
             future = self._idle.pop()
             if not future.done():
                 future.set_result(None)
-        self.on_released()
+        self.on_released(records)
 
     def oldest(self) -> int | None:
         """The timestamp of the oldest record that waits, in ms since 1970."""
