@@ -16,6 +16,7 @@ COMMANDS = {
     "ingest": "take events over HTTP",
     "collect": "forward events to a Snowplow collector",
     "gateway": "stream events over websockets, with the live page",
+    "consume": "run consumers of your own",
     "consumers": "begin a consumer of your own",
     "publish": "put events on the log",
     "tail": "watch events in the terminal",
