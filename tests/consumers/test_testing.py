@@ -1,0 +1,123 @@
+"""The test kit runs the real runner in virtual time, and tells what became of each event."""
+
+import asyncio
+import time
+
+from snowbus.consumers import DeadLetter, Retry, Skip, consumer
+from snowbus.consumers.testing import event, run_consumer
+
+ADD = "iglu:com.acme/add_to_cart/jsonschema/1-0-0"
+USER = "iglu:com.acme/user/jsonschema/1-0-0"
+
+
+def test_every_event_is_handled_and_committed():
+    seen = []
+
+    @consumer("snowbus.events", group_id="g")
+    async def handle(record):
+        seen.append((record.data["sku"], record.entity(USER), record.schema))
+
+    result = run_consumer(handle, [event(schema=ADD, data={"sku": "a"}, entities=[(USER, {"age": 5})], user_id="u")])
+    assert seen == [("a", {"age": 5}, ADD)]
+    assert (result.handled, result.dead_letters, result.lag, sum(result.committed.values())) == (1, [], 0, 1)
+
+
+def test_waits_pass_at_once_and_hold_back_their_own_key_only():
+    order = []
+
+    @consumer("snowbus.events", group_id="g")
+    async def handle(record):
+        order.append(record.event["page_title"])
+        if record.event["page_title"] == "first" and record.attempt == 1:
+            raise Retry("later", delay=3600)
+
+    begin = time.monotonic()
+    events = [
+        event(page_title=title, user_id=user) for title, user in (("first", "a"), ("second", "a"), ("other", "b"))
+    ]
+    result = run_consumer(handle, events)
+    assert [title for title in order if title != "other"] == ["first", "first", "second"]
+    assert order.index("other") < 2
+    assert (result.retries, result.handled) == (1, 3)
+    assert 3600 <= result.elapsed < 3700
+    assert time.monotonic() - begin < 5
+
+
+def test_what_fails_is_retried_and_then_a_dead_letter():
+    @consumer("snowbus.events", group_id="g", retries=2)
+    def handle(record):
+        raise KeyError("sku")
+
+    result = run_consumer(handle, [event(user_id="u")])
+    (dead,) = result.dead_letters
+    assert (dead.attempts, dead.exception, dead.record.event["user_id"]) == (3, "builtins.KeyError", "u")
+    assert (result.handled, result.retries, result.lag) == (0, 2, 0)
+
+
+def test_intents_and_filters_are_counted():
+    @consumer("snowbus.events", group_id="g", app_id=["shop", "till"])
+    async def handle(record):
+        raise Skip if record.event["app_id"] == "shop" else DeadLetter("never")
+
+    result = run_consumer(handle, [event(app_id=app_id) for app_id in ("shop", "till", "other")])
+    assert (result.skipped, result.filtered, [dead.reason for dead in result.dead_letters]) == (1, 1, ["never"])
+
+
+def test_one_poison_in_a_batch_dies_alone():
+    handled = []
+
+    @consumer("snowbus.events", group_id="g", batch=50, retries=1)
+    async def handle(records):
+        if any(record.event["page_title"] == "13" for record in records):
+            raise ValueError("unlucky")
+        handled.extend(record.event["page_title"] for record in records)
+
+    result = run_consumer(handle, [event(page_title=str(number), user_id=f"u{number % 7}") for number in range(100)])
+    assert len(result.dead_letters) == 1
+    assert sorted(map(int, handled)) == [number for number in range(100) if number != 13]
+
+
+def test_calls_of_different_keys_overlap_and_those_of_one_do_not():
+    busy, most = set(), 0
+
+    @consumer("snowbus.events", group_id="g", concurrency=10)
+    async def handle(record):
+        nonlocal most
+        assert record.key not in busy
+        busy.add(record.key)
+        most = max(most, len(busy))
+        await asyncio.sleep(1)
+        busy.discard(record.key)
+
+    result = run_consumer(handle, [event(user_id=f"u{number % 5}") for number in range(20)])
+    assert (result.handled, most) == (20, 5)
+    assert result.elapsed < 6
+
+
+def test_what_is_retried_for_ever_is_the_lag():
+    @consumer("snowbus.events", group_id="g")
+    async def handle(record):
+        raise Retry(delay=60)
+
+    assert run_consumer(handle, [event()], max_seconds=600).lag == 1
+
+
+def test_a_call_that_takes_too_long_is_a_failure():
+    @consumer("snowbus.events", group_id="g", timeout=10, retries=0)
+    async def handle(record):
+        await asyncio.sleep(1000)
+
+    (dead,) = run_consumer(handle, [event()]).dead_letters
+    assert "longer than 10 s" in dead.reason
+
+
+def test_what_a_handler_raises_of_its_own_kind_is_only_a_failure():
+    @consumer("snowbus.events", group_id="g", retries=0)
+    async def handle(record):
+        raise {"exit": SystemExit, "cancel": asyncio.CancelledError}[record.event["page_title"]]
+
+    result = run_consumer(handle, [event(page_title="exit"), event(page_title="cancel")])
+    assert sorted(dead.exception for dead in result.dead_letters) == [
+        "asyncio.exceptions.CancelledError",
+        "builtins.SystemExit",
+    ]
