@@ -7,7 +7,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from snowbus.bus.event import TopicPartition
+from snowbus.bus.event import RETRY_TOPIC, TopicPartition
 from snowbus.bus.json_text import dumps
 from snowbus.bus.log import Log
 from snowbus.bus.settings import Settings
@@ -66,6 +66,8 @@ async def _group_statuses(log: Log, group: str) -> list[GroupStatus]:
     statuses = []
     for topic in sorted({partition.topic for partition in lag}):
         partitions = [partition for partition in lag if partition.topic == topic]
+        if topic == RETRY_TOPIC and not any(lag[partition] for partition in partitions):
+            continue  # every group reads it, and there is hardly ever anything for one
         ends = await log.end_offsets(topic)
         statuses.append(
             GroupStatus(
