@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import os
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,6 +29,10 @@ _BATCH = 500
 _RETRY_SECONDS = 0.5
 _IDLE_SECONDS = 0.2
 _EXIT_SECONDS = 5.0
+_FORK_SECONDS = 5.0
+
+_emitters: "weakref.WeakSet[BusEmitter]" = weakref.WeakSet()
+_fork_lock = threading.Lock()
 
 
 class _ThreadPerCall(ThreadPoolExecutor):
@@ -51,47 +57,67 @@ class BusEmitter:
     `input` puts a copy of the payload in a queue of `max_queued` events and returns; a thread appends what waits, in
     order, again and again until the log takes it. `input` never blocks and never raises: an event that finds the queue
     full is counted in `dropped`, one that is no event, or too large, in `refused`; `delivered` counts what is durable.
-    When the interpreter ends, what waits gets five seconds. A process that was forked begins with an empty queue of its
-    own. Raises ConfigurationError when the log's URL cannot work.
+    When the interpreter ends, what waits gets five seconds. For a fork the log is closed, as neither SQLite nor Kafka's
+    connections survive one: the parent goes on with its queue, the child begins with an empty one when it tracks.
+    Raises ConfigurationError when the log's URL cannot work.
     """
 
     def __init__(self, log: str, *, options: LogOptions | None = None, max_queued: int = 10_000) -> None:
         self.delivered = 0
         self.dropped = 0
         self.refused = 0
-        self._abandoned: list[asyncio.AbstractEventLoop] = []
         self._url = log
         self._options = options
         self._max_queued = max_queued
-        self._start()
-        if self._error is not None:
-            raise self._error
+        self._give_up_at: float | None = None
+        self._abandoned: list[asyncio.AbstractEventLoop] = []
+        self._begin_empty()
+        with _fork_lock:
+            self._start()
+            self._opened.wait()
+            if self._error is not None:
+                raise self._error
+            _emitters.add(self)
 
-    def _start(self) -> None:
-        """Begin with an empty queue and a thread of this process's own."""
+    def _begin_empty(self) -> None:
         self._pid = os.getpid()
         self._records: deque[ProducerRecord] = deque()
         self._settled = threading.Condition()
-        self._give_up_at: float | None = None
+
+    def _start(self, *, after: threading.Thread | None = None) -> None:
+        """Start the thread that appends; it waits for the end of the one before it."""
         self._opened = threading.Event()
         self._error: SnowbusError | None = None
+        self._forking = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._loop.set_default_executor(_ThreadPerCall())
         self._wake = asyncio.Event()
         # Not a daemon: the interpreter waits for it, and it notices when the main thread has ended.
-        self._thread = threading.Thread(target=self._run, name="snowbus-emitter", daemon=False)
+        run = functools.partial(self._run, self._loop, self._forking, after)
+        self._thread = threading.Thread(target=run, name="snowbus-emitter", daemon=False)
         self._thread.start()
-        self._opened.wait()
 
-    def _start_after_fork(self) -> None:
+    def _before_fork(self) -> None:
+        """Let go of the log: locks of SQLite held by a thread would stay held in the child for ever."""
+        self._forking.set()
+        self._call_in_loop(self._wake.set)
+        if self._thread is not threading.current_thread():
+            self._thread.join(_FORK_SECONDS)
+
+    def _after_fork_in_parent(self) -> None:
+        self._start(after=self._thread)
+
+    def _start_after_fork_in_child(self) -> None:
         """Only the thread that forked lives on in a child; what was queued is the parent's to deliver."""
-        self._abandoned.append(self._loop)  # the parent's: closing it here would take its descriptors
+        if not self._loop.is_closed():
+            self._abandoned.append(self._loop)  # the parent's: closing it here would take its descriptors
+        self._begin_empty()
         self._start()
 
     def input(self, payload: Mapping[str, Any]) -> None:
         """Take one event."""
         if os.getpid() != self._pid:
-            self._start_after_fork()
+            self._start_after_fork_in_child()
         try:
             record = accept(as_payload(payload), now=time.time_ns() // 1_000_000, producer=producer_name("emitter"))
         except Exception as error:  # noqa: BLE001 - whatever a payload holds, its tracker must go on
@@ -127,20 +153,24 @@ class BusEmitter:
     def close(self, timeout: float = 10.0) -> None:
         """Give what is pending `timeout` seconds, then let go of the log."""
         self._give_up_at = self._give_up_at or time.monotonic() + timeout
-        self._call_in_loop(self._wake.set)
+        with _fork_lock:
+            self._call_in_loop(self._wake.set)
+            _emitters.discard(self)
         self._thread.join()
 
     def _call_in_loop(self, callback: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended, after close()
             self._loop.call_soon_threadsafe(callback)
 
-    def _run(self) -> None:
-        with contextlib.closing(self._loop):
-            self._loop.run_until_complete(self._serve())
+    def _run(self, loop: asyncio.AbstractEventLoop, forking: threading.Event, after: threading.Thread | None) -> None:
+        if after is not None:
+            after.join()
+        with contextlib.closing(loop):
+            loop.run_until_complete(self._serve(forking))
 
-    async def _serve(self) -> None:
+    async def _serve(self, forking: threading.Event) -> None:
         try:
-            log = await self._open()
+            log = await self._open(forking)
         except SnowbusError as error:
             self._error = error
             return
@@ -150,9 +180,9 @@ class BusEmitter:
             return
         async with log:
             created = False
-            while self._records or not self._ending():
+            while not forking.is_set() and (self._records or not self._ending()):
                 if not self._records:
-                    await self._idle()
+                    await self._idle(forking)
                     continue
                 try:
                     if not created:
@@ -167,15 +197,15 @@ class BusEmitter:
                         break
                     await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _open(self) -> Log | None:
-        """Open the log, also one that is locked now; None when it is too late."""
+    async def _open(self, forking: threading.Event) -> Log | None:
+        """Open the log, also one that is locked now; None when it is too late, or a fork is near."""
         while True:
             try:
                 return await open_log(self._url, self._options)
             except LogUnavailableError as error:
                 self._opened.set()
                 logger.warning("the log is away", log=self._url, reason=str(error))
-                if self._ending():
+                if self._ending() or forking.is_set():
                     return None
                 await asyncio.sleep(_RETRY_SECONDS)
 
@@ -198,13 +228,28 @@ class BusEmitter:
                 self._records.popleft()
             self._settled.notify_all()
 
-    async def _idle(self) -> None:
+    async def _idle(self, forking: threading.Event) -> None:
         self._wake.clear()
         with contextlib.suppress(TimeoutError):
-            if not self._records:
+            if not self._records and not forking.is_set():
                 await asyncio.wait_for(self._wake.wait(), _IDLE_SECONDS)
 
     def _ending(self) -> bool:
         if self._give_up_at is None and not threading.main_thread().is_alive():
             self._give_up_at = time.monotonic() + _EXIT_SECONDS
         return self._give_up_at is not None
+
+
+def _before_fork() -> None:
+    _fork_lock.acquire()
+    for emitter in _emitters:
+        emitter._before_fork()  # noqa: SLF001 - of this module
+
+
+def _after_fork_in_parent() -> None:
+    for emitter in _emitters:
+        emitter._after_fork_in_parent()  # noqa: SLF001 - of this module
+    _fork_lock.release()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_fork_lock.release)

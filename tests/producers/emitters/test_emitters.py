@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 
 import pytest
 from snowplow_tracker import PageView, SelfDescribing, SelfDescribingJson, Subject, Tracker
@@ -130,24 +131,37 @@ for number in range(100):
     assert len(payloads_on(log_url)) == 100
 
 
-def test_a_forked_process_delivers_its_own_events(sqlite_url):
-    """As under a server that forks its workers when the application is loaded."""
+def test_forked_processes_deliver_their_own_events(sqlite_url):
+    """As under a server that forks its workers when the application is loaded, and in the middle of the tracking."""
     script = f"""
-import os
+import os, threading
 from snowplow_tracker import PageView, Tracker
 from snowbus.producers.emitters import BusEmitter
 tracker = Tracker("ns", [BusEmitter({sqlite_url!r})])
-tracker.track(PageView("https://shop.example/before"))
-child = os.fork()
-for number in range(10):
-    tracker.track(PageView(f"https://shop.example/{{'parent' if child else 'child'}}/{{number}}"))
-if child:
+def track(who):
+    for number in range(10):
+        tracker.track(PageView(f"https://shop.example/{{who}}/{{number}}"))
+stop = threading.Event()
+def go_on():
+    while not stop.wait(0.001):
+        track("parent")
+busy = threading.Thread(target=go_on)
+busy.start()
+for fork in range(20):
+    child = os.fork()
+    if not child:
+        track("child")
+        raise SystemExit
+    track("parent")
     assert os.waitpid(child, 0)[1] == 0
+stop.set()
 """
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60, check=False)
     assert ended.returncode == 0, ended.stderr
-    urls = sorted(payload["url"].split("/")[3] for payload in payloads_on(sqlite_url))
-    assert urls == ["before"] + ["child"] * 10 + ["parent"] * 10
+    urls = Counter(tuple(payload["url"].split("/")[3:]) for payload in payloads_on(sqlite_url))
+    assert [urls["child", str(number)] for number in range(10)] == [20] * 10
+    assert len({urls["parent", str(number)] for number in range(10)}) == 1
+    assert urls["parent", "0"] > 20
 
 
 @pytest.mark.parametrize("value", [Unprintable(), 10**5000], ids=["unprintable", "huge"])
