@@ -50,6 +50,10 @@ async def run_consume(
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({serving, stopping, *running}, return_when=asyncio.FIRST_COMPLETED)
+    except asyncio.CancelledError:
+        for task in running:
+            task.cancel()
+        raise
     finally:
         stopping.cancel()
         ending.set()

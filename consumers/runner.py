@@ -76,7 +76,7 @@ class Runner:
         return ""
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Run until `stop` is set; then drain, commit and leave the group.
+        """Run until `stop` is set; then drain, commit and leave the group; when cancelled, without draining.
 
         Raises ConfigurationError when a topic does not exist.
         """
@@ -95,6 +95,9 @@ class Runner:
                 ]
                 try:
                     await stop.wait()
+                except asyncio.CancelledError:
+                    self._drain_timeout = 0.0
+                    raise
                 finally:
                     self._work.close()
                     reading.cancel()

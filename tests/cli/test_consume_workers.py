@@ -15,7 +15,8 @@ from snowbus.bus.errors import ConfigurationError
 from snowbus.cli import exit_codes
 from snowbus.cli.worker_process import listen_addresses
 
-HANDLED = 'print("handled", record.event_id, "by", os.getpid(), flush=True)'
+# In one write each, as the workers share their parent's stdout.
+HANDLED = 'os.write(1, f"handled {record.event_id} by {os.getpid()}\\n".encode())'
 
 STUCK_SOON = ["--workers", "1", "--stuck-timeout", "1", "--session-timeout", "2", "--append-timeout", "0.5"]
 
