@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from snowbus.bus.database import Database, Rows, open_database
+from snowbus.bus.database import Database, Rows
 from snowbus.bus.errors import ConfigurationError
 
 _FORGET_SECONDS = 60.0
@@ -45,7 +45,7 @@ class DedupeStore:
     @classmethod
     async def open(cls, dedupe: Dedupe, *, scope: str) -> Self:
         """Open the file, or make it; `scope` keeps the consumers that share one apart. Raises ConfigurationError."""
-        database = await asyncio.to_thread(open_database, Path(dedupe.path), _TABLES)
+        database = await asyncio.to_thread(Database.open, "dedupe file", Path(dedupe.path), _TABLES)
         return cls(database, dedupe, scope)
 
     async def seen(self, event_ids: Sequence[str]) -> frozenset[str]:

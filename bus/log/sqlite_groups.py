@@ -10,11 +10,12 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
+from ..database import Connection
 from ..errors import LogError, NotAssignedError
 from ..event import TopicPartition
 from .interface import Committed, Metadata, Offsets
 from .quotas import quotas
-from .sqlite_tables import Connection, PartitionRow, partition_rows
+from .sqlite_tables import PartitionRow, partition_rows
 
 
 class Membership(NamedTuple):

@@ -11,11 +11,11 @@ from uuid import uuid4
 
 import structlog
 
+from ..database import Connection
 from ..errors import LogClosedError, LogError
 from . import sqlite_groups as groups
 from .embedded_reader import EmbeddedGroupReader
 from .interface import Metadata, Offsets, OnAssigned, OnRevoked, check_metadata
-from .sqlite_tables import Connection
 
 if TYPE_CHECKING:
     from .sqlite import SqliteLog
@@ -39,7 +39,8 @@ class SqliteGroupReader(EmbeddedGroupReader):
         on_assigned: OnAssigned | None,
     ) -> None:
         super().__init__(log, group_id=group_id, on_revoked=on_revoked, on_assigned=on_assigned)
-        self._file = log
+        self._file = log.file
+        self._options = log.options
         self._topics = topics
         self._member_id = str(uuid4())
         self._from_latest = from_latest
@@ -57,7 +58,7 @@ class SqliteGroupReader(EmbeddedGroupReader):
             await self._file.write(lambda connection: groups.leave(connection, self._group_id, self._member_id))
 
     async def _stay_member(self) -> None:
-        session = self._file.options.session_timeout
+        session = self._options.session_timeout
         renewed = 0.0
         while True:
             now = time.monotonic()
@@ -108,7 +109,7 @@ class SqliteGroupReader(EmbeddedGroupReader):
         )
 
     async def _while_alive(self, callback: Awaitable[None]) -> None:
-        session = self._file.options.session_timeout
+        session = self._options.session_timeout
         task = asyncio.ensure_future(callback)
         try:
             while not (await asyncio.wait({task}, timeout=session / 3))[0]:

@@ -5,9 +5,10 @@ partition is a contiguous range, appended at its end and expired at its beginnin
 """
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import NamedTuple
 
+from ..database import Connection
 from ..errors import TopicNotFoundError
 from ..event import Headers, ProducerRecord, Record, TopicPartition
 from .partitioner import partition_of
@@ -41,31 +42,6 @@ SCHEMA = (
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {FORMAT_VERSION}",
 )
-
-
-class Rows(Protocol):
-    """What a statement gives back."""
-
-    rowcount: int
-
-    def __iter__(self) -> Iterator[Any]:
-        """Row by row."""
-
-    def fetchone(self) -> Any:
-        """The next row, or None."""
-
-    def fetchall(self) -> list[Any]:
-        """All rows that are left."""
-
-
-class Connection(Protocol):
-    """What the statements here need of a connection to the file."""
-
-    def execute(self, sql: str, parameters: Sequence[Any] = ..., /) -> Rows:
-        """Run one statement."""
-
-    def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> Rows:
-        """Run one statement for each row of parameters."""
 
 
 class PartitionRow(NamedTuple):

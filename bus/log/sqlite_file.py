@@ -1,0 +1,211 @@
+"""The file of the embedded log: which threads read and write it, and how a process notices what others have written.
+
+One thread writes: it takes all that waits, in one transaction, so that appends made at the same time share one flush to
+the disk. A few others read.
+"""
+
+import asyncio
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from ..database import VALUE_ERRORS, Connection, connect, mapped_errors, transaction
+from ..errors import ConfigurationError, LogClosedError, LogError, LogUnavailableError, SnowbusError
+from . import sqlite_tables as tables
+
+T = TypeVar("T")
+Statements = Callable[[Connection], T]
+
+_READ_THREADS = 4
+_JOBS_A_TRANSACTION = 500
+_WATCH_SECONDS = 0.005
+_NAME = "embedded log"
+
+
+class _Job(NamedTuple):
+    statements: Statements[Any]
+    future: asyncio.Future[Any]
+    done: Callable[[Any, BaseException | None], None]
+
+
+class SqliteFile:
+    """One SQLite file (WAL, flushed at each commit), and the threads that use it."""
+
+    def __init__(self, path: Path, identity: tuple[int, int]) -> None:
+        self._path = path
+        self._identity = identity
+        self._loop = asyncio.get_running_loop()
+        self._closed = False
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._written: asyncio.Future[None] = self._loop.create_future()
+        self._readers = ThreadPoolExecutor(_READ_THREADS, thread_name_prefix="snowbus-log-reader")
+        self._local = threading.local()
+        self._connections: list[Connection] = []
+        self._changed: asyncio.Future[None] = self._loop.create_future()
+        threading.Thread(target=self._write, name="snowbus-log-writer", daemon=True).start()
+        self._watching = asyncio.create_task(self._watch(), name="snowbus-log-watch")
+
+    async def close(self) -> None:
+        """Write what waits, end the threads, and wake everyone who waits for a change."""
+        self._closed = True
+        self._watching.cancel()
+        await asyncio.wait({self._watching})
+        self._jobs.put(None)
+        await self._written
+        self._readers.shutdown()
+        for connection in self._connections:
+            connection.close()
+        self.signal()
+
+    async def fetch(self, statements: Statements[T]) -> T:
+        """Run statements that only read, in one of the reading threads, on one snapshot of the file."""
+        self._check_open()
+
+        def run() -> T:
+            with mapped_errors(_NAME):
+                self._check_identity()
+                if not hasattr(self._local, "connection"):
+                    self._local.connection = self._connect()
+                with transaction(self._local.connection, "DEFERRED") as connection:
+                    return statements(connection)
+
+        return await self._loop.run_in_executor(self._readers, run)
+
+    def write(self, statements: Statements[T]) -> asyncio.Future[T]:
+        """Run statements that write, in the writing thread; the future is done once what they wrote is durable.
+
+        They share a transaction with others: what they raise (a SnowbusError) they must raise before they write.
+        """
+        self._check_open()
+        future: asyncio.Future[T] = self._loop.create_future()
+
+        def settle(result: T, error: BaseException | None) -> None:
+            if future.done():
+                return
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+
+        def done(result: T, error: BaseException | None) -> None:
+            self._call_in_loop(settle, result, error)
+
+        self._jobs.put(_Job(statements, future, done))
+        return future
+
+    def next_change(self) -> asyncio.Future[None]:
+        """A future that is done when something may have been written, by any process. Take it before reading."""
+        self._check_open()
+        return self._changed
+
+    def signal(self) -> None:
+        """Wake everyone who waits for a change."""
+        if not self._changed.done():
+            self._changed.set_result(None)
+        self._changed = self._loop.create_future()
+
+    def _write(self) -> None:
+        connection: Connection | None = None
+        while (job := self._jobs.get()) is not None:
+            jobs = [job]
+            with contextlib.suppress(queue.Empty):
+                while len(jobs) < _JOBS_A_TRANSACTION:
+                    following = self._jobs.get_nowait()
+                    if following is None:
+                        self._jobs.put(None)
+                        break
+                    jobs.append(following)
+            jobs = [job for job in jobs if not job.future.done()]  # nobody waits for the others any more
+            try:
+                with mapped_errors(_NAME):
+                    self._check_identity()
+                    connection = connection or self._connect()
+                    outcomes = _run_jobs(connection, jobs)
+            except LogError as error:
+                outcomes = [(None, error)] * len(jobs)
+            for each, outcome in zip(jobs, outcomes, strict=True):
+                each.done(*outcome)
+            self._call_in_loop(self.signal)
+        self._call_in_loop(self._written.set_result, None)
+
+    def _check_identity(self) -> None:
+        """Raise LogUnavailableError when the file at our path is not the one that we opened: writes would vanish."""
+        try:
+            found = self._path.stat()
+        except OSError as error:
+            raise LogUnavailableError(f"embedded log: {self._path}: {error.strerror}; restart to begin anew") from None
+        if (found.st_dev, found.st_ino) != self._identity:
+            raise LogUnavailableError(f"embedded log: {self._path} was replaced; restart to use the new file")
+
+    def _call_in_loop(self, callback: Callable[..., None], *arguments: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop was closed without closing the log
+            self._loop.call_soon_threadsafe(callback, *arguments)
+
+    async def _watch(self) -> None:
+        """Notice what other processes write, by the file's data version."""
+        connection = self._connect()
+        seen = None
+        while True:
+            with contextlib.suppress(LogError), mapped_errors(_NAME):
+                (version,) = connection.execute("PRAGMA data_version").fetchone()
+                if version != seen:
+                    seen = version
+                    self.signal()
+            await asyncio.sleep(_WATCH_SECONDS)
+
+    def _connect(self) -> Connection:
+        connection = connect(self._path)
+        self._connections.append(connection)
+        return connection
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise LogClosedError(f"{self._path} is closed")
+
+
+def prepare(path: Path) -> tuple[int, int]:
+    """Make the file unless it is there, check that it is a log, and return its device and inode.
+
+    Raises ConfigurationError when it cannot be a log, LogUnavailableError when it is locked.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"log {path}: {error.strerror or error}") from None
+    with mapped_errors(_NAME, opening=path), contextlib.closing(connect(path, create=True)) as connection:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # takes effect only while the file is empty
+        connection.execute("PRAGMA journal_mode = WAL")
+        with transaction(connection, "IMMEDIATE"):
+            (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            (objects,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            if not objects:
+                for statement in tables.SCHEMA:
+                    connection.execute(statement)
+            elif application_id != tables.APPLICATION_ID:
+                raise ConfigurationError(f"{path} is an SQLite file of something else, not a Snowbus log")
+            elif version != tables.FORMAT_VERSION:
+                raise ConfigurationError(
+                    f"{path} has format {version}, and this Snowbus reads format {tables.FORMAT_VERSION}: "
+                    "move it away to begin anew, or read it with the Snowbus that made it"
+                )
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
+def _run_jobs(connection: Connection, jobs: Sequence[_Job]) -> list[tuple[Any, BaseException | None]]:
+    """Run jobs in one transaction; a job's own SnowbusError is its outcome, anything else fails all of them."""
+    outcomes: list[tuple[Any, BaseException | None]] = []
+    with transaction(connection, "IMMEDIATE"):
+        for job in jobs:
+            try:
+                outcomes.append((job.statements(connection), None))
+            except SnowbusError as error:
+                outcomes.append((None, error))
+            except VALUE_ERRORS as error:
+                outcomes.append((None, LogError(f"{_NAME}: {error}")))
+    return outcomes
