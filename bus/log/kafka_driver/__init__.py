@@ -6,7 +6,8 @@ gives wrong sequence numbers after a refused batch, and makes missing topics. Re
 consumer, but for the records themselves (`fetched`).
 """
 
+from .batches import ProducerId, pack
 from .consumer import Consumer
-from .driver import EARLIEST, LATEST, METADATA_SECONDS, Driver, ProducerId, pack
+from .driver import EARLIEST, LATEST, METADATA_SECONDS, Driver
 
 __all__ = ["EARLIEST", "LATEST", "METADATA_SECONDS", "Consumer", "Driver", "ProducerId", "pack"]

@@ -6,8 +6,8 @@ import logging
 import random
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any, TypeVar
 
 import structlog
 from aiokafka import errors
@@ -19,13 +19,13 @@ from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
-from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 
 from ...errors import LogClosedError, LogUnavailableError
-from ...event import ProducerRecord, TopicPartition
+from ...event import TopicPartition
 from ..interface import Committed, LogOptions, Metadata, Offsets, TopicInfo
 from ..kafka_errors import mapped
 from ..kafka_url import Address, ssl_context
+from .batches import NEVER_MS, ProducerId
 from .connections import REFUSED, Node, drop, is_alive
 
 T = TypeVar("T")
@@ -41,14 +41,6 @@ _RETRY_SECONDS = 0.1
 _PATIENCE_SECONDS = 1.0
 _IDLE_MS = 540_000
 _BATCH_OVERHEAD = 65_536
-_NEVER_MS = 2**31 - 1
-
-
-class ProducerId(NamedTuple):
-    """Who a batch is from, so that Kafka takes each batch once and in order."""
-
-    number: int
-    epoch: int
 
 
 class Driver:
@@ -210,7 +202,7 @@ class Driver:
 
     async def new_producer(self) -> ProducerId:
         """A producer that has sent nothing yet."""
-        response = await self._ask_any(InitProducerIdRequest(None, _NEVER_MS))
+        response = await self._ask_any(InitProducerIdRequest(None, NEVER_MS))
         _check(response.error_code)
         return ProducerId(response.producer_id, response.producer_epoch)
 
@@ -298,19 +290,6 @@ class Driver:
             raise
         except (OSError, RuntimeError) as error:  # RuntimeError is uvloop's for a connection that is lost already
             raise errors.KafkaConnectionError(f"{host}:{port}: {error}") from error
-
-
-def pack(records: Iterable[ProducerRecord], producer: ProducerId, *, sequence: int, now: int) -> bytes:
-    """Records as one compressed batch, the `sequence`th records of a producer on; `now` (ms) is for those without
-    a time.
-    """
-    builder = DefaultRecordBatchBuilder(
-        2, DefaultRecordBatch.CODEC_LZ4, 0, producer.number, producer.epoch, sequence, _NEVER_MS
-    )
-    for offset, record in enumerate(records):
-        timestamp = now if record.timestamp is None else record.timestamp
-        builder.append(offset, timestamp, record.key, record.value, list(record.headers))
-    return bytes(builder.build())
 
 
 def _check(code: int, about: str = "") -> None:
