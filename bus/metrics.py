@@ -53,7 +53,7 @@ class Metrics:
         )
         self.consumer_records = Counter(
             "snowbus_consumer_records",
-            "Records by what became of them: handled, skipped, filtered, known, retried, failed, dead.",
+            "Records by what became of them: handled, skipped, filtered, known, retried, failed, held, dead.",
             ("consumer", "outcome"),
             registry=registry,
         )
@@ -69,6 +69,12 @@ class Metrics:
         )
         self.consumer_waiting = Gauge(
             "snowbus_consumer_waiting", "Records that wait for a retry.", ("consumer",), registry=registry
+        )
+        self.consumer_held = Gauge(
+            "snowbus_consumer_held",
+            "1 while the handler waits for what it needs, and nothing is handled.",
+            ("consumer",),
+            registry=registry,
         )
         self.consumer_oldest_seconds = Gauge(
             "snowbus_consumer_oldest_seconds",
@@ -102,10 +108,11 @@ class ConsumerMetrics:
     def __init__(self, metrics: Metrics, name: str) -> None:
         self._records = {
             outcome: metrics.consumer_records.labels(name, outcome)
-            for outcome in ("handled", "skipped", "filtered", "known", "retried", "failed", "dead")
+            for outcome in ("handled", "skipped", "filtered", "known", "retried", "failed", "held", "dead")
         }
         self._in_flight = metrics.consumer_in_flight.labels(name)
         self._waiting = metrics.consumer_waiting.labels(name)
+        self._held = metrics.consumer_held.labels(name)
         self._oldest_seconds = metrics.consumer_oldest_seconds.labels(name)
         self.observe = metrics.consumer_seconds.labels(name).observe
 
@@ -113,8 +120,9 @@ class ConsumerMetrics:
         """So many records came to this."""
         self._records[outcome].inc(count)
 
-    def tell(self, *, in_flight: int, waiting: int, oldest_seconds: float) -> None:
+    def tell(self, *, in_flight: int, waiting: int, oldest_seconds: float, is_held: bool) -> None:
         """How the work stands."""
         self._in_flight.set(in_flight)
         self._waiting.set(waiting)
+        self._held.set(is_held)
         self._oldest_seconds.set(oldest_seconds)

@@ -16,7 +16,7 @@ class Calls:
         self._function = consumer.function
         self._threads = None
         if not consumer.is_async:
-            self._threads = HandlerThreads(consumer.concurrency, name=f"snowbus-{consumer.name}")
+            self._threads = HandlerThreads(consumer.most_calls, name=f"snowbus-{consumer.name}")
 
     async def call(self, argument: Record | Sequence[Record]) -> None:
         """Call the function. Raises what it raises."""

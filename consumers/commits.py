@@ -1,6 +1,7 @@
 """Commits what is done with: often enough that work goes on, and with it how the work stands."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Collection
 
@@ -34,23 +35,23 @@ class Commits:
         self._work = work
         self._consumer = consumer
         self._one_at_a_time = asyncio.Lock()
+        self._moved = asyncio.Event()
         self._due = asyncio.Event()
         self._errors: dict[TopicPartition, tuple[float, str]] = {}
         self._said = Sparingly(_SAY_SECONDS)
-        work.on_full = self._due.set
+        work.on_full = self._hurry
         work.on_finished = self._look
         work.on_trouble = self._note
 
     async def run(self) -> None:
         """Commit now and then, and at once when half of `max_in_flight` waits for it; until cancelled."""
         loop = asyncio.get_running_loop()
-        told = 0.0
+        told = loop.time() - _HEARTBEAT_SECONDS
         while True:
-            try:
-                async with asyncio.timeout(_INTERVAL_SECONDS):
-                    await self._due.wait()
-            except TimeoutError:
-                pass
+            await _set_within(self._moved, told + _HEARTBEAT_SECONDS - loop.time())
+            if self._moved.is_set():
+                await _set_within(self._due, _INTERVAL_SECONDS)
+            self._moved.clear()
             self._due.clear()
             everything: Collection[TopicPartition] = ()
             if loop.time() - told >= _HEARTBEAT_SECONDS:
@@ -80,6 +81,7 @@ class Commits:
                 await reader.commit(offsets, metadata)
             except LogError as error:
                 tracker.not_committed(snapshot)
+                self._moved.set()
                 if self._said.due():
                     logger.warning("handled, but not committed", group_id=self._consumer.group_id, reason=str(error))
                 return not isinstance(error, LogUnavailableError)
@@ -88,11 +90,17 @@ class Commits:
             return True
 
     def _look(self) -> None:
+        self._moved.set()
         if 2 * self._work.tracker.exposed >= self._consumer.max_in_flight:
             self._due.set()
 
+    def _hurry(self) -> None:
+        self._moved.set()
+        self._due.set()
+
     def _note(self, partition: TopicPartition, reason: str) -> None:
         self._errors[partition] = (asyncio.get_running_loop().time(), reason)
+        self._moved.set()
 
     def _progress(self, partition: TopicPartition) -> Progress:
         state = self._work.tracker.state(partition)
@@ -101,7 +109,20 @@ class Commits:
         if error and now - since > _ERROR_SECONDS and not state.waiting:
             del self._errors[partition]
             error = ""
-        next_try = None if state.retry_at is None else wall_ms + round(1000 * max(0.0, state.retry_at - now))
+        next_try, outage = state.retry_at, self._work.breaker.outage
+        if outage is not None:
+            next_try, error = outage.next_try, outage.reason
         return Progress(
-            at=wall_ms, in_flight=state.in_flight, waiting=state.waiting, next_try=next_try, last_error=error
+            at=wall_ms,
+            in_flight=state.in_flight,
+            waiting=state.waiting,
+            next_try=None if next_try is None else wall_ms + round(1000 * max(0.0, next_try - now)),
+            last_error=error,
         )
+
+
+async def _set_within(event: asyncio.Event, seconds: float) -> None:
+    """Wait until the event is set, so long at most."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()

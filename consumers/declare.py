@@ -13,6 +13,7 @@ from snowbus.bus.event import DEAD_TOPIC
 from snowbus.bus.filters import PARAMETERS, Filter, parse_filter
 from snowbus.bus.log.interface import AutoOffsetReset
 
+from .adaptive import Adaptive
 from .dedupe import Dedupe
 
 P = ParamSpec("P")
@@ -29,8 +30,9 @@ class Options(TypedDict, total=False):
 
     name: str
     batch: int | None
+    batch_bytes: int | None
     batch_wait: float
-    concurrency: int
+    concurrency: int | Adaptive
     retries: int | None
     backoff: float
     backoff_max: float
@@ -53,6 +55,8 @@ class Options(TypedDict, total=False):
     q: Values
 
 
+_COUNTS = {"batch": 1, "batch_bytes": 1, "retries": 0, "max_in_flight": 1, "buffer": 1}
+_NONE_FOR_NO_BOUND = ("batch", "batch_bytes", "retries")
 _OPTIONS = tuple(name for name in Options.__annotations__ if name not in PARAMETERS)
 
 
@@ -60,8 +64,9 @@ _OPTIONS = tuple(name for name in Options.__annotations__ if name not in PARAMET
 class Consumer(Generic[P, R]):
     """A function, and how it is to be run. It stays callable, as the function it was.
 
-    `batch`: how many records it is given at most, as a list; None: one record, alone. A batch waits `batch_wait`
-    seconds for more. `concurrency`: how many calls at once; those of one key never overlap and keep their order.
+    `batch`: how many records it is given at most, as a list; None: one record, alone. A batch has at most
+    `batch_bytes` of values, but for one record that is larger, and waits `batch_wait` seconds for more. `concurrency`:
+    how many calls at once, or `Adaptive()`; those of one key never overlap and keep their order.
     `retries`: how often a record that failed is handled again, None for ever, after `backoff` seconds, then twice as
     long each time, up to `backoff_max`. `dead_letter`: whether (or to which topic) it goes then; without, it is only
     said in the diagnostics. `timeout`: seconds after which a call counts as failed; a plain function cannot be
@@ -76,14 +81,15 @@ class Consumer(Generic[P, R]):
     filter: Filter
     name: str
     batch: int | None = None
+    batch_bytes: int | None = None
     batch_wait: float = 0.0
-    concurrency: int = 1
+    concurrency: int | Adaptive = 1
     retries: int | None = 5
     backoff: float = 1.0
     backoff_max: float = 60.0
     dead_letter: str = DEAD_TOPIC
     timeout: float = 300.0
-    max_in_flight: int = 1_000
+    max_in_flight: int = 5_000
     buffer: int = 10_000
     auto_offset_reset: AutoOffsetReset = "earliest"
     dedupe: Dedupe | None = None
@@ -95,6 +101,11 @@ class Consumer(Generic[P, R]):
             if (value := getattr(self.function, name, None)) is not None:
                 object.__setattr__(self, name, value)
         object.__setattr__(self, "__wrapped__", self.function)
+
+    @property
+    def most_calls(self) -> int:
+        """How many calls there are at once, at most."""
+        return self.concurrency.most if isinstance(self.concurrency, Adaptive) else self.concurrency
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function itself."""
@@ -160,15 +171,18 @@ def _check_known(options: dict[str, Any]) -> None:
 
 
 def _check_values(options: dict[str, Any]) -> None:
-    for name, least in (("batch", 1), ("concurrency", 1), ("retries", 0), ("max_in_flight", 1), ("buffer", 1)):
+    for name, least in _COUNTS.items():
         value = options.get(name, least)
-        if not (value is None and name in ("batch", "retries")) and not _is_count(value, least):
+        if not (value is None and name in _NONE_FOR_NO_BOUND) and not _is_count(value, least):
             raise ConfigurationError(f"{name}={value!r}: it is a whole number from {least} on")
+    if not isinstance(value := options.get("concurrency", 1), Adaptive) and not _is_count(value, 1):
+        raise ConfigurationError(f"concurrency={value!r}: it is a whole number from 1 on, or Adaptive()")
     for name in ("batch_wait", "backoff", "backoff_max", "timeout"):
         if not _is_seconds(value := options.get(name, 1)) or (name == "timeout" and not value):
             raise ConfigurationError(f"{name}={value!r}: it is a number of seconds")
-    if options.get("batch_wait") and not options.get("batch"):
-        raise ConfigurationError("batch_wait is for a batch; say how many records one has: batch=500")
+    for name in ("batch_wait", "batch_bytes"):
+        if options.get(name) and not options.get("batch"):
+            raise ConfigurationError(f"{name} is for a batch; say how many records one has: batch=500")
     _check_choices(options)
 
 

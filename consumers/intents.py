@@ -1,4 +1,4 @@
-"""What a handler may raise to say what becomes of its record: later, never mind, or to the dead letters."""
+"""What a handler may raise to say what becomes of its record: later, never mind, to the dead letters, or all hold."""
 
 from snowbus.bus.errors import SnowbusError
 
@@ -16,8 +16,7 @@ class Retry(Intent):
 
     def __init__(self, reason: str = "the handler asked for it", *, delay: float | None = None) -> None:
         super().__init__(reason)
-        if delay is not None and not 0 <= delay < float("inf"):
-            raise ValueError(f"a delay is a number of seconds from 0 on, not {delay!r}")
+        _check_delay(delay)
         self.reason = reason
         self.delay = delay
 
@@ -31,8 +30,33 @@ class Skip(Intent):
 
 
 class DeadLetter(Intent):
-    """The record will never succeed: put it among the dead letters now, without another attempt."""
+    """The record will never succeed: put it among the dead letters now, without another attempt.
 
-    def __init__(self, reason: str) -> None:
+    Where a server refused it, `status` and `response` are what it answered; they go with the dead letter.
+    """
+
+    def __init__(self, reason: str, *, status: int | None = None, response: str = "") -> None:
         super().__init__(reason)
         self.reason = reason
+        self.status = status
+        self.response = response
+
+
+class Hold(Intent):
+    """What the handler needs is away: hold everything, and call it again in `delay` seconds (when None, after the
+    consumer's backoff, which grows as long as it is away).
+
+    Until then it is not called at all; then with one record or batch, to see; and when that does not raise Hold, with
+    all others. It is no failure: the records wait, in their order, and none becomes a dead letter.
+    """
+
+    def __init__(self, reason: str, *, delay: float | None = None) -> None:
+        super().__init__(reason)
+        _check_delay(delay)
+        self.reason = reason
+        self.delay = delay
+
+
+def _check_delay(delay: float | None) -> None:
+    if delay is not None and not 0 <= delay < float("inf"):
+        raise ValueError(f"a delay is a number of seconds from 0 on, not {delay!r}")

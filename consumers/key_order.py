@@ -2,6 +2,7 @@
 
 import heapq
 import itertools
+import sys
 from collections import deque
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 
@@ -22,9 +23,7 @@ class KeyOrder:
         self._arrived: deque[Record] = deque()
         self._waiting: dict[Hashable, deque[Record]] = {}  # by the keys that are held, what waits for them
         self._free: deque[Hashable] = deque()  # held keys whose records may be taken
-        self._put_off: dict[
-            Hashable, int
-        ] = {}  # held keys that wait for their time, and which entry of `due` is theirs
+        self._put_off: dict[Hashable, int] = {}  # held keys that wait for their time, and their entries in `due`
         self._due: list[tuple[float, int, Hashable]] = []
         self._count = itertools.count()
 
@@ -45,36 +44,36 @@ class KeyOrder:
             self._waiting[key] = deque()
             self.put_off([record], until)
 
-    def take(self, limit: int) -> list[Record]:
-        """At most `limit` records that may be handled now, together. One that has failed before is alone."""
+    def take(self, limit: int, *, max_bytes: int | None = None) -> list[Record]:
+        """At most `limit` records that may be handled now, together, and of their values at most `max_bytes`, but for
+        one alone. One that has failed before is alone.
+        """
         taken: list[Record] = []
         mine: set[Hashable] = set()
+        room = sys.maxsize if max_bytes is None else max_bytes
         while self._free and len(taken) < limit:
-            key = self._free[0]
-            waiting = self._waiting[key]
-            if waiting[0].failures:
-                if not taken:
-                    self._free.popleft()
-                    taken.append(waiting.popleft())
+            waiting = self._waiting[self._free[0]]
+            if taken and (waiting[0].failures or len(waiting[0].raw.value) > room):
                 return taken
-            self._free.popleft()
-            mine.add(key)
-            while waiting and len(taken) < limit and not waiting[0].failures:
-                taken.append(waiting.popleft())
+            mine.add(self._free.popleft())
+            if waiting[0].failures:
+                return [waiting.popleft()]
+            room = _take_some(waiting, taken, limit=limit, room=room)
         arrived, waiting_for = self._arrived, self._waiting
         while arrived and len(taken) < limit:
-            record = arrived.popleft()
+            record = arrived[0]
             key = record.order_key
             waiting_now = waiting_for.get(key)
+            if waiting_now is not None and (waiting_now or key not in mine):
+                waiting_now.append(arrived.popleft())
+                continue
+            room -= len(record.raw.value)
+            if taken and room < 0:
+                return taken
             if waiting_now is None:
                 waiting_for[key] = deque()
-                if limit > 1:
-                    mine.add(key)
-                taken.append(record)
-            elif key in mine and not waiting_now:
-                taken.append(record)
-            else:
-                waiting_now.append(record)
+                mine.add(key)
+            taken.append(arrived.popleft())
         return taken
 
     def release(self, records: Iterable[Record]) -> None:
@@ -124,3 +123,14 @@ class KeyOrder:
     def heads(self) -> Iterator[Record]:
         """The first record of those that nothing keeps, and the first of each key that is held."""
         return itertools.chain(itertools.islice(self._arrived, 1), (each[0] for each in self._waiting.values() if each))
+
+
+def _take_some(waiting: deque[Record], taken: list[Record], *, limit: int, room: int) -> int:
+    """Take what fits of the records that wait for one key; returns the bytes that are left."""
+    while waiting and len(taken) < limit and not waiting[0].failures:
+        size = len(waiting[0].raw.value)
+        if taken and size > room:
+            break
+        room -= size
+        taken.append(waiting.popleft())
+    return room

@@ -1,9 +1,9 @@
-"""What becomes of a record when its handler has returned or raised: done, again later, or dead."""
+"""What becomes of a record when its handler has returned or raised: done, again later, held, or dead."""
 
 from dataclasses import dataclass
 
 from .backoff import wait_before_retry
-from .intents import DeadLetter, Retry, Skip
+from .intents import DeadLetter, Hold, Retry, Skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,15 @@ class Dead:
     error: BaseException
 
 
-Outcome = Done | Again | Dead
+@dataclass(frozen=True, slots=True)
+class Held:
+    """It waits, as everything else does, for what the handler needs: for so many seconds where they are told."""
+
+    reason: str
+    wait: float | None
+
+
+Outcome = Done | Again | Dead | Held
 
 
 def judge(
@@ -44,15 +52,15 @@ def judge(
 ) -> Outcome:
     """The outcome of an attempt, after so many failed ones before it; `draw` (0 to 1) spreads the retries."""
     match error:
-        case None:
-            return Done()
-        case Skip():
-            return Done("skipped")
+        case None | Skip():
+            return Done("handled" if error is None else "skipped")
         case Retry():
             wait = error.delay
             if wait is None:
                 wait = wait_before_retry(failures + 1, backoff, maximum=backoff_max, draw=draw)
             return Again(error.reason, wait, failed=False)
+        case Hold():
+            return Held(error.reason, error.delay)
         case DeadLetter():
             return Dead(error.reason, error)
         case _ if retries is not None and failures >= retries:

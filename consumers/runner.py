@@ -16,6 +16,7 @@ from snowbus.bus.metrics import Metrics
 from snowbus.bus.sparingly import Sparingly
 
 from .backoff import Backoff
+from .breaker import Outage
 from .calls import Calls
 from .commits import Commits
 from .declare import Consumer
@@ -64,6 +65,8 @@ class Runner:
         self._look_seconds = min(_SLOWEST_LOOK_SECONDS, consumer.timeout / 10)
         self._log_backoff = Backoff(0.5, maximum=5.0)
         self._log_away = Sparingly(_SAY_SECONDS)
+        self._outage_said: Outage | None = None
+        self._outage_again = Sparingly(_SAY_SECONDS)
 
     @property
     def stuck(self) -> str:
@@ -84,7 +87,7 @@ class Runner:
         if consumer.dedupe is not None:
             store = await DedupeStore.open(consumer.dedupe, scope=f"{consumer.group_id}/{consumer.name}")
         calls = Calls(consumer, store)
-        self._workers = [Worker(self._log, consumer, self._work, calls) for _ in range(consumer.concurrency)]
+        self._workers = [Worker(self._log, consumer, self._work, calls) for _ in range(consumer.most_calls)]
         try:
             async with asyncio.TaskGroup() as tasks:
                 reading = tasks.create_task(self._read(), name=f"snowbus-{consumer.name}-read")
@@ -241,12 +244,33 @@ class Runner:
             for worker in self._workers:
                 if worker.seconds > timeout:
                     worker.interrupt(f"the handler took longer than {timeout:g} s")
+            self._say_outage()
             oldest = self._work.oldest()
             self._counts.tell(
                 in_flight=sum(len(worker.in_hand) for worker in self._workers),
                 waiting=sum(self._work.tracker.state(partition).waiting for partition in self._work.held),
                 oldest_seconds=0.0 if oldest is None else max(0.0, time.time() - oldest / 1000),
+                is_held=self._work.breaker.outage is not None,
             )
+
+    def _say_outage(self) -> None:
+        """Say what the handler waits for, now and then, and that it goes on."""
+        outage, said = self._work.breaker.outage, self._outage_said
+        now = asyncio.get_running_loop().time()
+        if outage is not None and (outage is not said or self._outage_again.due()):
+            if outage is not said:
+                self._outage_again.reset()
+                self._outage_again.due()
+            logger.warning(
+                "nothing is handled",
+                consumer=self.consumer.name,
+                reason=outage.reason,
+                for_seconds=round(now - outage.since, 1),
+                next_try_seconds=round(max(0.0, outage.next_try - now), 1),
+            )
+        elif outage is None and said is not None:
+            logger.info("goes on", consumer=self.consumer.name, after_seconds=round(now - said.since, 1))
+        self._outage_said = outage
 
     async def _while_the_log_is_away(self, call: Callable[[], Awaitable[None]]) -> None:
         """Call once; when the log is away, say so and wait."""

@@ -24,6 +24,7 @@ from .record import Record
 from .runner import Runner
 
 _LOOK_SECONDS = 0.05
+_LOOK_SHARE = 0.01  # of the time that has passed, so that a wait of hours is not looked at a million times
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,14 +39,18 @@ class DeadLetterFound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What became of the events. `retries` counts the calls that ended in one, because they failed or asked for it;
-    `committed` has the offset of each partition; `lag` is what is unfinished; `elapsed` is in seconds of virtual time.
+    """What became of the events.
+
+    `retries` counts those that were to be handled again, because they failed or asked for it, and `held` those that had
+    to wait for what the handler needs, each time; `committed` has the offset of each partition; `lag` is what is
+    unfinished; `elapsed` is in seconds of virtual time.
     """
 
     handled: int
     skipped: int
     filtered: int
     retries: int
+    held: int
     dead_letters: Sequence[DeadLetterFound]
     committed: Mapping[bus.TopicPartition, int]
     lag: int
@@ -112,7 +117,7 @@ async def _run(consumer: Consumer[..., Any], events: Sequence[bus.ProducerRecord
             while not (  # noqa: ASYNC110 - the log tells nobody that a group is through
                 running.done() or loop.time() - begin > max_seconds or await _is_finished(log, consumer)
             ):
-                await asyncio.sleep(_LOOK_SECONDS)
+                await asyncio.sleep(max(_LOOK_SECONDS, (loop.time() - begin) * _LOOK_SHARE))
         finally:
             stop.set()
             await running
@@ -138,6 +143,7 @@ async def _result(log: Log, consumer: Consumer[..., Any], metrics: Metrics, elap
         skipped=count("skipped"),
         filtered=count("filtered"),
         retries=count("failed") + count("retried"),
+        held=count("held"),
         dead_letters=await _dead_letters(log, consumer.dead_letter),
         committed={place: found.offset for place, found in committed.items() if place.topic in consumer.topics},
         lag=await _lag(log, consumer),

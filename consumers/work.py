@@ -1,6 +1,7 @@
 """The work of one consumer in one process: the records that are read and not done with, and the workers that wait."""
 
 import asyncio
+import random
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
@@ -10,7 +11,11 @@ from snowbus.bus.event import Record as BusRecord
 from snowbus.bus.metrics import ConsumerMetrics
 
 from . import retries
+from .adaptive import Adaptive, Limit
+from .backoff import wait_before_retry
+from .breaker import Breaker, Outage
 from .declare import Consumer
+from .intents import Hold
 from .key_order import KeyOrder
 from .offsets import OffsetTracker, Position
 from .record import Record
@@ -22,6 +27,13 @@ class _Before(NamedTuple):
     attempt: int
     failures: int
     until: float
+
+
+class Call(NamedTuple):
+    """One call of the handler: since when it is under way, and what was away when it began."""
+
+    since: float
+    outage: Outage | None
 
 
 class Work:
@@ -40,6 +52,10 @@ class Work:
         self.on_released: Callable[[Sequence[Record]], None] = lambda _: None
         self.on_trouble: Callable[[TopicPartition, str], None] = lambda *_: None
         self.closed = False
+        self.breaker = Breaker()
+        self._limit = Limit(consumer.concurrency) if isinstance(consumer.concurrency, Adaptive) else None
+        self._in_use = 0
+        self._probe: list[Record] | None = None
         self._consumer = consumer
         self._loop = asyncio.get_running_loop()
         self._order = KeyOrder()
@@ -145,11 +161,23 @@ class Work:
         """Whether the partitions of these records are still ours, as they were when the records were read."""
         return all(self._assignments.get(record.place) == record.assignment for record in records)
 
-    def start(self, records: Iterable[Record]) -> None:
+    def start(self, records: Iterable[Record]) -> Call:
         """The handler is about to be called with these records."""
         for record in records:
             record.attempt += 1
             self.tracker.start(record.place, record.at)
+        return Call(self._loop.time(), self.breaker.outage)
+
+    def end(self, call: Call, *, error: BaseException | None) -> None:
+        """A call is over, and raised this."""
+        now = self._loop.time()
+        seconds = now - call.since
+        self.counts.observe(seconds)
+        if self._limit is not None:
+            held = isinstance(error, Hold | TimeoutError)
+            self._limit.ended(seconds, in_use=self._in_use, held=held, now=now)
+        if not isinstance(error, Hold) and self.breaker.close(call.outage):
+            self.wake()
 
     def finish(self, records: Sequence[Record], how: str) -> None:
         """Records are done with: handled, skipped, known or dead."""
@@ -166,11 +194,33 @@ class Work:
         """Records are to be handled again, after so many seconds; those `behind` were taken with them and wait for
         their keys.
         """
-        until = self._loop.time() + wait
-        self.on_trouble(records[0].place, reason)
         self.counts.add("failed" if failed else "retried", len(records))
         for record in records:
             record.failures += failed
+        self._put_back(records, self._loop.time() + wait, reason=reason, behind=behind)
+
+    def hold(
+        self, records: Sequence[Record], wait: float | None, *, call: Call, reason: str, behind: Sequence[Record]
+    ) -> None:
+        """Nothing can be handled for so many seconds, by our own backoff when None: neither these records, nor those
+        `behind` that were taken with them, nor any other.
+        """
+        self.counts.add("held", len(records))
+        seconds = wait
+        if seconds is None:
+            consumer = self._consumer
+            seconds = wait_before_retry(
+                self.breaker.failures + 1,
+                consumer.backoff,
+                maximum=consumer.backoff_max,
+                draw=random.random(),  # noqa: S311 - no secret
+            )
+        until = self.breaker.trip(call.outage, reason, wait=seconds, asked=wait is not None, now=self._loop.time())
+        self._put_back(records, until, reason=reason, behind=behind)
+
+    def _put_back(self, records: Sequence[Record], until: float, *, reason: str, behind: Sequence[Record]) -> None:
+        self.on_trouble(records[0].place, reason)
+        for record in records:
             self.tracker.retry(record.place, record.at, until)
             if not self.holds([record]):
                 self._remember(record, until)
@@ -180,6 +230,10 @@ class Work:
     def release(self, records: Sequence[Record]) -> None:
         """A worker has put down what it took; what it did not finish or put off comes again with its partition."""
         self._order.release(records)
+        self._in_use -= 1
+        if records is self._probe:
+            self._probe = None
+            self.breaker.end_probe()
         if self._idle and self._order:
             future = self._idle.pop()
             if not future.done():
@@ -196,7 +250,7 @@ class Work:
         now = self._loop.time()
         if (next_due := self._order.due(now)) is not None:
             self._set_alarm(next_due)
-        if not self._order:
+        if not self._order or not self._may_call(now):
             return []
         room = self._consumer.max_in_flight - self.tracker.exposed
         if room <= 0:
@@ -206,7 +260,21 @@ class Work:
         if self._consumer.batch_wait and len(self._order) < wanted and self._gather(now):
             return []
         self._gathering_until = 0.0
-        return self._order.take(min(wanted, room))
+        taken = self._order.take(min(wanted, room), max_bytes=self._consumer.batch_bytes)
+        if taken:
+            self._in_use += 1
+            if self.breaker.begin_probe():
+                self._probe = taken
+        return taken
+
+    def _may_call(self, now: float) -> bool:
+        """Whether neither an outage nor the number of calls under way forbids one more."""
+        if self._limit is not None and self._in_use >= self._limit.now:
+            return False
+        wait = self.breaker.wait(now)
+        if wait:
+            self._set_alarm(now + wait)
+        return wait == 0.0
 
     def _gather(self, now: float) -> bool:
         """Whether a batch that is not full should wait for more."""

@@ -16,10 +16,10 @@ from .calls import Calls
 from .dead_letters import Death, append_dead_letter
 from .declare import Consumer
 from .dedupe import DedupeStore
-from .intents import Intent
-from .outcomes import Again, Dead, Done, judge
+from .intents import DeadLetter, Intent
+from .outcomes import Again, Dead, Done, Held, judge
 from .record import Record
-from .work import Work
+from .work import Call, Work
 
 logger = structlog.get_logger(__name__)
 
@@ -83,37 +83,40 @@ class Worker:
                 part = await self._without_known(part, self._calls.store)
                 if not part:
                     continue
-            error = await self._call(part)
+            call, error = await self._call(part)
             if error is None:
                 await self._done(part, "handled")
             elif len(part) > 1 and not isinstance(error, Intent):
                 middle = len(part) // 2
                 parts += [part[middle:], part[:middle]]
             else:
-                await self._settle(part, error, parts)
+                await self._settle(part, call, error, parts)
 
-    async def _call(self, records: Sequence[Record]) -> BaseException | None:
-        """Call the handler and return what it raised."""
-        self._work.start(records)
+    async def _call(self, records: Sequence[Record]) -> tuple[Call, BaseException | None]:
+        """Call the handler; returns what it raised."""
+        call = self._work.start(records)
         self.calling = records
-        self._since = self._loop.time()
+        self._since = call.since
+        error: BaseException | None = None
         try:
             await self._calls.call(records if self._consumer.batch is not None else records[0])
-        except asyncio.CancelledError as error:
-            if self._task is None or not self._task.cancelling():
-                return error  # the handler's own: something that it waited for was cancelled
-            if self._interruption and self._task.uncancel() == 0:
-                return TimeoutError(self._interruption)
-            raise
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a handler raises is its failure alone
-            return error
+        except asyncio.CancelledError as cancelled:
+            error = cancelled  # the handler's own, unless it is ours: something that it waited for was cancelled
+            if self._task is not None and self._task.cancelling():
+                if not self._interruption or self._task.uncancel():
+                    raise
+                error = TimeoutError(self._interruption)
+        except (Exception, SystemExit) as raised:  # noqa: BLE001 - whatever a handler raises is its failure alone
+            error = raised
         finally:
-            self._work.counts.observe(self._loop.time() - self._since)
             self.calling = ()
             self._interruption = ""
-        return None
+        self._work.end(call, error=error)
+        return call, error
 
-    async def _settle(self, records: Sequence[Record], error: BaseException, parts: list[Sequence[Record]]) -> None:
+    async def _settle(
+        self, records: Sequence[Record], call: Call, error: BaseException, parts: list[Sequence[Record]]
+    ) -> None:
         """Do what the outcome of a call that raised asks for. Of what is left in `parts`, the records whose keys are
         put off are put off, too.
         """
@@ -135,6 +138,10 @@ class Worker:
                 parts[:] = [[record for record in part if record.order_key not in keys] for part in parts]
                 self._work.put_off(records, wait, reason=reason, failed=failed, behind=behind)
                 logger.info("again later", consumer=consumer.name, reason=reason, seconds=round(wait, 1))
+            case Held(reason, asked):
+                behind = [record for part in reversed(parts) for record in part]
+                parts.clear()
+                self._work.hold(records, asked, call=call, reason=reason, behind=behind)
             case Dead(reason, cause):
                 for record in records:
                     await self._bury(record, reason, cause)
@@ -171,7 +178,8 @@ class Worker:
 
 
 def _death(record: Record, reason: str, error: BaseException, group_id: str) -> Death:
-    frames = traceback.format_exception(error)
+    status, response = (error.status, error.response) if isinstance(error, DeadLetter) else (None, "")
+    raised = status is None
     return Death(
         reason=reason,
         topic=record.topic,
@@ -180,6 +188,8 @@ def _death(record: Record, reason: str, error: BaseException, group_id: str) -> 
         group=group_id,
         time=time.time_ns() // 1_000_000,
         attempts=record.attempt,
-        exception=f"{type(error).__module__}.{type(error).__qualname__}",
-        traceback="".join(frames),
+        exception=f"{type(error).__module__}.{type(error).__qualname__}" if raised else "",
+        traceback="".join(traceback.format_exception(error)) if raised else "",
+        status=status,
+        response=response,
     )

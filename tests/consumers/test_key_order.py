@@ -10,8 +10,8 @@ from snowbus.consumers.key_order import KeyOrder
 from snowbus.consumers.record import Record
 
 
-def record(offset, key=b"a", partition=0):
-    return Record(BusRecord("events", partition, offset, 0, key, b"", ()))
+def record(offset, key=b"a", partition=0, size=0):
+    return Record(BusRecord("events", partition, offset, 0, key, b"x" * size, ()))
 
 
 def offsets(records):
@@ -41,6 +41,16 @@ def test_a_batch_has_several_records_of_a_key_in_order():
     order = KeyOrder()
     order.offer([record(0, b"a"), record(1, b"b"), record(2, b"a")])
     assert offsets(order.take(10)) == [0, 1, 2]
+
+
+def test_a_batch_stops_before_its_bytes_are_too_many_and_keeps_the_order():
+    order = KeyOrder()
+    order.offer([record(0, b"a", size=60), record(1, b"a", size=60), record(2, b"b", size=30)])
+    batch = order.take(10, max_bytes=100)
+    assert offsets(batch) == [0]
+    assert offsets(order.take(10, max_bytes=100)) == [2]
+    order.release(batch)
+    assert offsets(order.take(10, max_bytes=50)) == [1]
 
 
 def test_what_is_put_off_comes_before_the_others_of_its_key_when_it_is_due():

@@ -52,6 +52,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
             heartbeat_interval_ms=min(_HEARTBEAT_MS, session_ms // 3),
             rebalance_timeout_ms=_REBALANCE_MS,
             max_poll_interval_ms=_NOT_POLLED_MS,
+            fetch_max_wait_ms=100,
             **driver.security,
         )
         self._client = self._consumer._client
