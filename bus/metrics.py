@@ -103,13 +103,14 @@ class Metrics:
 
 
 class ConsumerMetrics:
-    """The metrics of one consumer, by its name."""
+    """The metrics of one consumer, by its name. What is added is in the registry after `tell` or `flush`."""
 
     def __init__(self, metrics: Metrics, name: str) -> None:
         self._records = {
             outcome: metrics.consumer_records.labels(name, outcome)
             for outcome in ("handled", "skipped", "filtered", "known", "retried", "failed", "held", "dead")
         }
+        self._added = dict.fromkeys(self._records, 0)
         self._in_flight = metrics.consumer_in_flight.labels(name)
         self._waiting = metrics.consumer_waiting.labels(name)
         self._held = metrics.consumer_held.labels(name)
@@ -118,7 +119,7 @@ class ConsumerMetrics:
 
     def add(self, outcome: str, count: int) -> None:
         """So many records came to this."""
-        self._records[outcome].inc(count)
+        self._added[outcome] += count
 
     def tell(self, *, in_flight: int, waiting: int, oldest_seconds: float, is_held: bool) -> None:
         """How the work stands."""
@@ -126,3 +127,10 @@ class ConsumerMetrics:
         self._waiting.set(waiting)
         self._held.set(is_held)
         self._oldest_seconds.set(oldest_seconds)
+        self.flush()
+
+    def flush(self) -> None:
+        """Put what was added into the registry."""
+        for outcome, count in self._added.items():
+            self._records[outcome].inc(count)
+            self._added[outcome] = 0

@@ -9,7 +9,7 @@ _MEASURE_EVERY_SECONDS = 10.0
 _QUICK, _QUICK_SLACK = 2.0, 0.005
 _SLOW, _SLOW_SLACK = 4.0, 0.020
 _WHEN_SLOW = 0.9
-_WHEN_HELD = 0.5
+_WHEN_OVERLOADED = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Adaptive:
 
     It doubles while every place is taken and calls take no more than twice the time of the quickest lately; after the
     first sign of trouble it grows by one instead. Calls that take four times as long cost it a tenth; one that raises
-    `Hold` or runs into the timeout, half.
+    `Hold` or `Retry(overloaded=True)`, or runs into the timeout, half.
 
     Raises ConfigurationError for a bound that is none.
     """
@@ -53,11 +53,11 @@ class Limit:
         """How many calls may be under way."""
         return int(self._value)
 
-    def ended(self, seconds: float, *, in_use: int, held: bool, now: float) -> None:
+    def ended(self, seconds: float, *, in_use: int, overloaded: bool, now: float) -> None:
         """A call ended after so many seconds; `in_use` calls were under way, itself included; times are in seconds."""
         self._unshrinkable -= 1
-        if held:
-            self._shrink(_WHEN_HELD)
+        if overloaded:
+            self._shrink(_WHEN_OVERLOADED)
             return
         if now >= self._measure_at:
             self._begin_measure(now)

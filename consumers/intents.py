@@ -11,14 +11,18 @@ class Retry(Intent):
     """Handle the record again in `delay` seconds (when None, after the consumer's backoff).
 
     It is no failure: it may be raised as often as need be, and never makes a dead letter. Meanwhile the later records
-    of the same key wait, and no others do.
+    of the same key wait, and no others do. `overloaded` says that what the handler needs has too much to do: where
+    the concurrency is `Adaptive`, there are fewer calls at once.
     """
 
-    def __init__(self, reason: str = "the handler asked for it", *, delay: float | None = None) -> None:
+    def __init__(
+        self, reason: str = "the handler asked for it", *, delay: float | None = None, overloaded: bool = False
+    ) -> None:
         super().__init__(reason)
         _check_delay(delay)
         self.reason = reason
         self.delay = delay
+        self.overloaded = overloaded
 
 
 class Skip(Intent):

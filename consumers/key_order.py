@@ -76,15 +76,16 @@ class KeyOrder:
             taken.append(arrived.popleft())
         return taken
 
-    def release(self, records: Iterable[Record]) -> None:
+    def release(self, records: Sequence[Record]) -> None:
         """Records that were taken together are finished or put off; what waits for the others' keys is free."""
-        for key in dict.fromkeys(record.order_key for record in records):
+        for key in dict.fromkeys([record.order_key for record in records]):
+            waiting = self._waiting.get(key)
             if key in self._put_off:
                 continue
-            if self._waiting.get(key):
+            if waiting:
                 self._free.append(key)
-            else:
-                self._waiting.pop(key, None)
+            elif waiting is not None:
+                del self._waiting[key]
 
     def put_off(self, records: Sequence[Record], until: float) -> None:
         """Records in hand are to be taken again, before all others of their keys, but not before `until`."""

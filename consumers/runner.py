@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection
 from itertools import groupby
 from operator import attrgetter
 
@@ -23,7 +23,6 @@ from .declare import Consumer
 from .dedupe import DedupeStore
 from .offsets import Position
 from .progress import read_position
-from .record import Record
 from .work import Work
 from .worker import Worker
 
@@ -34,6 +33,7 @@ _OURS = frozenset({EVENTS_TOPIC, DEAD_TOPIC, RETRY_TOPIC})
 _POLL_RECORDS = 1_000
 _BUFFER_BYTES = 64_000_000
 _LEAST_SHARE = 100
+_LOOK_FOR_ROOM_EVERY = 32  # records
 _SAY_SECONDS = 15.0
 _SLOWEST_LOOK_SECONDS = 1.0
 _COMMIT_AGAIN_SECONDS = 0.2
@@ -61,6 +61,7 @@ class Runner:
         self._left: dict[TopicPartition, int | None] = {}
         self._paused: set[TopicPartition] = set()
         self._released = asyncio.Event()
+        self._released_since = 0
         self._work.on_released = self._on_released
         self._look_seconds = min(_SLOWEST_LOOK_SECONDS, consumer.timeout / 10)
         self._log_backoff = Backoff(0.5, maximum=5.0)
@@ -112,6 +113,7 @@ class Runner:
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
         finally:
+            self._counts.flush()
             await calls.close()
 
     # Reading
@@ -160,19 +162,21 @@ class Runner:
         most = max(_LEAST_SHARE, self.consumer.buffer // partitions)
         return max(records / most, size * partitions / _BUFFER_BYTES)
 
-    def _on_released(self, records: Sequence[Record]) -> None:
+    def _on_released(self, count: int) -> None:
         self._released.set()
-        if not self._paused or self._reader is None:
+        self._released_since += count
+        if self._released_since >= _LOOK_FOR_ROOM_EVERY:
+            self._look_for_room()
+
+    def _look_for_room(self) -> None:
+        """Read on in partitions of which little is left."""
+        self._released_since = 0
+        if self._reader is None:
             return
-        roomy = [
-            partition
-            for partition in {record.place for record in records} & self._paused
-            if self._fullness(partition) <= 0.5
-        ]
-        if roomy:
-            self._paused.difference_update(roomy)
+        for partition in [each for each in self._paused if self._fullness(each) <= 0.5]:
+            self._paused.discard(partition)
             with contextlib.suppress(NotAssignedError):
-                self._reader.resume(roomy)
+                self._reader.resume([partition])
 
     # Partitions that leave and arrive
 
@@ -244,6 +248,7 @@ class Runner:
             for worker in self._workers:
                 if worker.seconds > timeout:
                     worker.interrupt(f"the handler took longer than {timeout:g} s")
+            self._look_for_room()
             self._say_outage()
             oldest = self._work.oldest()
             self._counts.tell(

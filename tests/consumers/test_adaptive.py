@@ -18,7 +18,7 @@ class Server:
         self.places = places
         self.now = 0.0
 
-    def rounds(self, count, *, held=False, in_use=None):
+    def rounds(self, count, *, overloaded=False, in_use=None):
         """So many times, as many calls as there may be; returns how many that was in the last rounds, at most."""
         seen = []
         for _ in range(count):
@@ -27,7 +27,7 @@ class Server:
             seconds = self.seconds * max(1.0, calls / self.places)
             self.now += seconds
             for _ in range(calls):
-                self.limit.ended(seconds, in_use=in_use or self.limit.now, held=held, now=self.now)
+                self.limit.ended(seconds, in_use=in_use or self.limit.now, overloaded=overloaded, now=self.now)
         return max([*seen[-3:], self.limit.now])
 
 
@@ -67,13 +67,13 @@ def test_what_is_slow_for_good_is_the_new_measure():
     assert server.rounds(400) == 64
 
 
-def test_calls_that_are_held_together_halve_it_once():
+def test_calls_that_are_overloaded_together_halve_it_once():
     limit = Limit(Adaptive(64))
     server = Server(limit, seconds=0.1)
     server.rounds(8)
-    server.rounds(1, held=True)
+    server.rounds(1, overloaded=True)
     assert limit.now == 32
-    server.rounds(20, held=True)
+    server.rounds(20, overloaded=True)
     assert limit.now == 1
 
 
@@ -84,9 +84,9 @@ def test_calls_that_are_held_together_halve_it_once():
 def test_it_stays_between_one_and_its_bound(most, calls):
     limit = Limit(Adaptive(most))
     now = 0.0
-    for seconds, in_use, held, passed in calls:
+    for seconds, in_use, overloaded, passed in calls:
         now += passed
-        limit.ended(seconds, in_use=in_use, held=held, now=now)
+        limit.ended(seconds, in_use=in_use, overloaded=overloaded, now=now)
         assert 1 <= limit.now <= most
 
 
