@@ -4,6 +4,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 _LATENCY_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_BATCH_EVENTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
+_BATCH_BYTES = (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
 
 
 class Metrics:
@@ -36,19 +38,17 @@ class Metrics:
         self.collect_delivered = Counter(
             "snowbus_collect_delivered_events", "Events that the collector took.", registry=registry
         )
-        self.collect_dead = Counter(
-            "snowbus_collect_dead_events", "Events that the collector will not take.", registry=registry
+        self.collect_batch_events = Histogram(
+            "snowbus_collect_batch_events", "Events of a request.", buckets=_BATCH_EVENTS, registry=registry
+        )
+        self.collect_batch_bytes = Histogram(
+            "snowbus_collect_batch_bytes", "Bytes of a request's body.", buckets=_BATCH_BYTES, registry=registry
         )
         self.collect_in_flight = Gauge("snowbus_collect_in_flight", "Requests under way.", registry=registry)
         self.collect_seconds = Histogram(
             "snowbus_collect_seconds",
             "From a request to the collector's answer.",
             buckets=_LATENCY_SECONDS,
-            registry=registry,
-        )
-        self.collect_lag_seconds = Gauge(
-            "snowbus_collect_oldest_undelivered_seconds",
-            "Age of the oldest event that is read and not delivered.",
             registry=registry,
         )
         self.consumer_records = Counter(
@@ -78,7 +78,7 @@ class Metrics:
         )
         self.consumer_oldest_seconds = Gauge(
             "snowbus_consumer_oldest_seconds",
-            "Age of the oldest record that is read and waits.",
+            "Age of the oldest record that is read and not done with.",
             ("consumer",),
             registry=registry,
         )

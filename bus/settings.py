@@ -103,7 +103,16 @@ class Settings(BaseModel):
     collect_batch_bytes: int = Field(
         1_000_000, gt=1_000, le=1_048_576, description="Bytes of one request's body, at most."
     )
-    collect_in_flight: PositiveInt = Field(8, description="Requests under way at once, at most.")
+    collect_linger: float = Field(
+        0.02, ge=0, le=60, description="Seconds that a request waits for more events when there are few."
+    )
+    collect_in_flight: PositiveInt = Field(
+        64, description="Requests under way at once, at most; fewer while it is slow or overloaded."
+    )
+    collect_max_in_flight: PositiveInt = Field(
+        20_000,
+        description="Events sent and not yet committed, at most, which is what is sent again after a SIGKILL.",
+    )
     collect_timeout: PositiveSeconds = Field(30.0, description="Seconds until a request without an answer failed.")
     collect_backoff: PositiveSeconds = Field(0.5, description="Seconds before the first retry, about.")
     collect_backoff_max: PositiveSeconds = Field(

@@ -34,15 +34,22 @@ async def run_consume(
     runners = [
         Runner(log, consumer, metrics=metrics, drain_timeout=settings.consume_drain_timeout) for consumer in consumers
     ]
-    operations = Operations(
-        metrics,
-        lambda: _reason_not_ready(log),
-        reason_not_alive=lambda: "; ".join(runner.stuck for runner in runners if runner.stuck),
-    )
+    operations = Operations(metrics, lambda: reason_log_away(log), reason_not_alive=lambda: reason_stuck(runners))
+    await run_with_operations(runners, operations, settings.consume_listen, ready=ready, stop=stop)
+
+
+async def run_with_operations(
+    runners: Sequence[Runner],
+    operations: Operations,
+    listen: str,
+    *,
+    ready: Callable[[str], None],
+    stop: asyncio.Event,
+) -> None:
+    """Run until `stop` is set, or one of them fails; then drain. /health, /ready and /metrics are served to the end."""
     over, ending = asyncio.Event(), asyncio.Event()
     serving = asyncio.create_task(
-        serve_http(operations_app(operations), settings.consume_listen, ready=ready, stop=over),
-        name="snowbus-consume-http",
+        serve_http(operations_app(operations), listen, ready=ready, stop=over), name="snowbus-consume-http"
     )
     running = [
         asyncio.create_task(runner.run(ending), name=f"snowbus-consume-{runner.consumer.name}") for runner in runners
@@ -64,7 +71,13 @@ async def run_consume(
         task.result()
 
 
-async def _reason_not_ready(log: Log) -> str:
+def reason_stuck(runners: Sequence[Runner]) -> str:
+    """Which handlers are stuck for good, or an empty string."""
+    return "; ".join(runner.stuck for runner in runners if runner.stuck)
+
+
+async def reason_log_away(log: Log) -> str:
+    """Why the log cannot be used now, or an empty string."""
     try:
         async with asyncio.timeout(_LOG_ANSWERS_SECONDS):
             await log.topics()

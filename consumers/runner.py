@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from itertools import groupby
 from operator import attrgetter
 
@@ -250,13 +250,18 @@ class Runner:
                     worker.interrupt(f"the handler took longer than {timeout:g} s")
             self._look_for_room()
             self._say_outage()
-            oldest = self._work.oldest()
+            oldest = min(self._timestamps(), default=None)
             self._counts.tell(
                 in_flight=sum(len(worker.in_hand) for worker in self._workers),
                 waiting=sum(self._work.tracker.state(partition).waiting for partition in self._work.held),
                 oldest_seconds=0.0 if oldest is None else max(0.0, time.time() - oldest / 1000),
                 is_held=self._work.breaker.outage is not None,
             )
+
+    def _timestamps(self) -> Iterator[int]:
+        """The timestamps, in ms since 1970, among which is the oldest of what is read and not done with."""
+        yield from (record.timestamp for worker in self._workers for record in worker.in_hand)
+        yield from self._work.timestamps()
 
     def _say_outage(self) -> None:
         """Say what the handler waits for, now and then, and that it goes on."""

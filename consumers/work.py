@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from snowbus.bus.errors import SnowbusError
@@ -244,9 +244,9 @@ class Work:
                 future.set_result(None)
         self.on_released(len(records))
 
-    def oldest(self) -> int | None:
-        """The timestamp of the oldest record that waits, in ms since 1970."""
-        return min((record.timestamp for record in self._order.heads()), default=None)
+    def timestamps(self) -> Iterator[int]:
+        """The timestamps, in ms since 1970, of the first of the records that wait, key by key."""
+        return (record.timestamp for record in self._order.heads())
 
     def _take(self) -> list[Record]:
         if self.closed:

@@ -165,15 +165,17 @@ class Worker:
         logger.warning(
             "dead letter" if topic else "given up", consumer=self._consumer.name, reason=reason, record=repr(record)
         )
-        backoff = Backoff(0.1, maximum=5.0)
+        backoff = Backoff(0.1, maximum=1.0)
+        death = _death(record, reason, error, self._consumer.group_id)
         while topic:
             try:
-                death = _death(record, reason, error, self._consumer.group_id)
                 await append_dead_letter(self._log, topic, record.raw, death)
                 break
             except LogError as trouble:
                 logger.warning("a dead letter waits for the log", consumer=self._consumer.name, reason=str(trouble))
                 await asyncio.sleep(backoff.next_wait())
+                if not self._work.holds([record]):  # whoever has its partition next sees to it
+                    return
         self._work.finish([record], "dead")
 
 

@@ -1,4 +1,4 @@
-"""Events into `payload_data` bodies: what is written into each payload, and which events go together.
+"""Events into `payload_data` bodies: what is written into each payload, and how they are put together.
 
 A payload goes on byte for byte as it was sent, but for two things that one POST for many clients would falsify:
 
@@ -12,7 +12,6 @@ A payload goes on byte for byte as it was sent, but for two things that one POST
   neither `lang` nor `refr` from a header, so neither is written.
 """
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -39,7 +38,6 @@ class Outgoing(NamedTuple):
     and `tail` empty. `size` is in bytes, at most.
     """
 
-    record: Record
     head: bytes
     tail: bytes
     sent: int | None
@@ -48,39 +46,9 @@ class Outgoing(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """A record that must not be sent, and why."""
+    """Why a record must not be sent."""
 
-    record: Record
     reason: str
-
-
-class Batch(NamedTuple):
-    """Records taken together: the events of one request, and what was refused among them."""
-
-    records: list[Record]
-    events: list[Outgoing]
-    refused: list[Refused]
-
-
-def take_batch(queue: deque[Record], *, max_events: int, max_bytes: int) -> Batch:
-    """Take from the front of a queue what goes into one request.
-
-    A body has no more than `max_events` and `max_bytes`, but for one event alone that is larger; none is beyond
-    MAX_BODY_BYTES.
-    """
-    batch = Batch([], [], [])
-    size = _ENVELOPE_BYTES
-    while queue and len(batch.events) < max_events:
-        prepared = prepare(queue[0])
-        if isinstance(prepared, Refused):
-            batch.refused.append(prepared)
-        elif batch.events and size + prepared.size + 1 > max_bytes:
-            break
-        else:
-            batch.events.append(prepared)
-            size += prepared.size + 1  # the comma
-        batch.records.append(queue.popleft())
-    return batch
 
 
 def prepare(record: Record) -> Outgoing | Refused:
@@ -91,14 +59,19 @@ def prepare(record: Record) -> Outgoing | Refused:
         event = decode_event(record.value)
         payload = load_payload(event.payload)
     except (EnvelopeError, PayloadError) as error:
-        return Refused(record, str(error))
+        return Refused(str(error))
     if not (payload.get("tv") and payload.get("p") and payload.get("e")):
         missing = [code for code in ("tv", "p", "e") if not payload.get(code)]
-        return Refused(record, f"the payload lacks {', '.join(missing)}, which payload_data requires")
-    outgoing = _splice(record, event, payload)
+        return Refused(f"the payload lacks {', '.join(missing)}, which payload_data requires")
+    outgoing = _splice(event, payload)
     if outgoing.size + _ENVELOPE_BYTES > MAX_BODY_BYTES:
-        return Refused(record, f"too large: {outgoing.size} bytes, and no collector takes a body over {MAX_BODY_BYTES}")
+        return Refused(f"too large: {outgoing.size} bytes, and no collector takes a body over {MAX_BODY_BYTES}")
     return outgoing
+
+
+def size_of(events: Sequence[Outgoing]) -> int:
+    """The bytes of a body with these events, at most."""
+    return _ENVELOPE_BYTES + len(events) + sum(event.size for event in events)
 
 
 def body_of(events: Sequence[Outgoing], now: int) -> bytes:
@@ -113,7 +86,7 @@ def body_of(events: Sequence[Outgoing], now: int) -> bytes:
     return _OPENING + b",".join(payloads) + _CLOSING
 
 
-def _splice(record: Record, event: Event, payload: Payload) -> Outgoing:
+def _splice(event: Event, payload: Payload) -> Outgoing:
     text = event.payload.encode().strip()
     facts = _client_facts(event.source, payload)
     sent = _sent(payload)
@@ -126,7 +99,7 @@ def _splice(record: Record, event: Event, payload: Payload) -> Outgoing:
         if facts:
             tail = tail[:-1] + facts + b"}"
     size = len(head) + len(tail) + (0 if sent is None else _STM_DIGITS)
-    return Outgoing(record, head, tail, sent, event.ingest_tstamp, size)
+    return Outgoing(head, tail, sent, event.ingest_tstamp, size)
 
 
 def _around_stm(text: bytes, payload: Payload) -> tuple[bytes, bytes]:

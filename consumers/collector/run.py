@@ -2,19 +2,23 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
-from snowbus.bus.errors import LogError
 from snowbus.bus.event import EVENTS_TOPIC
-from snowbus.bus.http_server import serve_http
 from snowbus.bus.log.interface import Log
 from snowbus.bus.metrics import Metrics
-from snowbus.bus.operations import Operations, operations_app
+from snowbus.bus.operations import Operations
 from snowbus.bus.settings import Settings
 
-from .forwarder import Forwarder
+from ..adaptive import Adaptive
+from ..declare import Consumer, consumer
+from ..run import reason_log_away, reason_stuck, run_with_operations
+from ..runner import Runner
+from .delivery import Delivery
 from .sender import Sender, collector_url
 
-_LOG_ANSWERS_SECONDS = 3.0
+_READ_AHEAD_EVENTS = 10_000
+_SLOWLY = 6  # times the longest backoff, where only a change of configuration helps
 
 
 async def run_collect(
@@ -27,35 +31,44 @@ async def run_collect(
     """
     url = collector_url(settings.collector)
     async with Sender(url, connections=settings.collect_in_flight, timeout=settings.collect_timeout) as sender:
-        forwarder = Forwarder(log, sender, settings=settings, metrics=metrics)
-        operations = Operations(metrics, lambda: _reason_not_ready(log, forwarder))
-        over = asyncio.Event()
-        serving = asyncio.create_task(
-            serve_http(operations_app(operations), settings.collect_listen, ready=ready, stop=over),
-            name="snowbus-collect-http",
+        delivery = Delivery(
+            sender,
+            max_bytes=settings.collect_batch_bytes,
+            configuration_wait=_SLOWLY * settings.collect_backoff_max,
+            metrics=metrics,
         )
-        forwarding = asyncio.create_task(forwarder.run(stop), name="snowbus-collect")
-        try:
-            await asyncio.wait({serving, forwarding}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            forwarding.cancel()
-            await asyncio.wait({forwarding})
-            over.set()
-            await asyncio.wait({serving})
-        for task in (serving, forwarding):
-            if not task.cancelled():
-                task.result()
+        runner = Runner(
+            log, _consumer(delivery, settings), metrics=metrics, drain_timeout=settings.collect_drain_timeout
+        )
+        await run_with_operations(
+            [runner],
+            Operations(
+                metrics, lambda: _reason_not_ready(log, delivery), reason_not_alive=lambda: reason_stuck([runner])
+            ),
+            settings.collect_listen,
+            ready=ready,
+            stop=stop,
+        )
 
 
-async def _reason_not_ready(log: Log, forwarder: Forwarder) -> str:
-    outage = forwarder.outage
-    if outage is not None and outage.configuration:
-        return f"the collector refuses us: {outage.reason}"
-    try:
-        async with asyncio.timeout(_LOG_ANSWERS_SECONDS):
-            await log.end_offsets(EVENTS_TOPIC)
-    except TimeoutError:
-        return "the log does not answer in time"
-    except LogError as error:
-        return f"the log does not answer: {error}"
-    return ""
+def _consumer(delivery: Delivery, settings: Settings) -> Consumer[..., Any]:
+    declare = consumer(
+        EVENTS_TOPIC,
+        group_id=settings.group,
+        name="collector",
+        batch=settings.collect_batch_events,
+        batch_bytes=settings.collect_batch_bytes,
+        batch_wait=settings.collect_linger,
+        concurrency=Adaptive(settings.collect_in_flight),
+        retries=None,
+        backoff=settings.collect_backoff,
+        backoff_max=settings.collect_backoff_max,
+        timeout=2 * settings.collect_timeout,
+        max_in_flight=settings.collect_max_in_flight,
+        buffer=settings.collect_max_in_flight + _READ_AHEAD_EVENTS,
+    )
+    return declare(delivery)
+
+
+async def _reason_not_ready(log: Log, delivery: Delivery) -> str:
+    return f"the collector refuses us: {delivery.refusal}" if delivery.refusal else await reason_log_away(log)

@@ -1,18 +1,17 @@
 """What is written into payloads, and which events go into one request."""
 
 import json
-from collections import deque
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from snowbus.bus import json_text
 from snowbus.bus.envelope import encode_event
 from snowbus.bus.event import Event, Record
 from snowbus.bus.payload import PAYLOAD_DATA_SCHEMA
-from snowbus.consumers.collector.batches import MAX_BODY_BYTES, Batch, Outgoing, Refused, body_of, prepare, take_batch
+from snowbus.consumers.collector.batches import MAX_BODY_BYTES, Outgoing, Refused, body_of, prepare, size_of
 
 ACCEPTED = 1_700_000_000_000
 HOUR = 3_600_000
@@ -191,58 +190,19 @@ def test_an_event_that_no_collector_takes_is_refused() -> None:
     assert "too large" in refused.reason
 
 
-# Which events go together
+# A body
 
 
-def take(records: list[Record], **bounds: int) -> tuple[Batch, deque[Record]]:
-    queue = deque(records)
-    return take_batch(queue, **({"max_events": 100, "max_bytes": 100_000} | bounds)), queue
-
-
-def test_a_request_has_no_more_events_than_allowed() -> None:
-    records = [record_of(MINIMAL, offset=offset) for offset in range(5)]
-    batch, rest = take(records, max_events=3)
-    assert [event.record.offset for event in batch.events] == [0, 1, 2]
-    assert batch.records == records[:3]
-    assert list(rest) == records[3:]
-
-
-def test_an_event_larger_than_a_request_goes_alone() -> None:
-    large = record_of({**MINIMAL, "co": "x" * 5_000})
-    batch, rest = take([large, record_of(MINIMAL)], max_bytes=2_000)
-    assert batch.records == [large]
-    assert len(rest) == 1
-    batch, rest = take([record_of(MINIMAL), large], max_bytes=2_000)
-    assert list(rest) == [large]
-
-
-def test_what_is_refused_does_not_fill_a_request() -> None:
-    records = [record_of({}, offset=offset) for offset in range(10)] + [record_of(MINIMAL, offset=10)]
-    batch, rest = take(records, max_events=1)
-    assert [event.record.offset for event in batch.events] == [10]
-    assert [record.offset for record, _ in batch.refused] == list(range(10))
-    assert not rest
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    sizes=st.lists(st.integers(0, 3_000), min_size=1, max_size=40),
-    max_events=st.integers(1, 10),
-    max_bytes=st.integers(1_000, 9_000),
-)
-def test_bodies_keep_their_bounds_and_every_event_its_place(sizes: list[int], max_events: int, max_bytes: int) -> None:
+@given(sizes=st.lists(st.integers(0, 3_000), min_size=1, max_size=40), now=st.integers(0, 2 * ACCEPTED))
+def test_a_body_is_no_larger_than_was_said_and_keeps_every_event_in_its_place(sizes: list[int], now: int) -> None:
     payloads = [
         {**MINIMAL, "eid": str(number), "dtm": "5", "stm": "7", "co": "é" * size} for number, size in enumerate(sizes)
     ]
-    queue = deque(record_of(payload, source=SOURCE, offset=offset) for offset, payload in enumerate(payloads))
-    order = []
-    while queue:
-        batch = take_batch(queue, max_events=max_events, max_bytes=max_bytes)
-        body = body_of(batch.events, ACCEPTED + HOUR)
-        assert 1 <= len(batch.events) <= max_events
-        assert len(body) <= max_bytes or len(batch.events) == 1
-        order += [payload["eid"] for payload in json.loads(body)["data"]]
-    assert order == [payload["eid"] for payload in payloads]
+    prepared = [prepare(record_of(payload, source=SOURCE)) for payload in payloads]
+    events = [each for each in prepared if isinstance(each, Outgoing)]
+    body = body_of(events, now)
+    assert size_of(events) - 16 * len(events) < len(body) <= size_of(events)
+    assert [payload["eid"] for payload in json.loads(body)["data"]] == [payload["eid"] for payload in payloads]
 
 
 text = st.text(st.characters(exclude_categories=()), max_size=20)
