@@ -25,8 +25,8 @@ _PREFIX_LENGTH = 10
 _SCHEMA_JSON = json_text.loads(read_text("avro/event.avsc"))
 _SCHEMA = fastavro.parse_schema(_SCHEMA_JSON)
 # fastavro writes the fingerprint's bytes in little endian already.
-_PREFIX = _MARKER + bytes.fromhex(fingerprint(to_parsing_canonical_form(_SCHEMA_JSON), "CRC-64-AVRO"))
-_WRITER_SCHEMAS = {_PREFIX: _SCHEMA}
+SINGLE_OBJECT_PREFIX = _MARKER + bytes.fromhex(fingerprint(to_parsing_canonical_form(_SCHEMA_JSON), "CRC-64-AVRO"))
+_WRITER_SCHEMAS = {SINGLE_OBJECT_PREFIX: _SCHEMA}
 """Every schema that events on a log may have been written with; the older ones join when the schema evolves."""
 
 
@@ -89,7 +89,7 @@ def _as_avro(event: Event) -> dict[str, Any]:
 
 def _write(fields: dict[str, Any]) -> bytes:
     out = BytesIO()
-    out.write(_PREFIX)
+    out.write(SINGLE_OBJECT_PREFIX)
     fastavro.schemaless_writer(out, _SCHEMA, fields)
     return out.getvalue()
 

@@ -36,12 +36,16 @@ def loads(text: str) -> Any:
         raise JsonError(f"not JSON: {error}") from None
 
 
-def loads_strings(text: str) -> Any:
+def loads_strings(text: str | bytes) -> Any:
     """As `loads`, ten times as fast, for text in which numbers are wrong anyway: long ones come out as floats."""
     try:
         return orjson.loads(text)
     except ValueError:
-        return loads(text)
+        pass
+    try:
+        return loads(text if isinstance(text, str) else text.decode())
+    except UnicodeDecodeError as error:
+        raise JsonError(f"not UTF-8, at byte {error.start}") from None
 
 
 def dumps(value: Any) -> str:

@@ -12,6 +12,8 @@ from .tracker_protocol import CODE_BY_NAME, EVENTS
 
 Payload = dict[str, str]
 
+_ONLY_STRINGS = frozenset({str})
+
 UNSTRUCT_EVENT_SCHEMA = "iglu:com.snowplowanalytics.snowplow/unstruct_event/jsonschema/1-0-0"
 CONTEXTS_SCHEMA = "iglu:com.snowplowanalytics.snowplow/contexts/jsonschema/1-0-1"
 PAYLOAD_DATA_SCHEMA = "iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4"
@@ -26,7 +28,7 @@ def dump_payload(payload: Payload) -> str:
     return json_text.dumps(payload)
 
 
-def load_payload(text: str) -> Payload:
+def load_payload(text: str | bytes) -> Payload:
     """The payload in an Event's JSON text. Raises PayloadError when the text does not hold one."""
     try:
         return checked_payload(json_text.loads_strings(text))
@@ -38,9 +40,9 @@ def checked_payload(value: Any) -> Payload:
     """The value itself, when it is a flat object of strings. Raises PayloadError when it is not."""
     if type(value) is not dict:
         raise PayloadError(f"an event must be a JSON object, not {_json_type(value)}")
-    for code, parameter in value.items():
-        if type(parameter) is not str:
-            raise PayloadError(f"{code}: must be a string, not {_json_type(parameter)}")
+    if not _ONLY_STRINGS.issuperset(map(type, value.values())):
+        code, parameter = next(item for item in value.items() if type(item[1]) is not str)
+        raise PayloadError(f"{code}: must be a string, not {_json_type(parameter)}")
     return value
 
 

@@ -16,9 +16,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from snowbus.bus import json_text
-from snowbus.bus.envelope import decode_event
+from snowbus.bus.envelope_parts import Parts, read_parts
 from snowbus.bus.errors import EnvelopeError, PayloadError
-from snowbus.bus.event import Event, Record
+from snowbus.bus.event import Record
 from snowbus.bus.payload import PAYLOAD_DATA_SCHEMA, Payload, dump_payload, load_payload
 
 MAX_BODY_BYTES = 1_048_576
@@ -29,6 +29,7 @@ _CLOSING = b"]}"
 _ENVELOPE_BYTES = len(_OPENING) + len(_CLOSING)
 _STM_DIGITS = 15  # the last millisecond of the year 9999 has so many
 _CLIENT_FACTS = (("ip", "ip"), ("user_agent", "ua"), ("referer", "url"), ("network_userid", "tnuid"))
+_WANTED = frozenset(name.encode() for name, _ in _CLIENT_FACTS)
 
 
 class Outgoing(NamedTuple):
@@ -56,14 +57,14 @@ def prepare(record: Record) -> Outgoing | Refused:
     requires, or is too large.
     """
     try:
-        event = decode_event(record.value)
-        payload = load_payload(event.payload)
+        parts = read_parts(record.value, _WANTED)
+        payload = load_payload(parts.payload)
     except (EnvelopeError, PayloadError) as error:
         return Refused(str(error))
     if not (payload.get("tv") and payload.get("p") and payload.get("e")):
         missing = [code for code in ("tv", "p", "e") if not payload.get(code)]
         return Refused(f"the payload lacks {', '.join(missing)}, which payload_data requires")
-    outgoing = _splice(event, payload)
+    outgoing = _splice(parts, payload)
     if outgoing.size + _ENVELOPE_BYTES > MAX_BODY_BYTES:
         return Refused(f"too large: {outgoing.size} bytes, and no collector takes a body over {MAX_BODY_BYTES}")
     return outgoing
@@ -86,20 +87,21 @@ def body_of(events: Sequence[Outgoing], now: int) -> bytes:
     return _OPENING + b",".join(payloads) + _CLOSING
 
 
-def _splice(event: Event, payload: Payload) -> Outgoing:
-    text = event.payload.encode().strip()
-    facts = _client_facts(event.source, payload)
-    sent = _sent(payload)
+def _splice(parts: Parts, payload: Payload) -> Outgoing:
+    text = parts.payload.strip()
+    facts = _client_facts(parts.source, payload) if parts.source else b""
+    stm = payload.get("stm")
+    sent = _sent(stm, payload.get("dtm", ""))
     if sent is None:
         head, tail = (text[:-1] + facts + b"}" if facts else text), b""
-    elif "stm" not in payload:
+    elif stm is None:
         head, tail = text[:-1] + facts + b',"stm":"', b'"}'
     else:
         head, tail = _around_stm(text, payload)
         if facts:
             tail = tail[:-1] + facts + b"}"
     size = len(head) + len(tail) + (0 if sent is None else _STM_DIGITS)
-    return Outgoing(head, tail, sent, event.ingest_tstamp, size)
+    return Outgoing(head, tail, sent, parts.ingest_tstamp, size)
 
 
 def _around_stm(text: bytes, payload: Payload) -> tuple[bytes, bytes]:
@@ -115,7 +117,7 @@ def _around_stm(text: bytes, payload: Payload) -> tuple[bytes, bytes]:
 def _find_stm(text: bytes, stm: bytes) -> int:
     """Where the digits of stm begin in compact JSON; a quote after a brace or a comma can only open a key there."""
     for opening in (b',"stm":"', b'{"stm":"'):
-        at = text.find(opening + stm + b'"')
+        at = text.find(b'%b%b"' % (opening, stm))
         if at >= 0:
             return at + len(opening)
     return -1
@@ -131,16 +133,16 @@ def _client_facts(source: Mapping[str, str], payload: Payload) -> bytes:
     return facts
 
 
-def _sent(payload: Payload) -> int | None:
+def _sent(stm: str | None, dtm: str) -> int | None:
     """What stm is to be counted on from, in ms since 1970; None when it is to be left alone."""
-    created = _epoch_ms(payload.get("dtm", ""))
-    if "stm" not in payload:
+    created = _epoch_ms(dtm)
+    if stm is None:
         return created
-    sent = _epoch_ms(payload["stm"])
+    sent = _epoch_ms(stm)
     if sent is None or created is None:
         return sent
     return max(created, sent)
 
 
 def _epoch_ms(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < _STM_DIGITS else None
+    return int(text) if text.isdigit() and len(text) < _STM_DIGITS and text.isascii() else None

@@ -1,0 +1,40 @@
+"""What is read of an event in part is what is read of all of it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from snowbus.bus.envelope import decode_event, encode_event
+from snowbus.bus.envelope_parts import read_parts
+from snowbus.bus.errors import EnvelopeError
+from snowbus.bus.event import Event
+
+WANTED = frozenset({b"ip", b"user_agent", b"a"})
+text = st.text(max_size=300)
+events = st.builds(
+    Event,
+    event_id=st.text(max_size=200),
+    ingest_tstamp=st.integers(-(2**63), 2**63 - 1),
+    payload=text,
+    source=st.dictionaries(st.sampled_from(["ip", "user_agent", "host", "a", "b" * 70]) | text, text, max_size=80),
+    producer=text,
+)
+
+
+@given(events)
+def test_parts_are_those_of_the_whole_event(event):
+    value = encode_event(event)
+    whole = decode_event(value)
+    tstamp, payload, source = read_parts(value, WANTED)
+    assert (tstamp, payload.decode()) == (whole.ingest_tstamp, whole.payload)
+    assert source == {name: each for name, each in whole.source.items() if name.encode() in WANTED}
+
+
+@given(events, st.integers(0, 400), st.binary(max_size=20))
+def test_damaged_bytes_are_no_event_or_one_with_what_stands_there(event, cut, junk):
+    value = encode_event(event)[:cut] + junk
+    try:
+        read_parts(value, WANTED)
+    except EnvelopeError:
+        with pytest.raises(EnvelopeError):
+            decode_event(value)
