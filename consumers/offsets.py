@@ -199,25 +199,31 @@ class _Partition:
 
     def finish(self, offset: int) -> None:
         if offset in self.in_flight:
-            self.in_flight.discard(offset)
+            self.in_flight.remove(offset)
             self.unconfirmed += 1
             if offset >= self.next:
                 self._done_ahead = add_to_ranges(self._done_ahead, offset)
                 self.changed = True
         if offset not in self.unfinished:
             return
-        self.retry_at.pop(offset, None)
-        self.unfinished.discard(offset)
+        self.unfinished.remove(offset)
         self.changed = True
-        self._high = max(self._high, offset + 1)
+        if self.retry_at:
+            self.retry_at.pop(offset, None)
+        if offset >= self._high:
+            self._high = offset + 1
+
+    def position(self) -> Position:
+        self._tidy()
+        offset = self._in_order[0] if self._in_order else self.next
+        return Position(offset, tuple(self._done_after(offset)))
+
+    def _tidy(self) -> None:
+        """Forget the order of what is finished, at the front and where it is most of all."""
         while self._in_order and self._in_order[0] not in self.unfinished:
             self._in_order.popleft()
         if len(self._in_order) > 2 * len(self.unfinished) + _COMPACT_ABOVE:
             self._in_order = deque(each for each in self._in_order if each in self.unfinished)
-
-    def position(self) -> Position:
-        offset = self._in_order[0] if self._in_order else self.next
-        return Position(offset, tuple(self._done_after(offset)))
 
     def _is_done(self, offset: int) -> bool:
         """Whether a record that is read now was done before; ranges that end before it are of no more use."""

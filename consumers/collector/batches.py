@@ -28,8 +28,13 @@ _OPENING = f'{{"schema":"{PAYLOAD_DATA_SCHEMA}","data":['.encode()
 _CLOSING = b"]}"
 _ENVELOPE_BYTES = len(_OPENING) + len(_CLOSING)
 _STM_DIGITS = 15  # the last millisecond of the year 9999 has so many
-_CLIENT_FACTS = (("ip", "ip"), ("user_agent", "ua"), ("referer", "url"), ("network_userid", "tnuid"))
-_WANTED = frozenset(name.encode() for name, _ in _CLIENT_FACTS)
+_CLIENT_FACTS = (
+    ("ip", "ip", b',"ip":'),
+    ("user_agent", "ua", b',"ua":'),
+    ("referer", "url", b',"url":'),
+    ("network_userid", "tnuid", b',"tnuid":'),
+)
+_WANTED = frozenset(name.encode() for name, _, _ in _CLIENT_FACTS)
 
 
 class Outgoing(NamedTuple):
@@ -90,18 +95,17 @@ def body_of(events: Sequence[Outgoing], now: int) -> bytes:
 def _splice(parts: Parts, payload: Payload) -> Outgoing:
     text = parts.payload.strip()
     facts = _client_facts(parts.source, payload) if parts.source else b""
-    stm = payload.get("stm")
-    sent = _sent(stm, payload.get("dtm", ""))
+    sent, has_stm = _sent(payload)
     if sent is None:
         head, tail = (text[:-1] + facts + b"}" if facts else text), b""
-    elif stm is None:
-        head, tail = text[:-1] + facts + b',"stm":"', b'"}'
-    else:
+        return Outgoing(head, tail, sent, parts.ingest_tstamp, len(head))
+    if has_stm:
         head, tail = _around_stm(text, payload)
         if facts:
             tail = tail[:-1] + facts + b"}"
-    size = len(head) + len(tail) + (0 if sent is None else _STM_DIGITS)
-    return Outgoing(head, tail, sent, parts.ingest_tstamp, size)
+    else:
+        head, tail = text[:-1] + facts + b',"stm":"', b'"}'
+    return Outgoing(head, tail, sent, parts.ingest_tstamp, len(head) + len(tail) + _STM_DIGITS)
 
 
 def _around_stm(text: bytes, payload: Payload) -> tuple[bytes, bytes]:
@@ -126,22 +130,22 @@ def _find_stm(text: bytes, stm: bytes) -> int:
 def _client_facts(source: Mapping[str, str], payload: Payload) -> bytes:
     """What the payload lacks and the client's request told, as JSON to put before the closing brace."""
     facts = b""
-    for name, code in _CLIENT_FACTS:
+    for name, code, opening in _CLIENT_FACTS:
         value = source.get(name)
         if value and code not in payload and not (code == "tnuid" and "nuid" in payload):
-            facts += b',"%b":%b' % (code.encode(), json_text.dump_bytes(value))
+            facts += opening + json_text.dump_bytes(value)
     return facts
 
 
-def _sent(stm: str | None, dtm: str) -> int | None:
-    """What stm is to be counted on from, in ms since 1970; None when it is to be left alone."""
-    created = _epoch_ms(dtm)
+def _sent(payload: Payload) -> tuple[int | None, bool]:
+    """What stm is to be counted on from, in ms since 1970 (None: it is left alone), and whether there is one."""
+    stm, dtm = payload.get("stm"), payload.get("dtm")
     if stm is None:
-        return created
+        return (None if dtm is None else _epoch_ms(dtm)), False
     sent = _epoch_ms(stm)
-    if sent is None or created is None:
-        return sent
-    return max(created, sent)
+    if sent is None or dtm is None or (created := _epoch_ms(dtm)) is None:
+        return sent, True
+    return max(created, sent), True
 
 
 def _epoch_ms(text: str) -> int | None:

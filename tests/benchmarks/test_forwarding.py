@@ -5,6 +5,7 @@ import resource
 import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
+from uuid import uuid4
 
 import aiohttp
 import uvloop
@@ -60,7 +61,7 @@ async def ours(log: Log, url: str, stop: asyncio.Event) -> None:
     settings = Settings(
         log=log.url,
         collector=url,
-        group=f"benchmark-{url.rpartition(':')[2]}",  # a new one each time: everything is to be read
+        group=f"benchmark-{uuid4()}",  # a new one each time: everything is to be read
         collect_batch_events=BATCH,
         collect_in_flight=IN_FLIGHT,
         collect_listen="127.0.0.1:0",
