@@ -15,6 +15,7 @@ from ..declare import Consumer, consumer
 from ..run import reason_log_away, reason_stuck, run_with_operations
 from ..runner import Runner
 from .delivery import Delivery
+from .reporting import Reporter
 from .sender import Sender, collector_url
 
 _READ_AHEAD_EVENTS = 10_000
@@ -30,12 +31,16 @@ async def run_collect(
     collector need be there by then. Raises ConfigurationError when the collector's URL or the address cannot work.
     """
     url = collector_url(settings.collector)
-    async with Sender(url, connections=settings.collect_in_flight, timeout=settings.collect_timeout) as sender:
+    async with (
+        Sender(url, connections=settings.collect_in_flight, timeout=settings.collect_timeout) as sender,
+        Reporter(log, group=settings.group, states=tuple) as reporter,
+    ):
         delivery = Delivery(
             sender,
             max_bytes=settings.collect_batch_bytes,
             configuration_wait=_SLOWLY * settings.collect_backoff_max,
             metrics=metrics,
+            receipts=reporter.pending,
         )
         runner = Runner(
             log, _consumer(delivery, settings), metrics=metrics, drain_timeout=settings.collect_drain_timeout

@@ -9,10 +9,11 @@ from support.aio import eventually, run
 from support.collector_double import CollectorDouble, Payload, late, status
 from support.forwarding import INGEST_TSTAMP, Forwarding, forwarding, numbered, publish, read_all
 
-from snowbus.bus.event import DEAD_TOPIC, EVENTS_TOPIC, ProducerRecord, TopicPartition
+from snowbus.bus.event import DEAD_TOPIC, DELIVERIES_TOPIC, EVENTS_TOPIC, ProducerRecord, TopicPartition
 from snowbus.bus.log import open_log
 from snowbus.consumers.dead_letters import read_death
 from snowbus.consumers.progress import read_position
+from snowbus.consumers.receipts import Receipt, Report, read_report
 
 pytestmark = pytest.mark.real_kafka  # the mock cluster has no groups
 
@@ -268,6 +269,33 @@ def test_a_record_that_cannot_carry_headers_leaves_its_place_as_a_dead_letter(sq
 
     with CollectorDouble(poison=lambda _: True) as collector:
         run(main())
+
+
+def test_receipts_tell_what_became_of_each_event(log_url: str) -> None:
+    async def main() -> list[Report]:
+        collector.respond(status(503))
+        async with forwarding(log_url, collector.url) as running:
+            await publish(running.log, [numbered(number) for number in range(50)])
+            await eventually(lambda: nothing_left(log_url))
+        async with await open_log(log_url) as log:
+            reports = [read_report(record) for record in await read_all(log, DELIVERIES_TOPIC)]
+        return [report for report in reports if report]
+
+    with CollectorDouble(poison=lambda payload: payload["eid"] == "7") as collector:
+        reports = run(main())
+    last: dict[tuple[int, int], Receipt] = {}
+    for receipt in (receipt for report in reports for receipt in report.receipts):
+        last |= {
+            (receipt.partition, offset): receipt
+            for first, final in receipt.offsets
+            for offset in range(first, final + 1)
+        }
+    assert len(last) == 50
+    assert sum(receipt.status == "delivered" for receipt in last.values()) == 49
+    (dead,) = (receipt for receipt in last.values() if receipt.status == "dead")
+    assert (dead.http_status, dead.error) == (400, "the collector answered 400")
+    retrying = [receipt for report in reports for receipt in report.receipts if receipt.status == "retrying"]
+    assert {(receipt.http_status, receipt.error) for receipt in retrying} == {(503, "HTTP 503")}
 
 
 def test_two_members_share_and_hand_over_without_a_repeat(log_url: str) -> None:

@@ -135,8 +135,8 @@ def test_an_event_is_not_done_with_before_its_dead_letter_is_durable(tmp_path: P
         async with await LogThatIsAway.open(url, Settings().log_options()) as log:
             await publish(log, [numbered(1)])
             task, stop = await run_on(log, collector)
-            log.away = True
             await eventually(lambda: collector.requests)
+            log.away = True  # before the answer, which makes a dead letter of it
             stop.set()
             await task
             assert sum((await log.lag("collector")).values()) == 1

@@ -1,0 +1,91 @@
+"""Puts receipts, and how the collectors stand, on the topic of deliveries, a few times a second at most."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from snowbus.bus.errors import LogError
+from snowbus.bus.event import DELIVERIES_TOPIC
+from snowbus.bus.log.interface import Log
+from snowbus.bus.sparingly import Sparingly
+from snowbus.bus.version import producer_name
+
+from ..receipts import CollectorState, PendingReceipts, Report, report_record
+
+logger = structlog.get_logger(__name__)
+
+_EVERY_SECONDS = 0.25
+_LAST_SECONDS = 3.0
+_MOST_PENDING = 200_000
+_SAY_SECONDS = 15.0
+
+
+class Reporter:
+    """Reports what is `pending` while its `async with` block lasts, and once more at its end.
+
+    What cannot be appended waits, up to 200,000 outcomes: deliveries go on without receipts, never the other way.
+    `states` tells how the collectors stand.
+    """
+
+    def __init__(self, log: Log, *, group: str, states: Callable[[], Sequence[CollectorState]]) -> None:
+        self.pending = PendingReceipts()
+        self._log = log
+        self._group = group
+        self._states = states
+        self._topic_is_there = False
+        self._told: tuple[CollectorState, ...] = ()
+        self._sender = producer_name("collect")
+        self._said = Sparingly(_SAY_SECONDS)
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run(), name="snowbus-collect-receipts")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._task.cancel()
+        await asyncio.wait({self._task})
+        try:
+            async with asyncio.timeout(_LAST_SECONDS):
+                await self._report()
+        except (TimeoutError, LogError) as trouble:
+            logger.warning("receipts are lost", count=len(self.pending), reason=str(trouble) or "no answer in time")
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(_EVERY_SECONDS)
+            try:
+                await self._report()
+            except LogError as error:
+                if self._said.due():
+                    logger.warning("receipts wait for the log", count=len(self.pending), reason=str(error))
+
+    async def _report(self) -> None:
+        """Report everything there is. Raises LogError, and then it is still there."""
+        while True:
+            states = tuple(self._states())
+            if not self.pending and states == self._told:
+                return
+            taken = self.pending.take()
+            report = Report(
+                group=self._group,
+                time=time.time_ns() // 1_000_000,
+                sender=self._sender,
+                receipts=tuple(taken),
+                collectors=states,
+            )
+            try:
+                if not self._topic_is_there:
+                    await self._log.create_topics([DELIVERIES_TOPIC])
+                    self._topic_is_there = True
+                await self._log.append(DELIVERIES_TOPIC, [report_record(report)])
+            except BaseException:
+                self.pending.put_back(taken)
+                self.pending.forget_beyond(_MOST_PENDING)
+                raise
+            self._told = states
