@@ -1,0 +1,230 @@
+"""The runner drains when it is told to stop, and outlives whatever a handler does."""
+
+import asyncio
+import threading
+from contextlib import asynccontextmanager
+
+from support.aio import eventually, run
+
+from snowbus.bus.event import DEAD_TOPIC, EVENTS_TOPIC, RETRY_TOPIC
+from snowbus.bus.log.memory import MemoryLog
+from snowbus.bus.metrics import Metrics
+from snowbus.consumers import consumer
+from snowbus.consumers.runner import Runner
+from snowbus.consumers.testing import event
+
+
+class Running:
+    """A runner in a task of its own."""
+
+    def __init__(self, log, declared, *, drain_timeout=5.0):
+        self.metrics = Metrics()
+        self.runner = Runner(log, declared, metrics=self.metrics, drain_timeout=drain_timeout)
+        self._stop = asyncio.Event()
+        self._task = asyncio.create_task(self.runner.run(self._stop))
+
+    async def stop(self):
+        self._stop.set()
+        await self._task
+
+    def count(self, outcome):
+        labels = {"consumer": self.runner.consumer.name, "outcome": outcome}
+        return self.metrics.registry.get_sample_value("snowbus_consumer_records_total", labels)
+
+
+@asynccontextmanager
+async def log_with(*events):
+    async with MemoryLog() as log:
+        await log.create_topics([EVENTS_TOPIC, DEAD_TOPIC, RETRY_TOPIC])
+        await log.append(EVENTS_TOPIC, events)
+        yield log
+
+
+async def lag(log):
+    return sum((await log.lag("g")).values())
+
+
+async def dead_letters(log):
+    return sum((await log.end_offsets(DEAD_TOPIC)).values())
+
+
+def test_a_stop_lets_the_calls_under_way_finish_and_begins_no_other():
+    calls, may_end = [], asyncio.Event()
+
+    @consumer("snowbus.events", group_id="g")
+    async def handle(record):
+        calls.append(record.event_id)
+        await may_end.wait()
+
+    async def main():
+        async with log_with(event(user_id="a"), event(user_id="a")) as log:
+            running = Running(log, handle)
+            await eventually(lambda: calls)
+            stopping = asyncio.create_task(running.stop())
+            await asyncio.sleep(0)
+            may_end.set()
+            await stopping
+            assert (len(calls), await lag(log)) == (1, 1)
+
+    run(main())
+
+
+def test_a_call_that_outlasts_the_drain_is_ended_and_its_record_comes_again():
+    calls = []
+
+    @consumer("snowbus.events", group_id="g")
+    async def handle(record):
+        calls.append(record.event_id)
+        if len(calls) == 1:
+            await asyncio.Event().wait()
+
+    async def main():
+        async with log_with(event(user_id="a")) as log:
+            first = Running(log, handle, drain_timeout=0.05)
+            await eventually(lambda: calls)
+            await first.stop()
+            assert await lag(log) == 1
+            second = Running(log, handle)
+            await eventually(lambda: len(calls) == 2)
+            await second.stop()
+            assert await lag(log) == 0
+
+    run(main())
+
+
+def test_a_call_that_takes_too_long_has_failed():
+    @consumer("snowbus.events", group_id="g", timeout=0.05, retries=1, backoff=0.01)
+    async def handle(record):
+        if record.event["user_id"] == "slow":
+            await asyncio.Event().wait()
+
+    async def main():
+        async with log_with(event(user_id="slow"), event(user_id="slow"), event(user_id="quick")) as log:
+            running = Running(log, handle)
+            await eventually(lambda: lag_is_none(log))
+            await running.stop()
+            assert await dead_letters(log) == 2
+            assert (running.count("failed"), running.count("dead"), running.count("handled")) == (2, 2, 1)
+
+    async def lag_is_none(log):
+        return bool(await log.group_offsets("g")) and await lag(log) == 0
+
+    run(main())
+
+
+def test_a_plain_function_that_hangs_is_said_to_be_stuck_while_it_does():
+    may_end = threading.Event()
+
+    @consumer("snowbus.events", group_id="g", timeout=0.02)
+    def handle(record):
+        may_end.wait(10)
+
+    async def main():
+        async with log_with(event(user_id="a")) as log:
+            running = Running(log, handle)
+            stuck = await eventually(lambda: running.runner.stuck)
+            assert stuck.startswith("handle has been in one call for")
+            assert "snowbus.events" in stuck
+            may_end.set()
+            await eventually(lambda: not running.runner.stuck)
+            await running.stop()
+
+    run(main())
+
+
+def test_plain_functions_run_side_by_side():
+    together = threading.Barrier(3, timeout=10)
+
+    @consumer("snowbus.events", group_id="g", concurrency=3)
+    def handle(record):
+        together.wait()
+
+    async def main():
+        async with log_with(*(event(user_id=user) for user in "abc")) as log:
+            running = Running(log, handle)
+            await eventually(lambda: together.n_waiting == 0 and not together.broken)
+            await eventually(lambda: _handled(running) == 3)
+            await running.stop()
+
+    run(main())
+
+
+def _handled(running):
+    running.runner._counts.flush()
+    return running.count("handled")
+
+
+def test_whatever_a_handler_raises_is_its_own_failure():
+    """Not even what ends a task or a process takes other records along."""
+
+    @consumer("snowbus.events", group_id="g", retries=0, concurrency=2)
+    async def handle(record):
+        match record.event["user_id"]:
+            case "exits":
+                raise SystemExit(3)
+            case "is cancelled":
+                raise asyncio.CancelledError
+            case "fails":
+                raise MemoryError
+
+    async def main():
+        users = ("exits", "is cancelled", "fails", "a", "b")
+        async with log_with(*(event(user_id=user) for user in users)) as log:
+            running = Running(log, handle)
+            await eventually(lambda: _handled(running) == 2)
+            await eventually(lambda: is_dead(log, 3))
+            await running.stop()
+            assert await lag(log) == 0
+
+    async def is_dead(log, count):
+        return await dead_letters(log) == count
+
+    run(main())
+
+
+def test_a_batch_that_fails_is_halved_down_to_the_one_to_blame():
+    sizes = []
+
+    @consumer("snowbus.events", group_id="g", batch=16, retries=0)
+    async def handle(records):
+        sizes.append(len(records))
+        if any(record.event["page_title"] == "bad" for record in records):
+            raise ValueError("bad")
+
+    async def main():
+        events = [event(page_title="bad" if number == 5 else "good", user_id=f"u{number}") for number in range(16)]
+        async with log_with(*events) as log:
+            running = Running(log, handle)
+            await eventually(lambda: _handled(running) == 15)
+            await eventually(lambda: is_dead(log))
+            await running.stop()
+            assert len(sizes) <= 9
+
+    async def is_dead(log):
+        return await dead_letters(log) == 1
+
+    run(main())
+
+
+def test_two_members_share_the_partitions_and_neither_repeats_the_other():
+    calls = []
+
+    @consumer("snowbus.events", group_id="g", concurrency=8)
+    async def handle(record):
+        calls.append(record.event_id)
+        await asyncio.sleep(0.005)
+
+    async def main():
+        async with log_with(*(event(user_id=f"u{number % 40}") for number in range(200))) as log:
+            first = Running(log, handle)
+            await eventually(lambda: len(calls) > 20)
+            second = Running(log, handle)
+            await eventually(lambda: second.runner._work.held)
+            await first.stop()
+            await log.append(EVENTS_TOPIC, [event(user_id=f"u{number}") for number in range(50)])
+            await eventually(lambda: len(calls) >= 250)
+            await second.stop()
+            assert await lag(log) == 0
+        assert len(calls) == len(set(calls)) == 250
+
+    run(main())
