@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 import uvloop
 from aiokafka import AIOKafkaConsumer
+from structlog.testing import capture_logs
 from support.aio import eventually
 from support.forwarding import numbered
 
 from snowbus.bus.event import TopicPartition
 from snowbus.bus.log import Log, LogOptions, open_log
 from snowbus.bus.metrics import Metrics
-from snowbus.consumers import consumer
+from snowbus.consumers import Record, consumer
 from snowbus.consumers.runner import Runner
 
 COUNT = 100_000
@@ -185,3 +186,42 @@ def test_handlers_that_wait(log_url: str) -> None:
             f"  concurrency {concurrency:>2} {rate:>10,.0f} records/s {rate / alone:6.1f} times one "
             f"   {rate / ideal:.2f} of {ideal:,.0f}, which waiting alone allows"
         )
+
+
+async def slowest_of_others(log: Log, topic: str, group_id: str, failing: str) -> tuple[float, float]:
+    """Records a second of all keys but one, and the longest that any of them waited behind its predecessor, in ms."""
+    handled = 0
+    last: dict[str, float] = {}
+    longest = 0.0
+    started = time.perf_counter()
+    done = asyncio.Event()
+
+    @consumer(topic, group_id=group_id, concurrency=8, retries=None, backoff=0.05, backoff_max=0.05)
+    async def handle(record: Record) -> None:
+        nonlocal handled, longest
+        key = (record.key or b"").decode()
+        if key == failing:
+            raise ValueError("it always fails")
+        await asyncio.sleep(0)
+        now = time.perf_counter()
+        longest = max(longest, now - last.get(key, now))
+        last[key] = now
+        handled += 1
+        if handled == COUNT - (COUNT // KEYS if failing else 0):
+            done.set()
+
+    with capture_logs():
+        await Runner(log, handle, metrics=Metrics()).run(done)
+    return handled / (time.perf_counter() - started), longest * 1000
+
+
+def test_a_key_that_always_fails(log_url: str) -> None:
+    async def measure(failing: str) -> tuple[float, float]:
+        async with await open_log(log_url) as log:
+            return await slowest_of_others(log, "test.events", f"failing-{failing}", failing)
+
+    uvloop.run(fill(log_url, "test.events"))
+    print(f"\nOne of {KEYS} keys fails for ever, {log_url.partition(':')[0]}")
+    for failing, what in (("", "none fails"), ("user-7", "one fails")):
+        rate, longest = uvloop.run(measure(failing))
+        print(f"  {what:<12} {rate:>10,.0f} records/s of the others, {longest:,.0f} ms between two of a key at most")
