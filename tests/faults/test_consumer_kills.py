@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 from support.aio import run, soon
 from support.consuming import consume
+from support.processes import peak_megabytes
 from support.streams import Journal, Stream, append_backlog
 
 from snowbus.bus.log import open_log
@@ -167,9 +168,3 @@ def test_a_backlog(log_url, tmp_path):
     print(f"\n{kind}: {BACKLOG} events caught up at {BACKLOG / seconds:,.0f} a second, memory {peak} MB at most")
     assert peak <= MOST_MEGABYTES
     Path(log_url.removeprefix("sqlite:///")).unlink(missing_ok=True)  # pytest would keep it for days
-
-
-def peak_megabytes(pid):
-    status = Path(f"/proc/{pid}/status").read_text("utf-8")
-    (kilobytes,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))
-    return int(kilobytes) // 1024

@@ -50,9 +50,10 @@ class Sink(asyncio.Protocol):
 
 
 @contextmanager
-def http_sink(*, seconds: float = 0.0) -> Iterator[str]:
+def http_sink(*, seconds: float = 0.0, port: int = 0) -> Iterator[str]:
     """A sink that answers after so many seconds; its URL."""
-    with subprocess.Popen([sys.executable, __file__, str(seconds)], stdout=subprocess.PIPE, text=True) as process:
+    arguments = [sys.executable, __file__, str(seconds), str(port)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
             yield process.stdout.readline().strip()
@@ -74,12 +75,12 @@ def wait_for_events(url: str, count: int, *, timeout: float = 300.0) -> None:
         time.sleep(0.02)
 
 
-async def _main(seconds: float) -> None:
+async def _main(seconds: float, port: int) -> None:
     Sink.seconds = seconds
-    server = await asyncio.get_running_loop().create_server(Sink, "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(Sink, "127.0.0.1", port)
     print("http://{}:{}".format(*server.sockets[0].getsockname()), flush=True)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    uvloop.run(_main(float(sys.argv[1])))
+    uvloop.run(_main(float(sys.argv[1]), int(sys.argv[2])))

@@ -1,13 +1,15 @@
-"""A stream of numbered events under which consumers are killed, and the journal of what they have handled."""
+"""A stream of numbered events under which consumers are killed, and what they have handled or delivered of it."""
 
 import asyncio
 import threading
 import time
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from support.collector_double import CollectorDouble
 from support.forwarding import numbered
 
 from snowbus.bus.event import DEAD_TOPIC, EVENTS_TOPIC, RETRY_TOPIC
@@ -37,35 +39,19 @@ class Line(NamedTuple):
     number: int
 
 
-class Journal:
-    """What the consumer `stock` in a folder has handled, in the order in which it did, whichever process it was."""
+class Handled(ABC):
+    """What has been handled, in the order in which it was, and what that says of repeats and of order."""
 
-    def __init__(self, folder: Path, *, max_in_flight: int) -> None:
-        self._path = folder / _JOURNAL
-        self._path.touch()
-        module = _MODULE.format(journal=str(self._path), max_in_flight=max_in_flight)
-        (folder / "stock.py").write_text(module, "utf-8")
-
-    @property
-    def size(self) -> int:
-        """How many lines there are."""
-        return self._path.read_bytes().count(b"\n")
-
+    @abstractmethod
     def lines(self) -> list[Line]:
         """Every line, in order."""
-        found = (line.split() for line in self._path.read_text("utf-8").splitlines())
-        return [Line(int(pid), key, int(number)) for pid, key, number in found]
 
     def numbers(self) -> set[int]:
         """The events that have been handled."""
         return {line.number for line in self.lines()}
 
-    def has(self, pid: int) -> bool:
-        """Whether a process has handled anything."""
-        return any(line.pid == pid for line in self.lines())
-
     def repeats(self, kills: Sequence[int]) -> list[int]:
-        """For each kill, which came when the journal had that size: how many events that were handled before it, and
+        """For each kill, which came when there were so many lines: how many events that were handled before it, and
         after the one before it, were handled again.
         """
         counts = [0] * len(kills)
@@ -98,6 +84,46 @@ class Journal:
                 found.append((last[line.number], at))
             last[line.number] = at
         return found
+
+
+class Journal(Handled):
+    """What the consumer `stock` in a folder has handled, whichever process it was."""
+
+    def __init__(self, folder: Path, *, max_in_flight: int) -> None:
+        self._path = folder / _JOURNAL
+        self._path.touch()
+        module = _MODULE.format(journal=str(self._path), max_in_flight=max_in_flight)
+        (folder / "stock.py").write_text(module, "utf-8")
+
+    @property
+    def size(self) -> int:
+        """How many lines there are."""
+        return self._path.read_bytes().count(b"\n")
+
+    def lines(self) -> list[Line]:
+        """Every line, in order."""
+        found = (line.split() for line in self._path.read_text("utf-8").splitlines())
+        return [Line(int(pid), key, int(number)) for pid, key, number in found]
+
+    def has(self, pid: int) -> bool:
+        """Whether a process has handled anything."""
+        return any(line.pid == pid for line in self.lines())
+
+
+class Taken(Handled):
+    """What a collector double has taken of the events of a Stream."""
+
+    def __init__(self, collector: CollectorDouble) -> None:
+        self._collector = collector
+
+    @property
+    def size(self) -> int:
+        """How many events, repeats included."""
+        return len(self._collector.accepted)
+
+    def lines(self) -> list[Line]:
+        """Every event, in the order of arrival."""
+        return [Line(0, payload["uid"], int(payload["eid"])) for payload in list(self._collector.accepted)]
 
 
 class Stream(threading.Thread):
