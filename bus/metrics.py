@@ -7,11 +7,12 @@ _LATENCY_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 
 
 class Metrics:
-    """The metrics of one process, each an attribute, in a registry of their own."""
+    """The metrics of one process, each an attribute, in a registry of their own; those `besides` are rendered, too."""
 
     content_type = CONTENT_TYPE_LATEST
 
-    def __init__(self) -> None:
+    def __init__(self, besides: CollectorRegistry | None = None) -> None:
+        self._besides = besides
         registry = self.registry = CollectorRegistry()
         self.ingest_requests = Counter(
             "snowbus_ingest_requests", "Requests answered.", ("method", "status"), registry=registry
@@ -93,7 +94,7 @@ class Metrics:
 
     def render(self) -> bytes:
         """All metrics in Prometheus' text format."""
-        return generate_latest(self.registry)
+        return generate_latest(self.registry) + (generate_latest(self._besides) if self._besides else b"")
 
 
 class ConsumerMetrics:

@@ -3,6 +3,7 @@
 import sys
 
 import click
+from prometheus_client import REGISTRY
 
 from snowbus.bus.log import open_log
 from snowbus.bus.metrics import Metrics
@@ -68,7 +69,8 @@ async def _consume(consumers: list[AnyConsumer], settings: Settings, link: Link 
             link.tell(address)
 
     async with await open_log(settings.log, settings.log_options()) as log:
-        await run_consume(consumers, log, settings, Metrics(), ready=ready, stop=stop)
+        metrics = Metrics(besides=REGISTRY)  # where the consumers' own metrics are, when they have any
+        await run_consume(consumers, log, settings, metrics, ready=ready, stop=stop)
 
 
 async def _supervise(workers: int | None, settings: Settings) -> int:

@@ -78,7 +78,7 @@ class Runner:
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set; then drain, commit and leave the group; when cancelled, without draining.
 
-        Raises ConfigurationError when a topic does not exist.
+        Raises ConfigurationError when a topic does not exist or the lifespan fails to begin.
         """
         consumer, store = self.consumer, None
         if consumer.dedupe is not None:
@@ -86,6 +86,7 @@ class Runner:
         calls = Calls(consumer, store)
         self._workers = [Worker(self._log, consumer, self._work, calls) for _ in range(consumer.concurrency)]
         try:
+            await calls.open()
             async with asyncio.TaskGroup() as tasks:
                 reading = tasks.create_task(self._read(), name=f"snowbus-{consumer.name}-read")
                 others = [
