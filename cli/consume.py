@@ -12,10 +12,8 @@ from snowbus.consumers.run import run_consume
 
 from .find_consumers import AnyConsumer, find_consumers
 from .link import Link
-from .reloading import run_reloading
 from .running import announce, run, stop_on_signals
 from .settings import with_settings
-from .supervisor import Supervisor
 
 _AFTER_DRAINING_SECONDS = 10.0
 
@@ -76,6 +74,10 @@ async def _consume(consumers: list[AnyConsumer], settings: Settings, link: Link 
 async def _supervise(workers: int | None, settings: Settings) -> int:
     """Run the same command line in other processes."""
     arguments = sys.argv[2:]  # what came after "consume"; a worker takes no heed of --workers and --reload
+    # Only here, since what these import takes a third of the time in which a consumer starts.
+    from .reloading import run_reloading  # noqa: PLC0415
+    from .supervisor import Supervisor  # noqa: PLC0415
+
     stop = stop_on_signals()
     if workers:
         return await Supervisor(arguments, count=workers, settings=settings).run(stop)

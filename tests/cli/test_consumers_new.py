@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from support.documents import ROOT, read_sections
 from support.snowbus import environment, snowbus
 
 from snowbus.cli import exit_codes
@@ -27,6 +28,12 @@ def test_the_test_that_was_written_passes(tmp_path):
         command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60, check=False
     )
     assert "1 passed" in answer.stdout, answer.stdout
+
+
+def test_what_was_written_is_what_the_readme_shows(tmp_path):
+    new(tmp_path, "stock")
+    _, _, code = (tmp_path / "stock.py").read_text("utf-8").partition("\n\n")
+    assert code in [block.text for section in read_sections(ROOT / "README.md") for block in section.blocks]
 
 
 def test_what_was_written_is_in_the_style_of_the_house(tmp_path):
