@@ -18,10 +18,11 @@ def test_a_consumer_and_its_test_are_written_and_the_next_commands_named(tmp_pat
     answer = new(tmp_path, "stock")
     assert (answer.returncode, answer.stderr) == (exit_codes.OK, "")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["stock.py", "test_stock.py"]
-    assert "  pytest test_stock.py\n  snowbus consume stock:stock\n" in answer.stdout
+    assert "  python -m pytest test_stock.py\n  snowbus consume stock:stock\n" in answer.stdout
 
 
-def test_the_test_that_was_written_passes(tmp_path):
+def test_the_test_that_was_written_passes_however_the_project_imports_tests(tmp_path):
+    (tmp_path / "pyproject.toml").write_text('[tool.pytest.ini_options]\naddopts = ["--import-mode=importlib"]\n')
     new(tmp_path, "stock")
     command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "test_stock.py"]
     answer = subprocess.run(
