@@ -9,11 +9,12 @@ _BATCH_BYTES = (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
 
 
 class Metrics:
-    """The metrics of one process, each an attribute, in a registry of their own."""
+    """The metrics of one process, each an attribute, in a registry of their own; those `besides` are rendered, too."""
 
     content_type = CONTENT_TYPE_LATEST
 
-    def __init__(self) -> None:
+    def __init__(self, besides: CollectorRegistry | None = None) -> None:
+        self._besides = besides
         registry = self.registry = CollectorRegistry()
         self.ingest_requests = Counter(
             "snowbus_ingest_requests", "Requests answered.", ("method", "status"), registry=registry
@@ -99,7 +100,7 @@ class Metrics:
 
     def render(self) -> bytes:
         """All metrics in Prometheus' text format."""
-        return generate_latest(self.registry)
+        return generate_latest(self.registry) + (generate_latest(self._besides) if self._besides else b"")
 
 
 class ConsumerMetrics:

@@ -49,7 +49,7 @@ def new(name: str, *, group: str | None, directory: Path) -> None:
     print(f"Wrote {' and '.join(map(str, written))}. Next:\n")
     if directory.resolve() != Path.cwd():
         print(f"  cd {directory}")
-    print(f"  pytest test_{name}.py")
+    print(f"  python -m pytest test_{name}.py")  # which finds the module, however the project imports its tests
     print(f"  snowbus consume {name}:{name}")
 
 

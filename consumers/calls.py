@@ -1,33 +1,61 @@
 """Calls a consumer's function: an async one in the event loop, a plain one in a thread of its own."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import Any
 
-from .declare import Consumer
+from snowbus.bus.errors import ConfigurationError
+
+from .declare import Consumer, Lifespan
 from .dedupe import DedupeStore
+from .outcomes import describe
 from .record import Record
 from .threads import HandlerThreads
 
 
 class Calls:
-    """How one consumer's function is called, and where it is remembered which events it has handled, if anywhere."""
+    """How one consumer's function is called, with what its lifespan gives, and where it is remembered which events it
+    has handled, if anywhere.
+    """
 
     def __init__(self, consumer: Consumer[..., object], store: DedupeStore | None) -> None:
         self.store = store
-        self._function = consumer.function
+        self._consumer = consumer
+        self._function: Callable[[Any], Any] = consumer.function
+        self._lifespan = AsyncExitStack()
         self._threads = None
         if not consumer.is_async:
             self._threads = HandlerThreads(consumer.most_calls, name=f"snowbus-{consumer.name}")
+
+    async def open(self) -> None:
+        """Enter the consumer's lifespan, if it has one. Raises ConfigurationError when that fails."""
+        consumer = self._consumer
+        if consumer.lifespan is None:
+            return
+        try:
+            given = await _enter(self._lifespan, consumer.lifespan)
+        except (Exception, SystemExit) as error:
+            raise ConfigurationError(f"consumer {consumer.name} cannot begin: {describe(error)}") from error
+        self._function = lambda argument: consumer.function(argument, given)
 
     async def call(self, argument: Record | Sequence[Record]) -> None:
         """Call the function. Raises what it raises."""
         if self._threads is not None:
             await self._threads.call(self._function, argument)
         else:
-            await self._function(argument)  # type: ignore[misc]
+            await self._function(argument)
 
     async def close(self) -> None:
-        """Let go of the threads and of the store."""
+        """Let go of the threads and of the store, and leave the lifespan. Raises what the lifespan raises."""
         if self._threads is not None:
             self._threads.close()
         if self.store is not None:
             await self.store.close()
+        await self._lifespan.aclose()
+
+
+async def _enter(stack: AsyncExitStack, lifespan: Lifespan) -> Any:
+    manager = lifespan()
+    if isinstance(manager, AbstractAsyncContextManager):
+        return await stack.enter_async_context(manager)
+    return stack.enter_context(manager)

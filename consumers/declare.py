@@ -4,6 +4,7 @@ import difflib
 import inspect
 import re
 from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from functools import WRAPPER_ASSIGNMENTS
 from typing import Any, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, get_args
@@ -19,6 +20,7 @@ from .dedupe import Dedupe
 P = ParamSpec("P")
 R = TypeVar("R")
 Values = str | Iterable[str]
+Lifespan = Callable[[], AbstractAsyncContextManager[Any] | AbstractContextManager[Any]]
 
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
@@ -42,6 +44,7 @@ class Options(TypedDict, total=False):
     buffer: int
     auto_offset_reset: AutoOffsetReset
     dedupe: Dedupe | None
+    lifespan: Lifespan | None
 
     app_id: Values
     platform: Values
@@ -72,7 +75,8 @@ class Consumer(Generic[P, R]):
     said in the diagnostics. `timeout`: seconds after which a call counts as failed; a plain function cannot be
     stopped, and makes `/health` say so. `max_in_flight`: how many records are, at most, handed out and not committed,
     which is what is handled again after a SIGKILL. `buffer`: how many are read ahead. `dedupe`: what has been handled
-    already is not, by `event_id`.
+    already is not, by `event_id`. `lifespan`: gives a context manager, async or plain, that is entered before the first
+    record and left after the last; what it gives is the function's second argument.
     """
 
     function: Callable[P, R]
@@ -93,6 +97,7 @@ class Consumer(Generic[P, R]):
     buffer: int = 10_000
     auto_offset_reset: AutoOffsetReset = "earliest"
     dedupe: Dedupe | None = None
+    lifespan: Lifespan | None = None
     is_async: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -115,9 +120,9 @@ class Consumer(Generic[P, R]):
 def consumer(*topics: str, group_id: str, **options: Unpack[Options]) -> Callable[[Callable[P, R]], Consumer[P, R]]:
     """Declare that a function, async or plain, handles the records of these topics, as a member of the group.
 
-    It is called with a `Record`, or with a list of them when there is a `batch`. When it returns, its records are done
-    with, and may be committed; it may raise `Retry`, `Skip` or `DeadLetter`, and whatever else it raises counts as a
-    failure. `Consumer` says what the options are.
+    It is called with a `Record`, or with a list of them when there is a `batch`, and then with what the `lifespan`
+    gives, when there is one. When it returns, its records are done with, and may be committed; it may raise `Retry`,
+    `Skip` or `DeadLetter`, and whatever else it raises counts as a failure. `Consumer` says what the options are.
 
     Raises ConfigurationError for options that cannot work.
     """
@@ -133,7 +138,7 @@ def consumer(*topics: str, group_id: str, **options: Unpack[Options]) -> Callabl
     declared_filter = _filter(filters)
 
     def declare(function: Callable[P, R]) -> Consumer[P, R]:
-        _check_function(function)
+        _check_function(function, given.get("lifespan"))
         name = str(options.get("name") or getattr(function, "__name__", type(function).__name__))
         return Consumer(function=function, topics=topics, group_id=group_id, filter=declared_filter, name=name, **given)
 
@@ -183,6 +188,9 @@ def _check_values(options: dict[str, Any]) -> None:
     for name in ("batch_wait", "batch_bytes"):
         if options.get(name) and not options.get("batch"):
             raise ConfigurationError(f"{name} is for a batch; say how many records one has: batch=500")
+    for name, default in (("max_in_flight", Consumer.max_in_flight), ("buffer", Consumer.buffer)):
+        if (batch := options.get("batch") or 1) > (most := options.get(name, default)):
+            raise ConfigurationError(f"batch={batch} never fills up with {name}={most}; say {name}={batch}, or more")
     _check_choices(options)
 
 
@@ -195,8 +203,18 @@ def _check_choices(options: dict[str, Any]) -> None:
         raise ConfigurationError(f"auto_offset_reset={reset!r}: it is 'earliest' or 'latest'")
     if options.get("dedupe") is not None and not isinstance(options["dedupe"], Dedupe):
         raise ConfigurationError(f"dedupe={options['dedupe']!r}: it is a Dedupe(path)")
+    if options.get("lifespan") is not None:
+        _check_lifespan(options["lifespan"])
     if "name" in options:
         _check_name("name", options["name"])
+
+
+def _check_lifespan(lifespan: Any) -> None:
+    if inspect.isasyncgenfunction(lifespan) or inspect.isgeneratorfunction(lifespan):
+        kind = "asynccontextmanager" if inspect.isasyncgenfunction(lifespan) else "contextmanager"
+        raise ConfigurationError(f"lifespan={lifespan.__name__} yields; decorate it with @contextlib.{kind}")
+    if not callable(lifespan):
+        raise ConfigurationError(f"lifespan={lifespan!r}: it is a function that gives a context manager")
 
 
 def _is_count(value: Any, least: int) -> bool:
@@ -224,20 +242,21 @@ def _filter(filters: dict[str, Any]) -> Filter:
         raise ConfigurationError(f"filter {error}") from None
 
 
-def _check_function(function: Any) -> None:
+def _check_function(function: Any, lifespan: Lifespan | None) -> None:
     if not callable(function) or isinstance(function, Consumer | type):
         raise ConfigurationError(f"@consumer goes on a function, not on {function!r}")
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
         return
+    arguments, what, count = ([1], "a record alone", "one argument")
+    if lifespan is not None:
+        arguments, what, count = ([1, 2], "a record and what its lifespan gives", "two arguments")
     try:
-        signature.bind(object())
+        signature.bind(*arguments)
     except TypeError:
         name = getattr(function, "__name__", repr(function))
-        raise ConfigurationError(
-            f"{name}{signature} cannot be called with a record alone; a handler takes one argument"
-        ) from None
+        raise ConfigurationError(f"{name}{signature} cannot be called with {what}; a handler takes {count}") from None
     if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
         raise ConfigurationError("a handler cannot yield; let it return when its record is done with")
 

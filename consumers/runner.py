@@ -82,7 +82,7 @@ class Runner:
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set; then drain, commit and leave the group; when cancelled, without draining.
 
-        Raises ConfigurationError when a topic does not exist.
+        Raises ConfigurationError when a topic does not exist or the lifespan fails to begin.
         """
         consumer, store = self.consumer, None
         if consumer.dedupe is not None:
@@ -90,6 +90,7 @@ class Runner:
         calls = Calls(consumer, store)
         self._workers = [Worker(self._log, consumer, self._work, calls) for _ in range(consumer.most_calls)]
         try:
+            await calls.open()
             async with asyncio.TaskGroup() as tasks:
                 reading = tasks.create_task(self._read(), name=f"snowbus-{consumer.name}-read")
                 others = [

@@ -19,7 +19,7 @@ from snowbus.bus.metrics import Metrics
 from snowbus.bus.payload import payload_from_plain_json
 
 from .dead_letters import original_headers, read_death
-from .declare import Consumer
+from .declare import Consumer, Lifespan
 from .record import Record
 from .runner import Runner
 
@@ -82,14 +82,21 @@ def event(
 
 
 def run_consumer(
-    consumer: Consumer[..., Any], events: Iterable[bus.ProducerRecord], *, max_seconds: float = 86_400.0
+    consumer: Consumer[..., Any],
+    events: Iterable[bus.ProducerRecord],
+    *,
+    max_seconds: float = 86_400.0,
+    lifespan: Lifespan | None = None,
 ) -> Result:
     """Publish events to the consumer's first topic, run the consumer until they are finished, and tell what became of
     them.
 
     Waits pass at once: time is virtual. A plain function is called in this thread. What is not finished after
-    `max_seconds`, because it is retried for ever, is the `lag`.
+    `max_seconds`, because it is retried for ever, is the `lag`. A `lifespan` stands in for the consumer's own: a
+    network, above all, knows nothing of virtual time.
     """
+    if lifespan is not None:
+        consumer = replace(consumer, lifespan=lifespan)
     if not consumer.is_async:
         consumer = replace(consumer, function=_as_async(consumer.function))
     loop = _VirtualLoop()
@@ -100,8 +107,8 @@ def run_consumer(
 
 
 def _as_async(function: Callable[..., Any]) -> Callable[..., Any]:
-    async def call(argument: Any) -> None:
-        function(argument)
+    async def call(*arguments: Any) -> None:
+        function(*arguments)
 
     return call
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from support.documents import ROOT, read_sections
 from support.snowbus import environment, snowbus
 
 from snowbus.cli import exit_codes
@@ -17,16 +18,23 @@ def test_a_consumer_and_its_test_are_written_and_the_next_commands_named(tmp_pat
     answer = new(tmp_path, "stock")
     assert (answer.returncode, answer.stderr) == (exit_codes.OK, "")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["stock.py", "test_stock.py"]
-    assert "  pytest test_stock.py\n  snowbus consume stock:stock\n" in answer.stdout
+    assert "  python -m pytest test_stock.py\n  snowbus consume stock:stock\n" in answer.stdout
 
 
-def test_the_test_that_was_written_passes(tmp_path):
+def test_the_test_that_was_written_passes_however_the_project_imports_tests(tmp_path):
+    (tmp_path / "pyproject.toml").write_text('[tool.pytest.ini_options]\naddopts = ["--import-mode=importlib"]\n')
     new(tmp_path, "stock")
     command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "test_stock.py"]
     answer = subprocess.run(
         command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60, check=False
     )
     assert "1 passed" in answer.stdout, answer.stdout
+
+
+def test_what_was_written_is_what_the_readme_shows(tmp_path):
+    new(tmp_path, "stock")
+    _, _, code = (tmp_path / "stock.py").read_text("utf-8").partition("\n\n")
+    assert code in [block.text for section in read_sections(ROOT / "README.md") for block in section.blocks]
 
 
 def test_what_was_written_is_in_the_style_of_the_house(tmp_path):

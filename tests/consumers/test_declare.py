@@ -1,5 +1,7 @@
 """`@consumer` refuses what cannot work where it stands, with a hint, and leaves the function what it was."""
 
+from contextlib import nullcontext
+
 import pytest
 
 from snowbus.bus.errors import ConfigurationError
@@ -8,6 +10,14 @@ from snowbus.consumers import consumer
 
 def ignore(record):
     pass
+
+
+def yielding():
+    yield
+
+
+async def yielding_async():
+    yield
 
 
 def declare(function=ignore, *topics, group_id="group", **options):
@@ -69,6 +79,11 @@ def test_without_dead_letters_there_is_no_topic_for_them():
         ({"app_id": 7}, "a filter is a text"),
         ({"dedupe": "file.db"}, "Dedupe(path)"),
         ({"group_id": " "}, "group_id"),
+        ({"batch": 6_000}, "say max_in_flight=6000"),
+        ({"batch": 50, "buffer": 10}, "say buffer=50"),
+        ({"lifespan": 7}, "gives a context manager"),
+        ({"lifespan": yielding}, "decorate it with @contextlib.contextmanager"),
+        ({"lifespan": yielding_async}, "decorate it with @contextlib.asynccontextmanager"),
     ],
 )
 def test_an_option_that_cannot_work_is_refused_with_a_hint(options, hint):
@@ -89,6 +104,11 @@ def test_a_handler_takes_one_argument():
 
     with pytest.raises(ConfigurationError, match="one argument"):
         declare(handle)
+
+
+def test_a_handler_with_a_lifespan_takes_two():
+    with pytest.raises(ConfigurationError, match="two arguments"):
+        declare(lifespan=nullcontext)
 
 
 def test_a_handler_does_not_yield():

@@ -3,8 +3,15 @@
 import os
 import re
 import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 
+from snowbus.bus.event import ProducerRecord, Record
+from snowbus.bus.log import open_log
+
+from .aio import run
+from .forwarding import publish as publish_records
+from .forwarding import read_all
 from .snowbus import Process, snowbus
 
 HEAD = """\
@@ -30,6 +37,26 @@ def publish(folder: Path, url: str, *event_ids: str) -> None:
     lines = "\n".join(f'{{"e":"pv","eid":"{event_id}","uid":"{event_id}"}}' for event_id in event_ids)
     answer = snowbus("publish", "--log", url, cwd=folder, stdin=lines)
     assert answer.returncode == 0, answer.stderr
+
+
+def append(url: str, records: Iterable[ProducerRecord]) -> None:
+    """Put records on the log, from here: a command would take a second."""
+
+    async def main() -> None:
+        async with await open_log(url) as log:
+            await publish_records(log, records)
+
+    run(main())
+
+
+def records_of(url: str, topic: str) -> list[Record]:
+    """Everything that stands in a topic."""
+
+    async def main() -> list[Record]:
+        async with await open_log(url) as log:
+            return await read_all(log, topic)
+
+    return run(main())
 
 
 def consume(folder: Path, url: str, *arguments: str) -> Process:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from queue import Empty, Queue
 from typing import Self
@@ -37,15 +38,22 @@ def snowbus(*arguments: str, cwd: Path, stdin: str = "", timeout: float = 30.0) 
 class Process:
     """A command that runs until it is told to stop; `with` kills it when the test is over."""
 
-    def __init__(self, *arguments: str, cwd: Path, stdin: bool = False) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        cwd: Path,
+        stdin: bool = False,
+        program: str | Path = COMMAND,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         self._process = subprocess.Popen(
-            [COMMAND, *arguments],
+            [program, *arguments],
             stdin=subprocess.PIPE if stdin else None,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             cwd=cwd,
-            env=environment(),
+            env=variables or environment(),
             start_new_session=True,
         )
         self.output: list[str] = []

@@ -1,0 +1,57 @@
+"""What the documents tell a reader to run is run: every block of shell and Python, in order, on a real log.
+
+A test is a heading. It runs what stands under it, and before it whatever of its document has not been run.
+"""
+
+import json
+
+import pytest
+from support.collector_double import CollectorDouble
+from support.documents import DOCUMENTS, PYTHON, SHELL, read_sections
+from support.walkthrough import Walkthrough
+
+SECTIONS = {path.name: read_sections(path) for path in DOCUMENTS}
+BLOCKS = [block for sections in SECTIONS.values() for section in sections for block in section.blocks]
+
+
+def runnable(section):
+    return any(block.language in SHELL | PYTHON and block.note != "not run" for block in section.blocks)
+
+
+@pytest.fixture(scope="module")
+def walkthroughs(tmp_path_factory):
+    """The walk through each document, as far as it has come."""
+    with CollectorDouble() as collector:
+        found = {}
+        for name, sections in SECTIONS.items():
+            folder = tmp_path_factory.mktemp("document") / "folder"
+            folder.mkdir()
+            found[name] = Walkthrough(sections, folder, collector=collector.url)
+        yield found
+        for walkthrough in found.values():
+            walkthrough.close()
+
+
+@pytest.mark.parametrize("section", [s for each in SECTIONS.values() for s in each if runnable(s)], ids=str)
+def test_what_a_document_says_to_run_runs(walkthroughs, section):
+    walkthroughs[section.document].follow(section)
+
+
+def test_json_in_a_document_is_json():
+    blocks = [block for block in BLOCKS if block.language == "json"]
+    assert blocks
+    for block in blocks:
+        json.loads(block.text)
+
+
+def test_every_block_says_what_it_is():
+    known = SHELL | PYTHON | {"json", "text", "toml", "yaml", "ini", "dockerfile"}
+    assert [block.place for block in BLOCKS if block.language not in known] == []
+
+
+def test_a_file_that_is_written_down_is_used():
+    """A block that is a file runs when a command names it."""
+    commands = " ".join(block.text for block in BLOCKS if block.language in SHELL)
+    for block in BLOCKS:
+        if block.file_name.endswith(".py"):
+            assert block.file_name.rpartition("/")[2].removesuffix(".py") in commands, block.place
