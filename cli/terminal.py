@@ -1,0 +1,39 @@
+"""What people see in a terminal: nothing that an event holds is obeyed by it, and long work shows how far it is."""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+_WIDE = 400
+
+
+def printable(text: str) -> str:
+    """The text without anything that a terminal would obey."""
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
+def printable_json(text: str) -> str:
+    """JSON text that means the same, without anything that a terminal would obey."""
+    if text.isprintable():
+        return text
+    return re.sub(r"[^ -~]", lambda match: match[0] if match[0].isprintable() else json.dumps(match[0])[1:-1], text)
+
+
+def console() -> Console:
+    """Where tables go: as wide as the terminal, or as they need where they go elsewhere."""
+    return Console(width=None if sys.stdout.isatty() else _WIDE)
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show on stderr how much is done, when that is a terminal; gives what is to be told (done, total)."""
+    errors = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
