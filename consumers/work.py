@@ -44,7 +44,8 @@ class Work:
         self._loop = asyncio.get_running_loop()
         self._order = KeyOrder()
         self._idle: list[asyncio.Future[None]] = []
-        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm: asyncio.Handle | None = None
+        self._alarm_at = 0.0
         self._gathering_until = 0.0
         self._assignments: dict[TopicPartition, int] = {}
         self._assigned_count = 0
@@ -219,10 +220,11 @@ class Work:
 
     def _set_alarm(self, when: float) -> None:
         if self._alarm is not None:
-            if self._loop.time() < self._alarm.when() <= when and not self._alarm.cancelled():
+            if self._loop.time() < self._alarm_at <= when and not self._alarm.cancelled():
                 return
             self._alarm.cancel()
         self._alarm = self._loop.call_at(when, self.wake)
+        self._alarm_at = when  # uvloop's handle of a time that is now does not tell it
 
     def close(self) -> None:
         """Give nothing more."""

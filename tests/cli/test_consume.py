@@ -86,3 +86,11 @@ def test_an_address_that_is_taken_is_a_sentence_and_an_exit_code(tmp_path, sqlit
 @pytest.mark.parametrize("arguments", [[], ["stock", "--workers", "0"], ["stock", "--workers", "2", "--reload"]])
 def test_a_command_line_that_cannot_work_is_a_usage_error(tmp_path, arguments):
     assert snowbus("consume", *arguments, cwd=tmp_path).returncode == exit_codes.USAGE
+
+
+def test_a_record_that_is_tried_again_at_once_is_handled(tmp_path, sqlite_url):
+    write_consumer(tmp_path, f"if record.attempt < 3:\n    raise ValueError\n{HANDLED}", options=", backoff=0")
+    publish(tmp_path, sqlite_url, "one")
+    with consume(tmp_path, sqlite_url, "stock") as process:
+        process.line("handled one")
+        assert process.stop() == exit_codes.OK
