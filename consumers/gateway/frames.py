@@ -85,6 +85,11 @@ class Reading:
         return _Candidate(self)
 
     @property
+    def is_event(self) -> bool:
+        """Whether the record is an event, with a payload that can be read."""
+        return bool(self._decoded.payload)
+
+    @property
     def view(self) -> dict[str, Any]:
         """The canonical view; empty when the record is not an event."""
         return self._decoded.view
