@@ -2,6 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable
+from itertools import groupby
+from operator import attrgetter
 
 import structlog
 
@@ -16,6 +18,7 @@ Place = tuple[TopicPartition, int]
 Told = Callable[[int, int], None]
 """Is told, again and again, how many offsets have been read, and of how many."""
 
+_PLACE = attrgetter("topic", "partition")
 _MAX_RECORDS = 1_000
 _POLL_SECONDS = 1.0
 _PATIENCE_POLLS = 10
@@ -28,9 +31,8 @@ def _nobody(_: int, __: int) -> None:
 async def read_stretch(
     log: Log, starts: Offsets, ends: Offsets, *, told: Told = _nobody
 ) -> AsyncGenerator[list[Record]]:
-    """The records of these partitions from `starts` on and before `ends`, as they come, each partition's in its order.
-
-    What has expired is left out. Raises LogError.
+    """The records of these partitions from `starts` on and before `ends`, as they come: each time some of one
+    partition, in its order. What has expired is left out. Raises LogError.
     """
     left = {partition for partition, start in starts.items() if start < ends[partition]}
     positions = {partition: starts[partition] for partition in left}
@@ -42,9 +44,11 @@ async def read_stretch(
     async with await log.read(dict(positions)) as reader:
         while left:
             records = await reader.poll(max_records=_MAX_RECORDS, timeout=_POLL_SECONDS)
-            for record in records:
-                partition = record.topic_partition
-                positions[partition] = min(record.offset + 1, ends[partition])
+            runs: defaultdict[TopicPartition, list[Record]] = defaultdict(list)
+            for place, run in groupby(records, key=_PLACE):
+                runs[TopicPartition(*place)] += run
+            for partition, found in runs.items():
+                positions[partition] = min(found[-1].offset + 1, ends[partition])
             silence = 0 if records else silence + 1
             if silence:
                 await _skip_expired(log, positions, ends)
@@ -54,8 +58,9 @@ async def read_stretch(
                 over = set(left)
             left -= over
             reader.pause(over)
-            if wanted := [record for record in records if _is_between(record, starts, ends)]:
-                yield wanted
+            for partition, found in runs.items():
+                if wanted := _between(found, starts[partition], ends[partition]):
+                    yield wanted
             told(total - sum(ends[partition] - positions[partition] for partition in left), total)
 
 
@@ -98,9 +103,11 @@ async def _skip_expired(log: Log, positions: dict[TopicPartition, int], ends: Of
             positions[partition] = min(max(position, beginnings.get(partition, 0)), ends[partition])
 
 
-def _is_between(record: Record, starts: Offsets, ends: Offsets) -> bool:
-    partition = record.topic_partition
-    return starts[partition] <= record.offset < ends[partition]
+def _between(records: list[Record], start: int, end: int) -> list[Record]:
+    """Those of a partition's records that are in the stretch, as nearly always all are."""
+    if start <= records[0].offset and records[-1].offset < end:
+        return records
+    return [record for record in records if start <= record.offset < end]
 
 
 def _say_what_is_left(left: Collection[TopicPartition], positions: Offsets, ends: Offsets) -> None:

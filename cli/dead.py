@@ -19,7 +19,7 @@ from snowbus.consumers.letters import Copies, Letter, Selection, State, in_full,
 from snowbus.consumers.retry_topic import Retried, retry_letters
 
 from . import exit_codes
-from .arguments import event_filter, to_time
+from .arguments import event_filter, now_ms, to_time
 from .letters import print_letter, print_letters
 from .running import run, with_log
 from .settings import with_settings
@@ -127,7 +127,7 @@ def list_(settings: Settings, *, asked: Asked, states: tuple[State, ...], limit:
             for letter, state in newest.letters():
                 print(printable_json(dumps(summary(letter, state))))
         else:
-            print_letters(newest.letters(), of=newest.count, topic=asked.topic)
+            print_letters(newest.letters(), of=newest.count, topic=asked.topic, now=now_ms())
 
 
 @command.command()

@@ -10,41 +10,42 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from snowbus.bus.event import DEAD_TOPIC
+from snowbus.bus.event import DEAD_TOPIC, EVENTS_TOPIC
 from snowbus.consumers.letters import Letter, State
 
 from .terminal import console, printable, printable_json
 
 _BYTES_SHOWN = 1_024
 _BYTES_A_LINE = 16
+_UNITS = (("d", 86_400), ("h", 3_600), ("m", 60))
 _FACTS = ("state", "reason", "attempts", "status", "response", "exception")
 _PARTS = ("headers", "event", "payload", "source", "validation")
 
 
-def print_letters(letters: Sequence[tuple[Letter, State]], *, of: int, topic: str) -> None:
-    """Print a table of the newest letters of so many."""
+def print_letters(letters: Sequence[tuple[Letter, State]], *, of: int, topic: str, now: int) -> None:
+    """Print a table of the newest letters of so many; `now` is in ms since 1970."""
     if not letters:
         print(f"No dead letters{'' if topic == DEAD_TOPIC else f' on {topic}'}.")
         return
-    table = Table(box=None)
-    for column in ("id", "died", "group", "state", "app", "event", "from", "attempts", "status"):
-        table.add_column(column, no_wrap=True, justify="right" if column in ("attempts", "status") else "left")
-    table.add_column("reason", ratio=1, no_wrap=True, overflow="ellipsis")
+    table = Table(box=None, pad_edge=False)
+    for column in ("id", "died", "group", "state", "app", "event", "from", "tries", "http"):
+        table.add_column(column, no_wrap=True, justify="right" if column in ("died", "tries", "http") else "left")
+    table.add_column("reason")  # the only one that gets narrower than what is in it
     for letter, state in letters:
         death = letter.death
         cells = (
             letter.id,
-            _moment(letter.time)[:19],
+            _age(now - letter.time),
             death.group,
             state,
             letter.app_id,
             letter.event_name,
-            "{}/{}@{}".format(*letter.origin),
+            _place(letter),
             "" if death.attempts < 0 else str(death.attempts),
             "" if death.status is None else str(death.status),
-            death.reason,
         )
-        table.add_row(*(Text(printable(cell)) for cell in cells))
+        reason = Text(printable(death.reason), no_wrap=True, overflow="ellipsis")
+        table.add_row(*(Text(printable(cell)) for cell in cells), reason)
     console().print(table)
     if of > len(letters):
         print(f"The newest {len(letters):,} of {of:,}; --limit shows more.", file=sys.stderr)
@@ -95,6 +96,19 @@ def _hex_dump(value: bytes) -> Iterator[str]:
         yield f"{start:04x}  {line.hex(' '):<{3 * _BYTES_A_LINE}} {text}"
     if len(value) > len(shown):
         yield f"and {len(value) - len(shown):,} bytes more; `snowbus dead show --json` has all"
+
+
+def _place(letter: Letter) -> str:
+    """Where a record stood, without the topic that most are of."""
+    topic, partition, offset = letter.origin
+    return f"{partition}@{offset}" if topic == EVENTS_TOPIC else f"{topic}/{partition}@{offset}"
+
+
+def _age(ms: int) -> str:
+    """How long ago it was, as `--since` takes it."""
+    seconds = max(0, ms // 1000)
+    name, size = next((unit for unit in _UNITS if seconds >= 2 * unit[1]), ("s", 1))
+    return f"{seconds // size}{name}"
 
 
 def _moment(ms: int) -> str:

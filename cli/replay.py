@@ -35,7 +35,9 @@ from .terminal import console, printable, progress
     help="earliest; a time (ISO, or 90s, 15m, 2h, 7d ago); an OFFSET, or PARTITION:OFFSET,PARTITION:OFFSET, where "
     "partitions that are not named stay out; a cursor; or -N, the last N.",
 )
-@click.option("--to", "stop", metavar="WHERE", help="The first that is not replayed, in the same ways; the end.")
+@click.option(
+    "--to", "stop", metavar="WHERE", help="The first that is not replayed, in the same ways; unless given, the end."
+)
 @click.option(
     "--topic", "topics", multiple=True, metavar="TOPIC", help="Only this topic of the group; may be repeated."
 )

@@ -79,9 +79,8 @@ def is_whole(letter: Record) -> bool:
     return letter.header(_WITHOUT) is None
 
 
-def record_as_it_was(letter: Record) -> Record:
-    """The record that died, where it stood; without what its dead letter lacks."""
-    death = read_death(letter)
+def record_as_it_was(letter: Record, death: Death) -> Record:
+    """The record that died this death, where it stood; without what its dead letter lacks."""
     stamp = _number((letter.header(_TIMESTAMP) or b"").decode("utf-8", "replace"))
     return letter._replace(
         topic=death.topic,

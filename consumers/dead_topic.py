@@ -8,7 +8,7 @@ from snowbus.bus.event import DEAD_TOPIC, RETRY_TOPIC, Record, TopicPartition
 from snowbus.bus.log.interface import Log
 from snowbus.bus.reading import Place, Told, read_places, read_stretch
 
-from .dead_letters import is_whole, record_as_it_was
+from .dead_letters import is_whole, read_death, record_as_it_was
 from .letters import Copies, Letter, Selection, read_letter
 from .offsets import Position
 from .progress import read_position
@@ -88,7 +88,7 @@ async def _whole(log: Log, records: Sequence[Record]) -> list[Letter]:
 
 
 def _origin(record: Record) -> Place:
-    original = record_as_it_was(record)
+    original = record_as_it_was(record, read_death(record))
     return original.topic_partition, original.offset
 
 

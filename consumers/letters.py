@@ -64,7 +64,8 @@ def read_letter(record: Record, found: Record | None = None) -> Letter:
     """The letter in a record on a topic of dead letters, whatever its headers say. `found` is what stands where the
     record that died stood, when the letter is not whole.
     """
-    original, missing = record_as_it_was(record), ""
+    death, missing = read_death(record), ""
+    original = record_as_it_was(record, death)
     if not is_whole(record):
         place = f"{original.topic}/{original.partition}@{original.offset}"
         if found is None:
@@ -73,7 +74,7 @@ def read_letter(record: Record, found: Record | None = None) -> Letter:
             missing = f"it was too large to be kept, and another record is at {place} now"
         else:
             original = found
-    return Letter(record, read_death(record), None if missing else _before_its_retry(original), missing)
+    return Letter(record, death, None if missing else _before_its_retry(original), missing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

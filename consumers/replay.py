@@ -115,28 +115,25 @@ class FilteredReplay:
         stops = {partition: replay.stop for partition, replay in self._replays.items()}
         async with aclosing(read_stretch(self._log, dict(self.positions), stops, told=told)) as batches:
             async for records in batches:
-                wanted = [record for record in records if self._wants(record)]
-                copies = [retry_record(record, group=self._group) for record in wanted]
-                errors = [None] * len(copies) if dry_run else await topic.append(copies)
-                for record, error in zip(wanted, errors, strict=True):
-                    if error is None:
-                        self.copied += 1
-                    else:
-                        self.refused += 1
-                        on_refused(record, error)
-                for record in records:
-                    self.positions[record.topic_partition] = record.offset + 1
+                partition = records[0].topic_partition
+                matching = [record for record in records if self._filter.matches(Reading(record).candidate)]
+                before = self._replays[partition].before
+                wanted = [record for record in matching if before.has_done(record.offset)]
+                errors = [] if dry_run else await self._copy(wanted, topic)
+                for record, error in errors:
+                    on_refused(record, error)
+                self.copied += len(wanted) - len(errors)
+                self.refused += len(errors)
+                self.unhandled += len(matching) - len(wanted)
+                self.positions[partition] = records[-1].offset + 1
                 if is_over():
                     return False
         return True
 
-    def _wants(self, record: Record) -> bool:
-        if not self._filter.matches(Reading(record).candidate):
-            return False
-        if not self._replays[record.topic_partition].before.has_done(record.offset):
-            self.unhandled += 1
-            return False
-        return True
+    async def _copy(self, records: Sequence[Record], topic: RetryTopic) -> list[tuple[Record, RecordTooLargeError]]:
+        """Copy records; returns those whose copies are too large."""
+        errors = await topic.append([retry_record(record, group=self._group) for record in records])
+        return [(record, error) for record, error in zip(records, errors, strict=True) if error is not None]
 
 
 def _topics(

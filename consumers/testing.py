@@ -156,7 +156,7 @@ async def _dead_letters(log: Log, topic: str) -> list[DeadLetterFound]:
                 death = read_death(raw)
                 found.append(
                     DeadLetterFound(
-                        record=Record(record_as_it_was(raw)),
+                        record=Record(record_as_it_was(raw, death)),
                         reason=death.reason,
                         exception=death.exception,
                         attempts=death.attempts,
