@@ -6,12 +6,15 @@
     ├── PayloadError               what was sent is not a Snowplow event
     ├── EnvelopeError              bytes on the log that are not one of our events
     ├── FilterError                a filter that cannot be understood
+    ├── StartError                 a place to start from that cannot be
+    │   └── CursorError            text that is not a cursor
     └── LogError                   the log did not do what it was asked
         ├── LogUnavailableError    it cannot be reached, or not in time (retriable)
         ├── RecordTooLargeError    a record is larger than the log takes
         ├── MetadataTooLargeError  the text beside a committed offset is
         ├── TopicNotFoundError     no such topic
         ├── NotAssignedError       a partition is no longer this member's (after a rebalance)
+        ├── GroupHasMembersError   the offsets of a group are set only while it has none
         └── LogClosedError         the log was used after close()
 
 Errors carry their facts as attributes; the sentence is made from them. `retriable` says whether the same call may
@@ -52,6 +55,14 @@ class FilterError(SnowbusError, ValueError):
         super().__init__(f"{parameter}: {reason}")
         self.parameter = parameter
         self.reason = reason
+
+
+class StartError(SnowbusError, ValueError):
+    """A place to start from, or a time, that cannot be understood."""
+
+
+class CursorError(StartError):
+    """Text that is not a cursor."""
 
 
 class LogError(SnowbusError):
@@ -96,6 +107,17 @@ class TopicNotFoundError(LogError):
 
 class NotAssignedError(LogError):
     """A partition is no longer this group member's, after a rebalance; whoever has it now will read on."""
+
+
+class GroupHasMembersError(LogError):
+    """The offsets of a group cannot be set, because it has members, which commit their own."""
+
+    def __init__(self, group_id: str) -> None:
+        super().__init__(
+            f"group {group_id!r} has members; stop them before its offsets are set "
+            "(one that was killed is a member until its session times out)"
+        )
+        self.group_id = group_id
 
 
 class LogClosedError(LogError):

@@ -20,6 +20,8 @@ COMMANDS = {
     "consumers": "begin a consumer of your own",
     "publish": "put events on the log",
     "tail": "watch events in the terminal",
+    "dead": "look into dead letters, and retry them",
+    "replay": "let a group handle records once more",
     "status": "topics, groups and their lag",
     "topics": "list or create the topics",
 }

@@ -14,13 +14,15 @@ from snowbus.bus.event import EVENTS_TOPIC
 from snowbus.bus.json_text import loads
 from snowbus.bus.log import Log
 from snowbus.bus.settings import Settings
-from snowbus.consumers.gateway.frames import Gap, Reading
+from snowbus.bus.start import Gap, find_start
+from snowbus.consumers.gateway.frames import Reading
 from snowbus.consumers.gateway.history import History
-from snowbus.consumers.gateway.start import find_start
 from snowbus.consumers.gateway.subscription import Subscription, parse_subscription
 
+from .arguments import filter_pairs, now_ms
 from .running import run, stop_on_signals, with_log
 from .settings import with_settings
+from .terminal import printable
 
 _COLOURS = {"valid": "green", "invalid": "red", "unchecked": None}
 _MARKS = {"valid": "✓", "invalid": "✗", "unchecked": "·"}
@@ -28,7 +30,13 @@ _MARKS = {"valid": "✓", "invalid": "✗", "unchecked": "·"}
 
 @click.command(name="tail")
 @click.argument("filters", nargs=-1, metavar="[NAME=VALUE]...")
-@click.option("--from", "start", default="latest", show_default=True, help="latest, earliest, -N, a time, or a cursor.")
+@click.option(
+    "--from",
+    "start",
+    default="latest",
+    show_default=True,
+    help="latest, earliest, -N, a time (ISO, or 2h for two hours ago), or a cursor.",
+)
 @click.option("--count", type=click.IntRange(min=1), help="End after so many events.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print JSON lines, each as the gateway's message less type and cursor."
@@ -40,9 +48,8 @@ def command(settings: Settings, *, filters: tuple[str, ...], start: str, count: 
     Filters are those of the gateway: app_id, platform, event, event_name, schema, user_id, domain_userid, event_id,
     valid, q. Ctrl-C ends it.
     """
-    pairs = [(name, value) for name, _, value in (text.partition("=") for text in filters)]
     try:
-        subscription = parse_subscription([("from", start), *pairs])
+        subscription = parse_subscription([("from", start), *filter_pairs(filters)], now=now_ms())
     except FilterError as error:
         raise click.UsageError(str(error)) from None
 
@@ -100,7 +107,7 @@ def _line(reading: Reading) -> str:
         event.get("user_id") or event.get("domain_userid") or event.get("network_userid") or "",
         *(_problem(error) for error in validation["errors"]),
     ]
-    return click.style(_printable("  ".join(map(str, parts)).rstrip()), fg=_COLOURS[status])
+    return click.style(printable("  ".join(map(str, parts)).rstrip()), fg=_COLOURS[status])
 
 
 def _what(event: dict[str, Any]) -> str:
@@ -119,8 +126,3 @@ def _problem(error: dict[str, str]) -> str:
 def _print_gap(gap: Gap) -> None:
     count = "an unknown number of" if gap.missing is None else gap.missing
     print(f"-- {count} records are missing: {gap.reason}", file=sys.stderr)
-
-
-def _printable(text: str) -> str:
-    """The text without anything that a terminal would obey."""
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)

@@ -1,8 +1,9 @@
 """Dead letters: the record as it was, with headers that say why it died, where it came from and whose it was.
 
-The headers are `dead_reason, dead_topic, dead_partition, dead_offset, dead_group, dead_time` (ms since 1970) and
-`dead_attempts`; `dead_exception` and `dead_traceback` when a handler raised, `dead_status` and `dead_response` when a
-server answered. What there is not is absent.
+The headers are `dead_reason, dead_topic, dead_partition, dead_offset, dead_timestamp` (the record's own, in ms since
+1970), `dead_group, dead_time` (ms) and `dead_attempts`; `dead_exception` and `dead_traceback` when a handler raised,
+`dead_status` and `dead_response` when a server answered; `dead_without`, `value` or `key, value`, when the record was
+too large to be kept whole, and stands where it stood. What there is not is absent.
 """
 
 from contextlib import suppress
@@ -15,6 +16,8 @@ from snowbus.bus.log.interface import Log
 RESPONSE_LIMIT = 500
 TRACEBACK_LIMIT = 4_000
 _PREFIX = "dead_"
+_TIMESTAMP = "dead_timestamp"
+_WITHOUT = "dead_without"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +42,18 @@ class Death:
 
 def dead_record(record: Record, death: Death) -> ProducerRecord:
     """The record to append to the topic of dead letters: same key, value and headers, and those of its death."""
-    return ProducerRecord(record.key, record.value, original_headers(record.headers) + _headers(death), death.time)
+    headers = original_headers(record.headers) + _headers(record, death)
+    return ProducerRecord(record.key, record.value, headers, death.time)
 
 
 def dead_record_without_value(record: Record, death: Death) -> ProducerRecord:
     """As `dead_record`, for a record that is too large with headers on top: it stays where the headers say."""
-    return ProducerRecord(record.key, b"", _headers(death), death.time)
+    return ProducerRecord(record.key, b"", (*_headers(record, death), (_WITHOUT, b"value")), death.time)
 
 
-def dead_record_alone(death: Death) -> ProducerRecord:
+def dead_record_alone(record: Record, death: Death) -> ProducerRecord:
     """As `dead_record_without_value`, for a record whose key is too large as well."""
-    return ProducerRecord(None, b"", _headers(death), death.time)
+    return ProducerRecord(None, b"", (*_headers(record, death), (_WITHOUT, b"key, value")), death.time)
 
 
 def read_death(record: Record) -> Death:
@@ -70,17 +74,35 @@ def read_death(record: Record) -> Death:
     )
 
 
+def is_whole(letter: Record) -> bool:
+    """Whether a dead letter has the record's value, as all have that were not too large."""
+    return letter.header(_WITHOUT) is None
+
+
+def record_as_it_was(letter: Record, death: Death) -> Record:
+    """The record that died this death, where it stood; without what its dead letter lacks."""
+    stamp = _number((letter.header(_TIMESTAMP) or b"").decode("utf-8", "replace"))
+    return letter._replace(
+        topic=death.topic,
+        partition=death.partition,
+        offset=death.offset,
+        timestamp=letter.timestamp if stamp < 0 else stamp,
+        headers=original_headers(letter.headers),
+    )
+
+
 def original_headers(headers: Headers) -> Headers:
     """The headers that a record had before it died."""
     return tuple((name, value) for name, value in headers if not name.startswith(_PREFIX))
 
 
-def _headers(death: Death) -> Headers:
+def _headers(record: Record, death: Death) -> Headers:
     facts = {
         "dead_reason": death.reason,
         "dead_topic": death.topic,
         "dead_partition": str(death.partition),
         "dead_offset": str(death.offset),
+        _TIMESTAMP: str(record.timestamp),
         "dead_group": death.group,
         "dead_time": str(death.time),
         "dead_attempts": str(death.attempts),
@@ -109,4 +131,4 @@ async def append_dead_letter(log: Log, topic: str, record: Record, death: Death)
         with suppress(RecordTooLargeError):
             await log.append(topic, [letter])
             return
-    await log.append(topic, [dead_record_alone(death)])
+    await log.append(topic, [dead_record_alone(record, death)])

@@ -5,8 +5,10 @@ finished, and beside it which offsets after that are done already (`done_ranges.
 whoever reads on handles none of those again.
 """
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator
+from operator import itemgetter
 from typing import NamedTuple
 
 from snowbus.bus.errors import NotAssignedError
@@ -22,6 +24,13 @@ class Position(NamedTuple):
 
     offset: int
     done: DoneRanges = ()
+
+    def has_done(self, offset: int) -> bool:
+        """Whether the record at an offset is done."""
+        if offset < self.offset:
+            return True
+        after = bisect_right(self.done, offset, key=itemgetter(0))
+        return after > 0 and offset < self.done[after - 1][1]
 
 
 class Snapshot(NamedTuple):

@@ -1,13 +1,15 @@
 """Records that one group is to handle once more: copies on the topic of retries, with headers that say whose they are.
 
-The headers are `retry_group`; `retry_topic, retry_partition, retry_offset`, where the original stands; and, when it was
-a dead letter, `retry_of`, where that stands on the topic of dead letters, as PARTITION-OFFSET. A group reads the topic
-beside its own ones, and takes what is its.
+The headers are `retry_group`; `retry_topic, retry_partition, retry_offset, retry_timestamp` (ms since 1970), where the
+original stands and its own time; and, when it was a dead letter, `retry_of`, which one: TOPIC/PARTITION-OFFSET@TIME. A
+group reads the topic beside its own ones, and takes what is its. A copy's own time is when it was made, so that it is
+kept as long as any new record, however old its original is.
 """
 
 from snowbus.bus.event import Headers, ProducerRecord, Record
 
 _GROUP = "retry_group"
+_OF = "retry_of"
 _PREFIX = "retry_"
 
 
@@ -18,11 +20,17 @@ def retry_record(original: Record, *, group: str, dead_letter: Record | None = N
         "retry_topic": original.topic,
         "retry_partition": str(original.partition),
         "retry_offset": str(original.offset),
+        "retry_timestamp": str(original.timestamp),
     }
     if dead_letter is not None:
-        facts["retry_of"] = place_of(dead_letter)
+        facts[_OF] = identity_of(dead_letter)
     headers = tuple((name, text.encode()) for name, text in facts.items())
-    return ProducerRecord(original.key, original.value, _without_ours(original.headers) + headers, original.timestamp)
+    return ProducerRecord(original.key, original.value, _without_ours(original.headers) + headers)
+
+
+def group_of(record: Record) -> str:
+    """The group that a record on the topic of retries is for; an empty string when it does not say."""
+    return (record.header(_GROUP) or b"").decode("utf-8", "replace")
 
 
 def is_for(record: Record, group: str) -> bool:
@@ -38,6 +46,7 @@ def original_of(record: Record) -> Record:
             topic=facts["retry_topic"],
             partition=int(facts["retry_partition"]),
             offset=int(facts["retry_offset"]),
+            timestamp=int(facts["retry_timestamp"]),
             headers=_without_ours(record.headers),
         )
     except (KeyError, ValueError):
@@ -45,13 +54,13 @@ def original_of(record: Record) -> Record:
 
 
 def retry_of(record: Record) -> str:
-    """Which dead letter a record on the topic of retries repeats, as PARTITION-OFFSET; an empty string for none."""
-    return (record.header("retry_of") or b"").decode("utf-8", "replace")
+    """Which dead letter a record on the topic of retries repeats, as `identity_of`; an empty string for none."""
+    return (record.header(_OF) or b"").decode("utf-8", "replace")
 
 
-def place_of(dead_letter: Record) -> str:
-    """Where a dead letter stands, as PARTITION-OFFSET."""
-    return f"{dead_letter.partition}-{dead_letter.offset}"
+def identity_of(dead_letter: Record) -> str:
+    """What tells a dead letter from all others: where it stands, and its time, as a topic may have been made anew."""
+    return f"{dead_letter.topic}/{dead_letter.partition}-{dead_letter.offset}@{dead_letter.timestamp}"
 
 
 def _without_ours(headers: Headers) -> Headers:

@@ -18,7 +18,7 @@ from snowbus.bus.log.memory import MemoryLog
 from snowbus.bus.metrics import Metrics
 from snowbus.bus.payload import payload_from_plain_json
 
-from .dead_letters import original_headers, read_death
+from .dead_letters import read_death, record_as_it_was
 from .declare import Consumer, Lifespan
 from .record import Record
 from .runner import Runner
@@ -167,15 +167,9 @@ async def _dead_letters(log: Log, topic: str) -> list[DeadLetterFound]:
         while len(found) < left:
             for raw in await reader.poll():
                 death = read_death(raw)
-                original = raw._replace(
-                    topic=death.topic,
-                    partition=death.partition,
-                    offset=death.offset,
-                    headers=original_headers(raw.headers),
-                )
                 found.append(
                     DeadLetterFound(
-                        record=Record(original),
+                        record=Record(record_as_it_was(raw, death)),
                         reason=death.reason,
                         exception=death.exception,
                         attempts=death.attempts,

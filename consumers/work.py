@@ -104,8 +104,8 @@ class Work:
         self._before = {place: known for place, known in self._before.items() if place[0] not in partitions}
 
     def offer(self, partition: TopicPartition, records: Iterable[BusRecord]) -> None:
-        """Take in what was read of a partition; what a filter rejects is finished. What is not ours is ignored: it is
-        read again by whoever has it.
+        """Take in what was read of a partition; what a filter rejects is finished, unless it was a dead letter, which
+        had been let through before. What is not ours is ignored: it is read again by whoever has it.
         """
         assignment = self._assignments.get(partition)
         if assignment is None:
@@ -117,7 +117,7 @@ class Work:
             if not self.tracker.read(partition, raw.offset):
                 continue
             record = self._retried(raw) if is_retry else Record(raw)
-            if record is None or not (is_retry or self._matches(record)):
+            if record is None or not ((is_retry and retries.retry_of(raw)) or self._matches(record)):
                 self.tracker.finish(partition, raw.offset)
                 rejected += 1
                 continue

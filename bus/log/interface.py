@@ -211,7 +211,7 @@ class Log(ABC):
     async def reset_group(self, group_id: str, offsets: Offsets, metadata: Metadata | None = None) -> None:
         """Set what a group has committed that has no members now, with "" where no metadata is given.
 
-        Raises LogError when it has members, MetadataTooLargeError.
+        Raises GroupHasMembersError when it has some, MetadataTooLargeError.
         """
 
     @abstractmethod

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Self
 
-from ..errors import LogError, NotAssignedError
+from ..errors import GroupHasMembersError, NotAssignedError
 from ..event import ProducerRecord, TopicPartition
 from .interface import (
     AutoOffsetReset,
@@ -126,7 +126,7 @@ class KafkaLog(Log):
         try:
             await self._driver.call(self._driver.commit_alone, group_id, offsets, check_metadata(metadata))
         except NotAssignedError:
-            raise LogError(f"group {group_id!r} has members; stop them first") from None
+            raise GroupHasMembersError(group_id) from None
 
     async def close(self) -> None:
         """See Log.close. Its readers are closed too."""

@@ -7,7 +7,7 @@ from typing import Self
 from uuid import uuid4
 from weakref import WeakValueDictionary
 
-from ..errors import ConfigurationError, LogClosedError
+from ..errors import ConfigurationError, GroupHasMembersError, LogClosedError
 from ..event import ProducerRecord, Record, TopicPartition
 from .embedded_reader import EmbeddedGroupReader, EmbeddedReader
 from .interface import (
@@ -137,7 +137,10 @@ class MemoryLog(Log):
     async def reset_group(self, group_id: str, offsets: Offsets, metadata: Metadata | None = None) -> None:
         """See Log.reset_group."""
         self._check()
-        self.store.groups[group_id].reset(offsets, check_metadata(metadata))
+        group, texts = self.store.groups[group_id], check_metadata(metadata)
+        if group.members:
+            raise GroupHasMembersError(group_id)
+        group.set_commits(offsets, texts)
 
     async def close(self) -> None:
         """See Log.close. Its members of groups are closed too; what a named log holds stays."""

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from operator import attrgetter
 
-from ..errors import LogError, NotAssignedError, TopicNotFoundError
+from ..errors import NotAssignedError, TopicNotFoundError
 from ..event import ProducerRecord, Record, TopicPartition
 from .interface import Assignment, Committed, Metadata, Offsets
 from .partitioner import partition_of
@@ -64,12 +64,6 @@ class Group:
         """Store committed offsets, whoever asks."""
         for partition, offset in offsets.items():
             self.committed[partition] = Committed(offset, metadata.get(partition, ""))
-
-    def reset(self, offsets: Offsets, metadata: Metadata) -> None:
-        """Store committed offsets of a group without members. Raises LogError when it has some."""
-        if self.members:
-            raise LogError(f"the group has {len(self.members)} members; stop them before its offsets are set")
-        self.set_commits(offsets, metadata)
 
 
 class Store:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from ..database import Connection
-from ..errors import LogError, NotAssignedError
+from ..errors import GroupHasMembersError, NotAssignedError
 from ..event import TopicPartition
 from .interface import Committed, Metadata, Offsets
 from .quotas import quotas
@@ -129,13 +129,10 @@ def set_commits(connection: Connection, group_id: str, offsets: Offsets, metadat
 
 
 def reset(connection: Connection, group_id: str, offsets: Offsets, metadata: Metadata, *, now: int) -> None:
-    """Store committed offsets of a group without members. Raises LogError when it has some."""
+    """Store committed offsets of a group without members. Raises GroupHasMembersError when it has some."""
     _forget_silent(connection, group_id, now=now)
-    (members,) = connection.execute(
-        "SELECT count(DISTINCT member_id) FROM members WHERE group_id = ?", (group_id,)
-    ).fetchone()
-    if members:
-        raise LogError(f"group {group_id!r} has {members} members; stop them before its offsets are set")
+    if connection.execute("SELECT 1 FROM members WHERE group_id = ?", (group_id,)).fetchone():
+        raise GroupHasMembersError(group_id)
     set_commits(connection, group_id, offsets, metadata)
 
 

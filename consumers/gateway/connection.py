@@ -8,21 +8,21 @@ import structlog
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 
+from snowbus.bus.cursor import RunningCursor, encode_cursor
 from snowbus.bus.errors import LogError, TopicNotFoundError
 from snowbus.bus.event import EVENTS_TOPIC, Record
 from snowbus.bus.log.interface import Log
 from snowbus.bus.metrics import Metrics
+from snowbus.bus.start import Earliest, Gap, Last, Latest, Positions, Resume, Since, Start, find_start
 from snowbus.bus.tracker_protocol import timestamp_from_ms
 from snowbus.bus.version import version
 
 from ..backoff import Backoff
-from .cursor import RunningCursor, encode_cursor
-from .frames import Gap, Reading, event_frame, heartbeat_frame, json_frame, message_frame
+from .frames import Reading, event_frame, gap_frame, heartbeat_frame, json_frame
 from .history import History
 from .limits import TokenBucket
 from .live import MAX_WRITE_BYTES, Live, LiveReader
-from .start import Positions, find_start
-from .subscription import Earliest, Last, Latest, Resume, Since, Start, Subscription
+from .subscription import Subscription
 from .tail import Tail
 from .wire import GatewayConnection
 
@@ -252,7 +252,7 @@ class Session:
         self._send("hello", json_frame(hello))
 
     def _say_gap(self, gap: Gap, position: RunningCursor) -> None:
-        self._send("gap", message_frame(b"gap", position.advance(gap.partition, gap.end), gap.body()))
+        self._send("gap", gap_frame(position.advance(gap.partition, gap.end), gap))
 
     def _say_outage(self, reason: str, cursor: bytes | None) -> None:
         self._told_outage = True

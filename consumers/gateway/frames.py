@@ -14,9 +14,10 @@ from snowbus.bus import json_text
 from snowbus.bus.canonical import decode, view_of
 from snowbus.bus.envelope import decode_event
 from snowbus.bus.errors import EnvelopeError, PayloadError
-from snowbus.bus.event import Event, FieldError, Record, TopicPartition
+from snowbus.bus.event import Event, FieldError, Record
 from snowbus.bus.filters import Candidate
 from snowbus.bus.payload import Payload, load_payload
+from snowbus.bus.start import Gap
 from snowbus.bus.tracker_protocol import timestamp_from_ms
 
 _TEXT = 0x81  # RFC 6455, section 5.2: the whole of a text message
@@ -60,27 +61,16 @@ def heartbeat_frame(cursor: bytes, *, now: int) -> bytes:
     return message_frame(b"heartbeat", cursor, b'"time":"%s"}' % timestamp_from_ms(now).encode())
 
 
-class Gap(NamedTuple):
-    """Records of a partition that are not there, from offset `start` on, before `end`; `missing` is None when nobody
-    knows how many.
-    """
-
-    partition: TopicPartition
-    start: int
-    end: int
-    missing: int | None
-    reason: str
-
-    def body(self) -> bytes:
-        """What follows the cursor in the message that says so."""
-        place = {"topic": self.partition.topic, "partition": self.partition.partition}
-        gap = {
-            "from": {**place, "offset": self.start},
-            "to": {**place, "offset": self.end},
-            "count": self.missing,
-            "reason": self.reason,
-        }
-        return json_text.dump_bytes(gap)[1:]
+def gap_frame(cursor: bytes, gap: Gap) -> bytes:
+    """The frame that says that records are missing."""
+    place = {"topic": gap.partition.topic, "partition": gap.partition.partition}
+    message = {
+        "from": {**place, "offset": gap.start},
+        "to": {**place, "offset": gap.end},
+        "count": gap.missing,
+        "reason": gap.reason,
+    }
+    return message_frame(b"gap", cursor, json_text.dump_bytes(message)[1:])
 
 
 class Reading:
@@ -93,6 +83,11 @@ class Reading:
     def candidate(self) -> Candidate:
         """The record as filters see it; all filters of all readers share one."""
         return _Candidate(self)
+
+    @property
+    def is_event(self) -> bool:
+        """Whether the record is an event, with a payload that can be read."""
+        return bool(self._decoded.payload)
 
     @property
     def view(self) -> dict[str, Any]:

@@ -8,8 +8,7 @@ from typing import Any, Self
 
 from snowbus.bus.event import Record, TopicPartition
 from snowbus.bus.log.interface import Log, Offsets, Reader
-
-from .frames import Gap
+from snowbus.bus.start import Gap
 
 _MAX_RECORDS = 500
 _POLL_SECONDS = 0.5

@@ -11,13 +11,14 @@ from typing import NamedTuple
 
 import structlog
 
+from snowbus.bus.cursor import RunningCursor, decode_cursor
 from snowbus.bus.event import Record, TopicPartition
 from snowbus.bus.filters import Filter
 from snowbus.bus.log.interface import Offsets
 from snowbus.bus.metrics import Metrics
+from snowbus.bus.start import Gap
 
-from .cursor import RunningCursor, decode_cursor
-from .frames import Gap, Reading, body_of, event_frame, message_frame
+from .frames import Reading, body_of, event_frame, gap_frame, message_frame
 from .ring import Entry, Ring, Seat
 from .wire import GatewayConnection
 
@@ -162,7 +163,7 @@ class Live:
         ring = self._started()
         sequence = ring.end
         cursor = RunningCursor(ring.positions).advance(gap.partition, gap.end)
-        entry = ring.append_gap(gap.partition, gap.end, message_frame(b"gap", cursor, gap.body()))
+        entry = ring.append_gap(gap.partition, gap.end, gap_frame(cursor, gap))
         for channel in self._channels.values():
             channel.judge(sequence, entry)
         self._flush()
@@ -179,7 +180,7 @@ class Live:
         for reader in readers:
             reader.sequence, reader.cursor, reader.own, reader.ahead = ring.end, ring.cursor.text, None, {}
             if reader.connection.is_open:
-                frames = [message_frame(b"gap", reader.cursor, gap.body()) for gap in gaps]
+                frames = [gap_frame(reader.cursor, gap) for gap in gaps]
                 reader.connection.deliver(b"".join(frames))
         self._sent_gaps.inc(len(readers) * len(gaps))
 

@@ -7,10 +7,10 @@ everything up to it.
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from snowbus.bus.cursor import RunningCursor
 from snowbus.bus.event import Record, TopicPartition
 from snowbus.bus.log.interface import Offsets
 
-from .cursor import RunningCursor
 from .frames import Reading
 
 ENTRY_OVERHEAD = 600

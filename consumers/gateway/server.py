@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+import time
 from collections.abc import Callable
 
 import structlog
@@ -163,7 +164,8 @@ class _Gateway:
                 headers.get_all("Origin"), headers.get_all("Host")
             ) or self._access.check_token(headers.get_all("Authorization"), shown)
             if refusal is None:
-                subscription = parse_subscription([pair for pair in pairs if pair[0] != "token"])
+                asked = [pair for pair in pairs if pair[0] != "token"]
+                subscription = parse_subscription(asked, now=time.time_ns() // 1_000_000)
         except FilterError as error:
             refusal = Refusal(400, str(error))
         if refusal is not None:

@@ -1,55 +1,14 @@
 """What a reader asks for, from the query string of its URL."""
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from urllib.parse import parse_qsl
 
-from snowbus.bus.errors import FilterError
-from snowbus.bus.event import EVENTS_TOPIC, TopicPartition
+from snowbus.bus.errors import FilterError, StartError
+from snowbus.bus.event import EVENTS_TOPIC
 from snowbus.bus.filters import PARAMETERS, Filter, parse_filter
+from snowbus.bus.start import Latest, Resume, Start, parse_start, start_text
 
-from .cursor import CursorError, decode_cursor, encode_cursor
-
-MAX_LAST = 100_000
 _MAX_PARAMETERS = 200
-_LAST = re.compile(r"-[0-9]{1,9}")
-_BLANK_OFFSET = re.compile(r" (?=[0-9]{2}:?[0-9]{2}$)")  # a + that stood in a URL unescaped
-
-
-@dataclass(frozen=True)
-class Latest:
-    """From now on."""
-
-
-@dataclass(frozen=True)
-class Earliest:
-    """From the oldest event there is."""
-
-
-@dataclass(frozen=True)
-class Last:
-    """From the last `count` events on, whatever the filters."""
-
-    count: int
-
-
-@dataclass(frozen=True)
-class Since:
-    """From the first events at or after `timestamp`, in ms since 1970."""
-
-    timestamp: int
-
-
-@dataclass(frozen=True)
-class Resume:
-    """From where a cursor stands."""
-
-    positions: Mapping[TopicPartition, int]
-
-
-Start = Latest | Earliest | Last | Since | Resume
 
 
 @dataclass(frozen=True)
@@ -63,7 +22,7 @@ class Subscription:
     def as_json(self) -> dict[str, object]:
         """The subscription as it was understood, for the reader to see."""
         return {
-            "from": _start_text(self.start),
+            "from": start_text(self.start),
             "filters": {name: list(values) for name, values in self.filter.conditions},
             "topics": list(self.topics),
         }
@@ -79,8 +38,10 @@ def query_pairs(query: str) -> list[tuple[str, str]]:
         raise FilterError("query", f"has more than {_MAX_PARAMETERS} parameters") from None
 
 
-def parse_subscription(pairs: list[tuple[str, str]]) -> Subscription:
-    """The subscription in the parameters of a URL. Raises FilterError, which names the parameter that is wrong."""
+def parse_subscription(pairs: list[tuple[str, str]], *, now: int) -> Subscription:
+    """The subscription that the parameters of a URL mean `now` (ms since 1970). Raises FilterError, which names the
+    parameter that is wrong.
+    """
     starts = [value for name, value in pairs if name == "from"]
     rest = [(name, value) for name, value in pairs if name != "from"]
     for name, _ in rest:
@@ -88,59 +49,15 @@ def parse_subscription(pairs: list[tuple[str, str]]) -> Subscription:
             raise FilterError(name[:100], f"unknown; parameters are from, {', '.join(PARAMETERS)}")
     if len(starts) > 1:
         raise FilterError("from", "is given twice")
-    return Subscription(_parse_start(starts[0]) if starts else Latest(), parse_filter(rest))
+    return Subscription(_parse_start(starts[0], now) if starts else Latest(), parse_filter(rest))
 
 
-def _parse_start(text: str) -> Start:
-    if text in ("", "latest"):
-        return Latest()
-    if text == "earliest":
-        return Earliest()
-    if _LAST.fullmatch(text):
-        count = -int(text)
-        if not 1 <= count <= MAX_LAST:
-            raise FilterError("from", f"{text} is not between -1 and -{MAX_LAST}")
-        return Last(count)
-    if "~" in text:
-        return _resume(text)
-    timestamp = _parse_time(text)
-    if timestamp is None:
-        raise FilterError("from", f"{text[:100]!r} is none of latest, earliest, -N, an ISO time or a cursor")
-    return Since(timestamp)
-
-
-def _resume(text: str) -> Resume:
+def _parse_start(text: str, now: int) -> Start:
     try:
-        positions = decode_cursor(text)
-    except CursorError as error:
+        start = parse_start(text, now=now)
+    except StartError as error:
         raise FilterError("from", str(error)) from None
-    for partition in positions:
+    for partition in start.positions if isinstance(start, Resume) else ():
         if partition.topic != EVENTS_TOPIC:
             raise FilterError("from", f"the cursor is of topic {partition.topic!r}, not {EVENTS_TOPIC!r}")
-    return Resume(positions)
-
-
-def _parse_time(text: str) -> int | None:
-    try:
-        time = datetime.fromisoformat(_BLANK_OFFSET.sub("+", text) if "T" in text else text)
-        if time.tzinfo is None:
-            time = time.replace(tzinfo=UTC)
-        return max(0, round(time.timestamp() * 1000))
-    except (ValueError, OverflowError):
-        return None
-
-
-def _start_text(start: Start) -> str:
-    match start:
-        case Latest():
-            return "latest"
-        case Earliest():
-            return "earliest"
-        case Last(count):
-            return f"-{count}"
-        case Since(timestamp):
-            return (
-                datetime.fromtimestamp(timestamp / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-            )
-        case Resume(positions):
-            return encode_cursor(positions)
+    return start

@@ -9,12 +9,11 @@ import structlog
 from snowbus.bus.errors import LogError, LogUnavailableError
 from snowbus.bus.event import EVENTS_TOPIC, Record, TopicPartition
 from snowbus.bus.log.interface import Log, Offsets, Reader
+from snowbus.bus.start import Gap, Positions, check_positions, last_positions
 
 from ..backoff import Backoff
-from .frames import Gap
 from .history import by_time, to_its_end
 from .live import Live
-from .start import Positions, check_positions, last_positions
 
 logger = structlog.get_logger(__name__)
 

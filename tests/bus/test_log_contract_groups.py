@@ -8,7 +8,7 @@ import pytest
 from support.aio import eventually, run
 from support.logs import SESSION, numbered, opened, process, read_on, settled, several_processes
 
-from snowbus.bus.errors import LogError, NotAssignedError
+from snowbus.bus.errors import GroupHasMembersError, NotAssignedError
 from snowbus.bus.event import EVENTS_TOPIC, ProducerRecord, TopicPartition
 from snowbus.bus.log import Committed, LogOptions, open_log
 
@@ -286,7 +286,7 @@ def test_a_group_without_members_is_reset(log_url):
             async with await log.join([EVENTS_TOPIC], group_id="group") as reader:
                 await read_on(reader, 40)
                 await reader.commit(dict.fromkeys(partitions, 10))
-                with pytest.raises(LogError, match="members"):
+                with pytest.raises(GroupHasMembersError):
                     await log.reset_group("group", dict.fromkeys(partitions, 0))
             await log.reset_group("group", dict.fromkeys(partitions, 4))
             assert await log.group_offsets("group") == dict.fromkeys(partitions, Committed(4))

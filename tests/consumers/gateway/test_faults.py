@@ -11,9 +11,9 @@ from support.gateway import Running, client, gateway, numbered, publish
 from support.kafka import KafkaServer
 from support.memory_log import MemoryLog
 
+from snowbus.bus.cursor import decode_cursor, encode_cursor
 from snowbus.bus.event import EVENTS_TOPIC, TopicPartition
 from snowbus.consumers.gateway.connection import HISTORY_SLOTS
-from snowbus.consumers.gateway.cursor import decode_cursor, encode_cursor
 
 P0, P1, P2 = (TopicPartition(EVENTS_TOPIC, number) for number in range(3))
 

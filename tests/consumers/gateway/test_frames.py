@@ -14,11 +14,12 @@ from snowbus.bus.envelope import decode_event, encode_event, event_record
 from snowbus.bus.event import Event, FieldError, ProducerRecord, Record, TopicPartition
 from snowbus.bus.filters import parse_filter
 from snowbus.bus.payload import dump_payload
+from snowbus.bus.start import Gap
 from snowbus.consumers.gateway.frames import (
-    Gap,
     Reading,
     body_of,
     event_frame,
+    gap_frame,
     heartbeat_frame,
     json_frame,
     message_frame,
@@ -215,7 +216,7 @@ def test_an_event_is_decoded_once_for_all_filters_and_its_message(monkeypatch: p
 
 def test_other_messages_look_like_this() -> None:
     gap = Gap(TopicPartition("snowbus.events", 2), 10, 15, 5, "expired")
-    frames = message_frame(b"gap", CURSOR, gap.body()) + heartbeat_frame(CURSOR, now=1_700_000_000_000)
+    frames = gap_frame(CURSOR, gap) + heartbeat_frame(CURSOR, now=1_700_000_000_000)
     frames += json_frame({"type": "error", "code": "c", "message": "m"})
     assert [json.loads(text) for text in parsed(frames)] == [
         {

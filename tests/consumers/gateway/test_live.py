@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from support.aio import eventually, run
 from support.gateway import numbered
 
+from snowbus.bus.cursor import decode_cursor
 from snowbus.bus.event import Record, TopicPartition
 from snowbus.bus.filters import Filter, parse_filter
 from snowbus.bus.metrics import Metrics
-from snowbus.consumers.gateway.cursor import decode_cursor
-from snowbus.consumers.gateway.frames import Gap
+from snowbus.bus.start import Gap
 from snowbus.consumers.gateway.live import MAX_WRITE_BYTES, Live, LiveReader
 from snowbus.consumers.gateway.wire import GatewayConnection
 

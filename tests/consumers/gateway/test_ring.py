@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from snowbus.bus.cursor import decode_cursor, encode_cursor
 from snowbus.bus.event import Record, TopicPartition
-from snowbus.consumers.gateway.cursor import decode_cursor, encode_cursor
 from snowbus.consumers.gateway.ring import ENTRY_OVERHEAD, Entry, Ring, Seat
 
 TOPIC = "snowbus.events"

@@ -12,9 +12,9 @@ from support.aio import eventually, run
 from support.gateway import client, gateway, numbered, publish
 from websockets.asyncio.client import connect
 
+from snowbus.bus.cursor import decode_cursor
 from snowbus.bus.event import EVENTS_TOPIC, ProducerRecord
 from snowbus.bus.log import open_log
-from snowbus.consumers.gateway.cursor import decode_cursor
 
 
 def test_hello_tells_the_subscription_as_understood_and_where_it_starts(log_url: str) -> None:

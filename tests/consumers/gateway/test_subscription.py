@@ -9,17 +9,10 @@ from hypothesis import strategies as st
 from snowbus.bus.errors import FilterError
 from snowbus.bus.event import TopicPartition
 from snowbus.bus.filters import PARAMETERS
-from snowbus.consumers.gateway.subscription import (
-    Earliest,
-    Last,
-    Latest,
-    Resume,
-    Since,
-    Start,
-    parse_subscription,
-    query_pairs,
-)
+from snowbus.bus.start import Earliest, Last, Latest, Resume, Since, Start
+from snowbus.consumers.gateway.subscription import parse_subscription, query_pairs
 
+NOW = 1_795_000_000_000
 NOON = round(datetime(2024, 2, 29, 12, tzinfo=UTC).timestamp() * 1000)
 
 
@@ -41,6 +34,9 @@ NOON = round(datetime(2024, 2, 29, 12, tzinfo=UTC).timestamp() * 1000)
         ("from=2024-02-29%2012:00", Since(NOON)),
         ("from=2024-02-29", Since(NOON - 12 * 3_600_000)),
         ("from=1950-01-01", Since(0)),
+        ("from=90s", Since(NOW - 90_000)),
+        ("from=2h", Since(NOW - 7_200_000)),
+        ("from=999999999d", Since(0)),
         (
             "from=snowbus.events~0.120~1.98",
             Resume({TopicPartition("snowbus.events", 0): 120, TopicPartition("snowbus.events", 1): 98}),
@@ -48,24 +44,24 @@ NOON = round(datetime(2024, 2, 29, 12, tzinfo=UTC).timestamp() * 1000)
     ],
 )
 def test_each_way_to_say_where_to_start(query: str, start: Start) -> None:
-    assert parse_subscription(query_pairs(query)).start == start
+    assert parse_subscription(query_pairs(query), now=NOW).start == start
 
 
 def test_the_subscription_is_shown_as_it_was_understood() -> None:
     asked = "from=2024-02-29T14:00:00%2B02:00&app_id=shop&app_id=blog&app_id=shop&valid=true"
-    assert parse_subscription(query_pairs(asked)).as_json() == {
+    assert parse_subscription(query_pairs(asked), now=NOW).as_json() == {
         "from": "2024-02-29T12:00:00.000Z",
         "filters": {"app_id": ["blog", "shop"], "valid": ["true"]},
         "topics": ["snowbus.events"],
     }
     for text in ("latest", "earliest", "-20", "snowbus.events~0.120~1.98"):
-        assert parse_subscription([("from", text)]).as_json()["from"] == text
+        assert parse_subscription([("from", text)], now=NOW).as_json()["from"] == text
 
 
 @pytest.mark.parametrize(
     ("query", "parameter", "reason"),
     [
-        ("from=yesterday", "from", "none of latest, earliest, -N, an ISO time or a cursor"),
+        ("from=yesterday", "from", "none of latest, earliest, -N, a time (ISO, or 90s, 15m, 2h, 7d ago) or a cursor"),
         ("from=0", "from", "none of"),
         ("from=-0", "from", "between -1 and -100000"),
         ("from=-100001", "from", "between -1 and -100000"),
@@ -82,28 +78,28 @@ def test_the_subscription_is_shown_as_it_was_understood() -> None:
 )
 def test_what_cannot_be_understood_is_refused_by_its_name(query: str, parameter: str, reason: str) -> None:
     with pytest.raises(FilterError) as caught:
-        parse_subscription(query_pairs(query))
+        parse_subscription(query_pairs(query), now=NOW)
     assert caught.value.parameter == parameter
     assert reason in caught.value.reason
 
 
 names = st.sampled_from(["from", "token", *PARAMETERS]) | st.text(max_size=10)
-values = st.sampled_from(["latest", "-5", "2024-02-29T12:00", "snowbus.events~0.1"]) | st.text(max_size=40)
+values = st.sampled_from(["latest", "-5", "3m", "2024-02-29T12:00", "snowbus.events~0.1"]) | st.text(max_size=40)
 
 
 @given(st.lists(st.tuples(names, values), max_size=5))
 def test_parameters_are_understood_or_refused_and_never_break_anything(pairs: list[tuple[str, str]]) -> None:
     try:
-        subscription = parse_subscription(pairs)
+        subscription = parse_subscription(pairs, now=NOW)
     except FilterError:
         return
     again = subscription.as_json()
-    assert parse_subscription([("from", str(again["from"]))]).start == subscription.start
+    assert parse_subscription([("from", str(again["from"]))], now=NOW).start == subscription.start
 
 
 @given(st.text(alphabet="fromq=&%+-0123456789abcdefT:~.;#?/\x00é", max_size=40))
 def test_no_query_string_breaks_anything(query: str) -> None:
     try:
-        parse_subscription(query_pairs(query))
+        parse_subscription(query_pairs(query), now=NOW)
     except FilterError as error:
         assert error.reason

@@ -7,9 +7,7 @@ from support.aio import run
 from support.memory_log import MemoryLog
 
 from snowbus.bus.event import EVENTS_TOPIC, ProducerRecord, TopicPartition
-from snowbus.consumers.gateway.frames import Gap
-from snowbus.consumers.gateway.start import check_positions, find_start, last_positions
-from snowbus.consumers.gateway.subscription import Earliest, Latest, Resume, Since
+from snowbus.bus.start import Earliest, Gap, Latest, Resume, Since, check_positions, find_start, last_positions
 
 P0, P1, P2, P9 = (TopicPartition(EVENTS_TOPIC, number) for number in (0, 1, 2, 9))
 BEGINNINGS = {P0: 10, P1: 0, P2: 5}

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from snowbus.bus.cursor import RunningCursor, decode_cursor, encode_cursor
+from snowbus.bus.errors import CursorError
 from snowbus.bus.event import TopicPartition
-from snowbus.consumers.gateway.cursor import CursorError, RunningCursor, decode_cursor, encode_cursor
 
 topics = st.from_regex(r"[A-Za-z0-9._-]{1,20}", fullmatch=True)
 partitions = st.builds(TopicPartition, topics, st.integers(0, 999_999_999))

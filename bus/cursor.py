@@ -6,17 +6,13 @@ a second topic would follow after `~~`. Kafka allows no `~` in a topic's name, s
 
 import re
 
-from snowbus.bus.errors import SnowbusError
-from snowbus.bus.event import TopicPartition
-from snowbus.bus.log.interface import Offsets
+from .errors import CursorError
+from .event import TopicPartition
+from .log.interface import Offsets
 
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _POSITION = re.compile(r"(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,17})")
 _MAX_LENGTH = 100_000
-
-
-class CursorError(SnowbusError, ValueError):
-    """Text that is not a cursor."""
 
 
 def encode_cursor(positions: Offsets) -> str:
