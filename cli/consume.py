@@ -13,13 +13,13 @@ from .find_consumers import AnyConsumer, find_consumers
 from .link import Link
 from .reloading import run_reloading
 from .running import announce, run, stop_on_signals
-from .settings import with_settings
+from .settings import SettingsCommand, with_settings
 from .supervisor import Supervisor
 
 _AFTER_DRAINING_SECONDS = 10.0
 
 
-@click.command(name="consume")
+@click.command(name="consume", cls=SettingsCommand)
 @click.argument("targets", nargs=-1, required=True, metavar="MODULE:NAME…")
 @click.option(
     "--workers",

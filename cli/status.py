@@ -13,7 +13,7 @@ from snowbus.bus.log import Log
 from snowbus.bus.settings import Settings
 
 from .running import run, with_log
-from .settings import with_settings
+from .settings import SettingsCommand, with_settings
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class GroupStatus:
     oldest_age: float | None
 
 
-@click.command(name="status")
+@click.command(name="status", cls=SettingsCommand)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines, one a group and topic.")
 @with_settings()
 def command(settings: Settings, *, as_json: bool) -> None:

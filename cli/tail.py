@@ -20,13 +20,13 @@ from snowbus.consumers.gateway.start import find_start
 from snowbus.consumers.gateway.subscription import Subscription, parse_subscription
 
 from .running import run, stop_on_signals, with_log
-from .settings import with_settings
+from .settings import SettingsCommand, with_settings
 
 _COLOURS = {"valid": "green", "invalid": "red", "unchecked": None}
 _MARKS = {"valid": "✓", "invalid": "✗", "unchecked": "·"}
 
 
-@click.command(name="tail")
+@click.command(name="tail", cls=SettingsCommand)
 @click.argument("filters", nargs=-1, metavar="[NAME=VALUE]...")
 @click.option("--from", "start", default="latest", show_default=True, help="latest, earliest, -N, a time, or a cursor.")
 @click.option("--count", type=click.IntRange(min=1), help="End after so many events.")

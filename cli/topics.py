@@ -10,12 +10,12 @@ from snowbus.bus.log import Log
 from snowbus.bus.settings import Settings
 
 from .running import run, with_log
-from .settings import with_settings
+from .settings import SettingsCommand, with_settings
 
 _ALL = (EVENTS_TOPIC, BAD_TOPIC, DEAD_TOPIC, DELIVERIES_TOPIC)
 
 
-@click.command(name="topics")
+@click.command(name="topics", cls=SettingsCommand)
 @click.option("--create", is_flag=True, help="Create the topics of Snowbus that are missing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines.")
 @with_settings()

@@ -4,6 +4,22 @@ from urllib.parse import urlsplit
 
 from ..errors import ConfigurationError
 from .interface import Log, LogOptions
+from .kafka_url import parse_url, without_password
+
+
+def check_url(url: str, options: LogOptions) -> None:
+    """Raise ConfigurationError for a URL that cannot be understood; nothing is opened."""
+    match _scheme(url):
+        case "kafka":
+            parse_url(url, options)
+        case "sqlite":
+            from .sqlite import file_of  # noqa: PLC0415
+
+            file_of(url)
+        case "memory":
+            pass
+        case scheme:
+            raise _unknown(url, scheme)
 
 
 async def open_log(url: str, options: LogOptions | None = None, *, create: bool = True) -> Log:
@@ -17,7 +33,7 @@ async def open_log(url: str, options: LogOptions | None = None, *, create: bool 
     """
     options = options or LogOptions()
     # The drivers are imported where they are needed, so that one does not cost the other's start-up.
-    match urlsplit(url).scheme:
+    match _scheme(url):
         case "kafka":
             from .kafka import KafkaLog  # noqa: PLC0415
 
@@ -31,4 +47,16 @@ async def open_log(url: str, options: LogOptions | None = None, *, create: bool 
 
             return await MemoryLog.open(url, options, create=create)
         case scheme:
-            raise ConfigurationError(f"log {url!r}: {scheme or 'no'} scheme; use kafka://host:9092 or sqlite:///path")
+            raise _unknown(url, scheme)
+
+
+def _scheme(url: str) -> str:
+    try:
+        return urlsplit(url).scheme
+    except ValueError as error:
+        raise ConfigurationError(f"log {without_password(url)!r}: {error}") from None
+
+
+def _unknown(url: str, scheme: str) -> ConfigurationError:
+    shown = without_password(url)
+    return ConfigurationError(f"log {shown!r}: {scheme or 'no'} scheme; use kafka://host:9092 or sqlite:///path")
