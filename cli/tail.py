@@ -1,6 +1,5 @@
 """`snowbus tail`: watch events in the terminal."""
 
-import asyncio
 import contextlib
 import select
 import sys
@@ -19,8 +18,9 @@ from snowbus.consumers.gateway.history import History
 from snowbus.consumers.gateway.start import find_start
 from snowbus.consumers.gateway.subscription import Subscription, parse_subscription
 
-from .running import run, stop_on_signals, with_log
+from .running import run, until_stopped, with_log
 from .settings import SettingsCommand, with_settings
+from .terminal import printable
 
 _COLOURS = {"valid": "green", "invalid": "red", "unchecked": None}
 _MARKS = {"valid": "✓", "invalid": "✗", "unchecked": "·"}
@@ -47,13 +47,7 @@ def command(settings: Settings, *, filters: tuple[str, ...], start: str, count: 
         raise click.UsageError(str(error)) from None
 
     async def main(log: Log) -> None:
-        stop = asyncio.create_task(stop_on_signals().wait())
-        printing = asyncio.create_task(_print_events(log, subscription, count=count, as_json=as_json))
-        await asyncio.wait({stop, printing}, return_when=asyncio.FIRST_COMPLETED)
-        stop.cancel()
-        printing.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await printing
+        await until_stopped(_print_events(log, subscription, count=count, as_json=as_json))
 
     with contextlib.suppress(BrokenPipeError):
         run(with_log(settings, main), settings)
@@ -100,7 +94,7 @@ def _line(reading: Reading) -> str:
         event.get("user_id") or event.get("domain_userid") or event.get("network_userid") or "",
         *(_problem(error) for error in validation["errors"]),
     ]
-    return click.style(_printable("  ".join(map(str, parts)).rstrip()), fg=_COLOURS[status])
+    return click.style(printable("  ".join(map(str, parts)).rstrip()), fg=_COLOURS[status])
 
 
 def _what(event: dict[str, Any]) -> str:
@@ -119,8 +113,3 @@ def _problem(error: dict[str, str]) -> str:
 def _print_gap(gap: Gap) -> None:
     count = "an unknown number of" if gap.missing is None else gap.missing
     print(f"-- {count} records are missing: {gap.reason}", file=sys.stderr)
-
-
-def _printable(text: str) -> str:
-    """The text without anything that a terminal would obey."""
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)

@@ -1,14 +1,13 @@
 """Asks a Kafka cluster what only those who run it want to know: how old records are, and how topics are kept."""
 
-import asyncio
-from collections.abc import Collection, Coroutine, Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
 
 from aiokafka import errors
 from aiokafka.protocol.admin import DescribeConfigsRequest
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.memory_records import MemoryRecords
 
+from ...side_by_side import side_by_side
 from ..interface import Place, TopicDetails
 from .connections import check
 from .driver import Driver
@@ -21,25 +20,22 @@ _TOPIC = 2
 async def timestamps(driver: Driver, places: Collection[Place]) -> dict[Place, int]:
     """The timestamp (ms) of the first record at or after each place, where there is one in the batch at that place."""
     leaders = {topic: await driver.leaders(topic) for topic in sorted({partition.topic for partition, _ in places})}
-    turns = asyncio.Semaphore(_AT_ONCE)
-    found: dict[Place, int] = {}
 
-    async def ask(place: Place) -> None:
+    async def ask(place: Place) -> int | None:
         (topic, partition), offset = place
         if partition >= len(leaders[topic]):
-            return
+            return None
         request = FetchRequest(0, 0, _ONE_BATCH, 0, [(topic, [(partition, offset, _ONE_BATCH)])])
-        async with turns:
-            response = await driver.send(leaders[topic][partition], request)
+        response = await driver.send(leaders[topic][partition], request)
         _, code, *_, records = response.topics[0][1][0]
         if errors.for_code(code) is errors.OffsetOutOfRangeError:
-            return
+            return None
         check(code, f"{topic}-{partition}")
-        if (timestamp := _first_timestamp(records, offset)) is not None:
-            found[place] = timestamp
+        return _first_timestamp(records, offset)
 
-    await _all(ask(place) for place in dict.fromkeys(places))
-    return found
+    wanted = list(dict.fromkeys(places))
+    found = await side_by_side(ask, wanted, at_once=_AT_ONCE)
+    return {place: timestamp for place, timestamp in zip(wanted, found, strict=True) if timestamp is not None}
 
 
 async def describe(driver: Driver, topics: Collection[str]) -> dict[str, TopicDetails]:
@@ -80,16 +76,6 @@ def _limit(settings: Mapping[str, str], name: str) -> int | None:
         return None
     deletes = "delete" in settings.get("cleanup.policy", "delete")
     return max(0, int(settings[name])) if deletes else 0
-
-
-async def _all(asks: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Ask everything; the first error ends the others."""
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            for ask in asks:
-                tasks.create_task(ask)
-    except BaseExceptionGroup as group:
-        raise group.exceptions[0] from None
 
 
 def _first_timestamp(records: bytes | None, offset: int) -> int | None:
