@@ -2,8 +2,9 @@
 
 import difflib
 import os
+import re
 import tomllib
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import click
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from snowbus.bus.errors import ConfigurationError, SnowbusError
+from snowbus.bus.errors import ConfigurationError
 from snowbus.bus.log.kafka_url import without_password
 from snowbus.bus.settings import Settings, is_secret
 
@@ -43,8 +44,7 @@ def environment_name(name: str) -> str:
 
 
 def load_settings(flags: Mapping[str, Any], *, spelt: Mapping[str, str] | None = None) -> Settings:
-    """Settings from flags over the environment over `snowbus.toml`; `spelt` tells how this command spells its flags,
-    and what it has flags for is checked as far as that goes without trying.
+    """Settings from flags over the environment over `snowbus.toml`; `spelt` tells how the command spells its flags.
 
     A variable SNOWBUS_… that is no setting, and looks like one, is warned of on stderr; any other is somebody else's.
     Raises ConfigurationError, which names what is wrong and where it was given.
@@ -89,6 +89,16 @@ def where(name: str, flags: Collection[str], spelt: Mapping[str, str]) -> str:
     return f"{_file()}, {name}"
 
 
+def with_where(
+    error: ConfigurationError, settings: Settings, flags: Collection[str], spelt: Mapping[str, str]
+) -> ConfigurationError:
+    """An error of the command itself, with where the setting was given that its text begins with, if it does."""
+    name = re.match(r"\w*", str(error))
+    if name is None or name[0] not in settings.model_fields_set:
+        return error
+    return ConfigurationError(f"{where(name[0], flags, spelt)}: {error}")
+
+
 def _problem(name: str, message: str, value: Any, *, unknown: bool) -> tuple[str, str]:
     """The name of a setting, and what is wrong with the value that it was given."""
     if not unknown:
@@ -113,34 +123,15 @@ def _shown(name: str, value: Any) -> str:
 
 
 def _check(settings: Settings, flags: Collection[str], spelt: Mapping[str, str]) -> None:
-    """Raise ConfigurationError for what was given and cannot work, of what the command has flags for."""
-    for name in settings.model_fields_set & spelt.keys():
-        try:
-            if check := _check_of(name):
-                check(settings)
-        except SnowbusError as error:
-            raise ConfigurationError(f"{where(name, flags, spelt)}: {error}") from None
+    """Raise ConfigurationError for an address that was given, which the command has a flag for, and that is none."""
+    for name in sorted(settings.model_fields_set & spelt.keys()):
+        if name.endswith("_listen"):
+            from snowbus.bus.http_server import split_listen  # noqa: PLC0415 - its server is slow to import
 
-
-def _check_of(name: str) -> Callable[[Settings], object] | None:
-    """What can be checked of a setting; imported only for who gives it."""
-    if name == "log":
-        from snowbus.bus.log.open import check_url  # noqa: PLC0415
-
-        return lambda settings: check_url(settings.log, settings.log_options())
-    if name.endswith("_listen"):
-        from snowbus.bus.http_server import split_listen  # noqa: PLC0415
-
-        return lambda settings: split_listen(getattr(settings, name))
-    if name == "collector":
-        from snowbus.consumers.collector.sender import collector_url  # noqa: PLC0415
-
-        return lambda settings: settings.collector and collector_url(settings.collector)
-    if name == "ingest_trusted_proxies":
-        from snowbus.producers.ingest.source import parse_networks  # noqa: PLC0415
-
-        return lambda settings: parse_networks(settings.ingest_trusted_proxies)
-    return None
+            try:
+                split_listen(getattr(settings, name))
+            except ConfigurationError as error:
+                raise ConfigurationError(f"{where(name, flags, spelt)}: {error}") from None
 
 
 def _file() -> Path:

@@ -7,9 +7,10 @@ from typing import Any, Literal, get_args, get_origin
 import click
 from pydantic.fields import FieldInfo
 
+from snowbus.bus.errors import ConfigurationError
 from snowbus.bus.settings import NEW_TOPICS, Settings, is_secret, role_of, section_of
 
-from .load_settings import environment_name, load_settings
+from .load_settings import environment_name, load_settings, with_where
 
 _OWN = "Options"
 
@@ -54,7 +55,11 @@ def with_settings(*roles: str, creates_topics: bool = True) -> Callable[[Callabl
         def command(**parameters: Any) -> Any:
             flags = {name: parameters.pop(_parameter(name)) for name in names if _parameter(name) in parameters}
             given = {name: value for name, value in flags.items() if value not in (None, ())}
-            return function(settings=load_settings(given, spelt=spelt), **parameters)
+            settings = load_settings(given, spelt=spelt)
+            try:
+                return function(settings=settings, **parameters)
+            except ConfigurationError as error:
+                raise with_where(error, settings, given, spelt) from None
 
         wrapped: Callable[..., Any] = command
         for name in reversed(names):

@@ -20,7 +20,6 @@ from snowbus.consumers.gateway.subscription import Subscription, parse_subscript
 
 from .running import run, until_stopped, with_log
 from .settings import SettingsCommand, with_settings
-from .terminal import printable
 
 _COLOURS = {"valid": "green", "invalid": "red", "unchecked": None}
 _MARKS = {"valid": "✓", "invalid": "✗", "unchecked": "·"}
@@ -94,7 +93,7 @@ def _line(reading: Reading) -> str:
         event.get("user_id") or event.get("domain_userid") or event.get("network_userid") or "",
         *(_problem(error) for error in validation["errors"]),
     ]
-    return click.style(printable("  ".join(map(str, parts)).rstrip()), fg=_COLOURS[status])
+    return click.style(_printable("  ".join(map(str, parts)).rstrip()), fg=_COLOURS[status])
 
 
 def _what(event: dict[str, Any]) -> str:
@@ -113,3 +112,8 @@ def _problem(error: dict[str, str]) -> str:
 def _print_gap(gap: Gap) -> None:
     count = "an unknown number of" if gap.missing is None else gap.missing
     print(f"-- {count} records are missing: {gap.reason}", file=sys.stderr)
+
+
+def _printable(text: str) -> str:
+    """The text without anything that a terminal would obey."""
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)

@@ -17,7 +17,7 @@ from snowbus.bus.side_by_side import side_by_side
 from . import exit_codes
 from .running import run, with_log
 from .settings import SettingsCommand, with_settings
-from .terminal import cell, console, duration, size, table
+from .tables import cell, console, duration, size, table
 
 _USUAL = (EVENTS_TOPIC, BAD_TOPIC, DEAD_TOPIC, DELIVERIES_TOPIC, RETRY_TOPIC)
 

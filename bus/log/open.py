@@ -4,22 +4,7 @@ from urllib.parse import urlsplit
 
 from ..errors import ConfigurationError
 from .interface import Log, LogOptions
-from .kafka_url import parse_url, without_password
-
-
-def check_url(url: str, options: LogOptions) -> None:
-    """Raise ConfigurationError for a URL that cannot be understood; nothing is opened."""
-    match _scheme(url):
-        case "kafka":
-            parse_url(url, options)
-        case "sqlite":
-            from .sqlite import file_of  # noqa: PLC0415
-
-            file_of(url)
-        case "memory":
-            pass
-        case scheme:
-            raise _unknown(url, scheme)
+from .kafka_url import without_password
 
 
 async def open_log(url: str, options: LogOptions | None = None, *, create: bool = True) -> Log:
@@ -47,7 +32,8 @@ async def open_log(url: str, options: LogOptions | None = None, *, create: bool 
 
             return await MemoryLog.open(url, options, create=create)
         case scheme:
-            raise _unknown(url, scheme)
+            shown = without_password(url)
+            raise ConfigurationError(f"log {shown!r}: {scheme or 'no'} scheme; use kafka://host:9092 or sqlite:///path")
 
 
 def _scheme(url: str) -> str:
@@ -55,8 +41,3 @@ def _scheme(url: str) -> str:
         return urlsplit(url).scheme
     except ValueError as error:
         raise ConfigurationError(f"log {without_password(url)!r}: {error}") from None
-
-
-def _unknown(url: str, scheme: str) -> ConfigurationError:
-    shown = without_password(url)
-    return ConfigurationError(f"log {shown!r}: {scheme or 'no'} scheme; use kafka://host:9092 or sqlite:///path")

@@ -55,7 +55,7 @@ class SqliteLog(Log):
     @classmethod
     async def open(cls, url: str, options: LogOptions, *, create: bool = True) -> Self:
         """Open or make the file. Raises ConfigurationError when it cannot be a log, LogError when it is damaged."""
-        path = file_of(url)
+        path = _path(url)
         if not create and not path.exists():
             raise ConfigurationError(f"there is no log at {path}")
         return cls(url, SqliteFile(path, await asyncio.to_thread(prepare, path)), options)
@@ -220,7 +220,7 @@ class SqliteLog(Log):
         return await self.file.fetch(lambda connection: tables.partition_rows(connection, topic))
 
 
-def file_of(url: str) -> Path:
+def _path(url: str) -> Path:
     """The file of `sqlite:///relative` or `sqlite:////absolute`. Raises ConfigurationError."""
     if not url.startswith("sqlite:///") or url == "sqlite:///" or ":memory:" in url:
         raise ConfigurationError(f"log {url!r}: write sqlite:///relative/path or sqlite:////absolute/path")

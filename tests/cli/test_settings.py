@@ -110,23 +110,31 @@ def test_what_cannot_work_is_told_with_the_variable_or_the_flag(tmp_path, monkey
     )
 
 
+def test_an_address_that_is_none_is_told_with_where_it_came_from(monkeypatch):
+    monkeypatch.setenv("SNOWBUS_INGEST_LISTEN", "8080")
+    assert refused(ingest_listen="--listen") == (
+        "SNOWBUS_INGEST_LISTEN: '8080' is not HOST:PORT, for example 127.0.0.1:8080"
+    )
+
+
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("command", "name", "value", "told"),
     [
-        ("log", "redis://x", "log 'redis://x': redis scheme; use kafka://host:9092 or sqlite:///path"),
-        ("log", "kafka://x:y?sasl_password=secret-4711", "log: 'x:y' is not HOST:PORT"),
-        ("log", "kafka://[?sasl_password=secret-4711", "log 'kafka://[': Invalid IPv6 URL"),
-        ("ingest_listen", "8080", "'8080' is not HOST:PORT"),
-        ("collector", "ftp://x", "ftp://x"),
-        ("ingest_trusted_proxies", "10.0.0.0/99", "10.0.0.0/99"),
+        ("topics", "log", "redis://x", "log 'redis://x': redis scheme; use kafka://host:9092 or sqlite:///path"),
+        ("topics", "log", "kafka://x:y?sasl_password=secret-4711", "log: 'x:y' is not HOST:PORT"),
+        ("topics", "log", "kafka://[?sasl_password=secret-4711", "log 'kafka://[': Invalid IPv6 URL"),
+        ("ingest", "ingest_trusted_proxies", "10.0.0.0/99", "ingest_trusted_proxies: '10.0.0.0/99'"),
+        ("collect", "collector", "ftp://x", "collector 'ftp://x"),
     ],
 )
-def test_what_can_be_checked_without_trying_is_told_with_where_it_came_from(monkeypatch, name, value, told):
-    monkeypatch.setenv(environment_name(name), value)
-    message = refused(**{name: "--whatever"})
-    assert message.startswith(f"{environment_name(name)}: ")
-    assert told in message
-    assert "secret" not in message
+def test_what_a_command_finds_wrong_is_told_with_where_it_came_from(tmp_path, command, name, value, told):
+    answer = snowbus(command, cwd=tmp_path, settings={name: value})
+    assert answer.returncode == exit_codes.CONFIGURATION
+    assert answer.stderr.startswith(f"snowbus: {environment_name(name)}: {told}")
+    assert "secret" not in answer.stderr
+    flag = "--" + name.removeprefix("ingest_").replace("_", "-")
+    answer = snowbus(command, flag, value, cwd=tmp_path)
+    assert answer.stderr.startswith(f"snowbus: {flag}: {told}")
 
 
 def test_what_another_role_is_told_does_not_concern_a_command(monkeypatch):

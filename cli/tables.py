@@ -1,4 +1,4 @@
-"""What commands that print for people share: text that no terminal obeys, times and numbers in few characters."""
+"""Tables for people: text that no terminal obeys, times and sizes in few characters, as wide as there is room."""
 
 import os
 import sys
