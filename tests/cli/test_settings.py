@@ -117,24 +117,19 @@ def test_an_address_that_is_none_is_told_with_where_it_came_from(monkeypatch):
     )
 
 
-@pytest.mark.parametrize(
-    ("command", "name", "value", "told"),
-    [
-        ("topics", "log", "redis://x", "log 'redis://x': redis scheme; use kafka://host:9092 or sqlite:///path"),
-        ("topics", "log", "kafka://x:y?sasl_password=secret-4711", "log: 'x:y' is not HOST:PORT"),
-        ("topics", "log", "kafka://[?sasl_password=secret-4711", "log 'kafka://[': Invalid IPv6 URL"),
-        ("ingest", "ingest_trusted_proxies", "10.0.0.0/99", "ingest_trusted_proxies: '10.0.0.0/99'"),
-        ("collect", "collector", "ftp://x", "collector 'ftp://x"),
-    ],
-)
-def test_what_a_command_finds_wrong_is_told_with_where_it_came_from(tmp_path, command, name, value, told):
-    answer = snowbus(command, cwd=tmp_path, settings={name: value})
-    assert answer.returncode == exit_codes.CONFIGURATION
-    assert answer.stderr.startswith(f"snowbus: {environment_name(name)}: {told}")
+def test_what_a_command_finds_wrong_is_told_with_where_it_came_from(tmp_path):
+    told = "log 'redis://x': redis scheme; use kafka://host:9092 or sqlite:///path\n"
+    answer = snowbus("topics", cwd=tmp_path, settings={"log": "redis://x"})
+    assert (answer.returncode, answer.stderr) == (exit_codes.CONFIGURATION, f"snowbus: SNOWBUS_LOG: {told}")
+    answer = snowbus("topics", "--log", "redis://x", cwd=tmp_path)
+    assert (answer.returncode, answer.stderr) == (exit_codes.CONFIGURATION, f"snowbus: --log: {told}")
+
+
+@pytest.mark.parametrize("url", ["kafka://x:y?sasl_password=secret-4711", "kafka://[?sasl_password=secret-4711"])
+def test_no_password_is_told(tmp_path, url):
+    answer = snowbus("topics", cwd=tmp_path, settings={"log": url})
+    assert answer.stderr.startswith("snowbus: SNOWBUS_LOG: log")
     assert "secret" not in answer.stderr
-    flag = "--" + name.removeprefix("ingest_").replace("_", "-")
-    answer = snowbus(command, flag, value, cwd=tmp_path)
-    assert answer.stderr.startswith(f"snowbus: {flag}: {told}")
 
 
 def test_what_another_role_is_told_does_not_concern_a_command(monkeypatch):

@@ -56,10 +56,14 @@ def told(at=0, *, offset=0, done=(), **progress):
     return offset, write_metadata(Position(offset, done), Progress(at=now_ms() - at * 1000, **progress))
 
 
-def statuses(folder, url, *arguments, code=exit_codes.OK):
+def statuses(folder, url, *arguments):
     answer = snowbus("status", "--json", "--log", url, *arguments, cwd=folder)
-    assert answer.returncode == code, answer.stderr
+    assert answer.returncode == exit_codes.OK, answer.stderr
     return [json.loads(line) for line in answer.stdout.splitlines()]
+
+
+def watching(folder, url):
+    return Process("status", "--json", "--watch", "0.2", "--log", url, cwd=folder)
 
 
 def test_every_field_is_told_as_json(tmp_path, log_url):
@@ -126,20 +130,15 @@ def test_a_consumer_is_seen_to_wait_and_to_stop(tmp_path, log_url):
     body = 'if record.event_id == "one": raise Retry("no one yet", delay=600)'
     write_consumer(tmp_path, "from snowbus.consumers import Retry\n" + body)
     publish(tmp_path, log_url, "one", *(f"e-{number}" for number in range(20)))
-
-    def seen(state):
-        found = statuses(tmp_path, log_url)
-        return found[0] if found and found[0]["state"] == state and found[0]["lag"] == 1 else None
-
-    with consume(tmp_path, log_url, "stock") as process:
-        process.address("consume")
-        status = soon(lambda: seen("waiting"), every=0.3)
-        assert (status["waiting"], status["in_flight"], status["last_error"]) == (1, 0, "no one yet")
-        assert 500 < status["next_try_in"] <= 600
-        assert process.stop() == exit_codes.OK
-    status = soon(lambda: seen("stopped"))
-    assert 0 <= status["state_age"] < 20
-    assert status["next_try_in"] is None
+    with watching(tmp_path, log_url) as watch:
+        with consume(tmp_path, log_url, "stock") as process:
+            status = json.loads(watch.line(r'"state":"waiting".*"lag":1,').string)
+            assert (status["waiting"], status["in_flight"], status["last_error"]) == (1, 0, "no one yet")
+            assert 500 < status["next_try_in"] <= 600
+            assert process.stop() == exit_codes.OK
+        status = json.loads(watch.line(r'"state":"stopped".*"lag":1,').string)
+        assert 0 <= status["state_age"] < 20
+        assert status["next_try_in"] is None
 
 
 def test_a_call_that_does_not_end_is_seen_to_be_stuck(tmp_path, sqlite_url):
@@ -148,40 +147,35 @@ def test_a_call_that_does_not_end_is_seen_to_be_stuck(tmp_path, sqlite_url):
         '@consumer("snowbus.events", group_id="stock", timeout=0.2)\ndef stock(record):\n    time.sleep(30)\n'
     )
     publish(tmp_path, sqlite_url, "one")
-
-    def stuck():
-        return [status for status in statuses(tmp_path, sqlite_url) if status["state"] == "stuck"]
-
-    with consume(tmp_path, sqlite_url, "stock"):
-        (status,) = soon(stuck, every=0.3)
+    with consume(tmp_path, sqlite_url, "stock"), watching(tmp_path, sqlite_url) as watch:
+        status = json.loads(watch.line('"state":"stuck"').string)
         assert 0.2 < status["state_age"] < 25
         assert re.fullmatch(r"a call with <Record .*> should have ended after 0.2 s", status["last_error"])
 
 
-def test_a_group_and_its_partitions_are_shown_alone(tmp_path, log_url):
-    has_committed(log_url, {"stock": told(offset=4), "prices": told(offset=5)})
-    assert [status["group"] for status in statuses(tmp_path, log_url, "--group", "prices")] == ["prices"]
-    (status,) = statuses(tmp_path, log_url, "--group", "stock", "--partitions")
+def test_a_group_and_its_partitions_are_shown_alone(tmp_path, sqlite_url):
+    has_committed(sqlite_url, {"stock": told(offset=4), "prices": told(offset=5)})
+    assert [status["group"] for status in statuses(tmp_path, sqlite_url, "--group", "prices")] == ["prices"]
+    (status,) = statuses(tmp_path, sqlite_url, "--group", "stock", "--partitions")
     assert (status["partition"], status["committed"], status["end_offset"]) == (0, 4, 10)
-    shown = snowbus("status", "--log", log_url, "--partitions", cwd=tmp_path).stdout.splitlines()
+    shown = snowbus("status", "--log", sqlite_url, "--partitions", cwd=tmp_path).stdout.splitlines()
     head = "group topic partition state committed end lag oldest in flight waiting next try"
     assert " ".join(shown[0].split()) == head
     assert shown[1].split()[:7] == ["prices", "snowbus.events", "0", "running", "5", "10", "5"]
 
 
-def test_a_group_that_is_not_there_is_told_and_the_others_are_shown(tmp_path, log_url):
-    has_committed(log_url, {"stock": told()})
-    arguments = ["--group", "stock", "--group", "stok"]
-    assert len(statuses(tmp_path, log_url, *arguments, code=exit_codes.FAILED)) == 1
-    answer = snowbus("status", "--log", log_url, *arguments, cwd=tmp_path)
+def test_a_group_that_is_not_there_is_told_and_the_others_are_shown(tmp_path, sqlite_url):
+    has_committed(sqlite_url, {"stock": told()})
+    answer = snowbus("status", "--log", sqlite_url, "--group", "stock", "--group", "stok", cwd=tmp_path)
     assert answer.returncode == exit_codes.FAILED
-    assert answer.stdout.endswith(f"\nThere is no group 'stok' on {log_url}.\n")
+    assert "stock  snowbus.events  running" in answer.stdout
+    assert answer.stdout.endswith(f"\nThere is no group 'stok' on {sqlite_url}.\n")
 
 
-def test_a_log_without_groups_says_so(tmp_path, log_url):
-    has_committed(log_url, {})
-    answer = snowbus("status", "--log", log_url, cwd=tmp_path)
-    assert (answer.stdout, answer.returncode) == (f"No group has read from {log_url} yet.\n", exit_codes.OK)
+def test_a_log_without_groups_says_so(tmp_path, sqlite_url):
+    has_committed(sqlite_url, {})
+    answer = snowbus("status", "--log", sqlite_url, cwd=tmp_path)
+    assert (answer.stdout, answer.returncode) == (f"No group has read from {sqlite_url} yet.\n", exit_codes.OK)
 
 
 def test_nothing_that_a_consumer_tells_is_obeyed_by_the_terminal_or_wider_than_it(tmp_path, sqlite_url, monkeypatch):
@@ -196,12 +190,13 @@ def test_nothing_that_a_consumer_tells_is_obeyed_by_the_terminal_or_wider_than_i
     assert max(map(len, shown.splitlines())) <= 70
 
 
-def test_how_fast_a_group_works_and_when_its_backlog_is_done_is_told_after_two_looks(tmp_path, log_url):
+def test_how_fast_a_group_works_and_when_its_backlog_is_done_is_told_after_two_looks(tmp_path, sqlite_url):
     write_consumer(tmp_path, "await asyncio.sleep(0.01)")
-    publish(tmp_path, log_url, *(f"e-{number}" for number in range(2_000)))
-    with consume(tmp_path, log_url, "stock") as process:
+    publish(tmp_path, sqlite_url, *(f"e-{number}" for number in range(2_000)))
+    with consume(tmp_path, sqlite_url, "stock") as process, watching(tmp_path, sqlite_url) as watch:
         process.address("consume")
-        (status,) = soon(lambda: [each for each in statuses(tmp_path, log_url, "--rate") if each["handled_per_second"]])
+        watch.line(r'"lag":1\d\d\d,')
+        (status,) = statuses(tmp_path, sqlite_url, "--rate")
         assert 0 < status["handled_per_second"] < 200
         assert status["appended_per_second"] == 0
         assert status["backlog_done_in"] == pytest.approx(status["lag"] / status["handled_per_second"])
@@ -209,7 +204,7 @@ def test_how_fast_a_group_works_and_when_its_backlog_is_done_is_told_after_two_l
 
 def test_watching_looks_again_and_again_until_it_is_stopped(tmp_path, log_url):
     has_committed(log_url, {"stock": told(offset=10)})
-    with Process("status", "--json", "--watch", "0.2", "--log", log_url, cwd=tmp_path) as watch:
+    with watching(tmp_path, log_url) as watch:
         watch.line('"lag":0')
         has_committed(log_url, {}, records=3)
         assert json.loads(watch.line('"lag":3').string)["appended_per_second"] > 0
