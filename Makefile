@@ -40,6 +40,10 @@ format: $(READY) ## rewrite the code in the house's style
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
 
+docs: $(READY) types-tree ## rewrite docs/settings.md from the code
+	@$(BIN)/python -m snowbus.cli.settings_docs > build/settings.md
+	@mv build/settings.md docs/settings.md
+
 bench: $(READY) ## figures beside their floors
 	@$(BIN)/python -m pytest tests/benchmarks -s --timeout 1800
 
@@ -55,4 +59,4 @@ types-tree:
 clean: ## remove what was made here
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo test faults lint format bench lock types-tree clean
+.PHONY: help setup demo test faults lint format docs bench lock types-tree clean

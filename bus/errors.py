@@ -101,7 +101,7 @@ class TopicNotFoundError(LogError):
     """No such topic on the log."""
 
     def __init__(self, topic: str) -> None:
-        super().__init__(f"the log has no topic {topic!r}; `snowbus topics --create` makes the usual ones")
+        super().__init__(f"the log has no topic {topic!r}; make it with `snowbus topics --create {topic}`")
         self.topic = topic
 
 

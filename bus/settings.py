@@ -17,11 +17,36 @@ PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 ROLES = ("ingest", "collect", "gateway", "consume")
 _ROLE_BY_NAME = {"collector": "collect", "group": "collect"}
 
+THE_LOG = "The log"
+NEW_TOPICS = "Topics that Snowbus makes"
+_NEW_TOPICS = ("partitions", "replication_factor", "retention_hours", "retention_bytes")
+_SECTIONS = {
+    "kafka": "Kafka",
+    "logging": "Diagnostics",
+    "ingest": "Ingest",
+    "collect": "Collector consumer",
+    "gateway": "Gateway",
+    "consume": "Consumers",
+}
+
 
 def role_of(name: str) -> str | None:
     """The role that a setting belongs to, or None when it is the same for all."""
     prefix = name.partition("_")[0]
     return prefix if prefix in ROLES else _ROLE_BY_NAME.get(name)
+
+
+def section_of(name: str) -> str:
+    """What a setting is about: a title for `--help` and the docs."""
+    if name in _NEW_TOPICS:
+        return NEW_TOPICS
+    return _SECTIONS.get(role_of(name) or name.partition("_")[0], THE_LOG)
+
+
+def is_secret(name: str) -> bool:
+    """Whether a setting is to be shown nowhere; it has no flag."""
+    extra = Settings.model_fields[name].json_schema_extra if name in Settings.model_fields else None
+    return isinstance(extra, dict) and bool(extra.get("secret"))
 
 
 class Settings(BaseModel):
@@ -34,8 +59,6 @@ class Settings(BaseModel):
         "sqlite:///snowbus.db",
         description="Where events are kept: kafka://host:9092,host2:9092 or sqlite:///path.",
     )
-    partitions: PositiveInt = Field(4, description="Partitions of the topics that Snowbus creates.")
-    replication_factor: PositiveInt = Field(1, description="Replicas of the topics that Snowbus creates (Kafka).")
     append_timeout: PositiveSeconds = Field(
         10.0, description="Seconds until an append that is not durable yet counts as failed."
     )
@@ -43,6 +66,10 @@ class Settings(BaseModel):
     session_timeout: PositiveSeconds = Field(
         10.0, description="Seconds after which a silent member of a group loses its partitions."
     )
+
+    # Topics that Snowbus makes
+    partitions: PositiveInt = Field(4, description="Partitions of the topics that Snowbus creates.")
+    replication_factor: PositiveInt = Field(1, description="Replicas of the topics that Snowbus creates (Kafka).")
     retention_hours: float | None = Field(
         None, ge=0, description="Hours that the embedded log keeps records (168 unless set); 0 keeps them for ever."
     )
@@ -51,6 +78,8 @@ class Settings(BaseModel):
         ge=0,
         description="Bytes that the embedded log keeps of each topic (no limit unless set); 0 sets no limit.",
     )
+
+    # Kafka
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="How to talk to Kafka."
     )

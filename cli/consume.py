@@ -13,12 +13,12 @@ from snowbus.consumers.run import run_consume
 from .find_consumers import AnyConsumer, find_consumers
 from .link import Link
 from .running import announce, run, stop_on_signals
-from .settings import with_settings
+from .settings import SettingsCommand, with_settings
 
 _AFTER_DRAINING_SECONDS = 10.0
 
 
-@click.command(name="consume")
+@click.command(name="consume", cls=SettingsCommand)
 @click.argument("targets", nargs=-1, required=True, metavar="MODULE:NAME…")
 @click.option(
     "--workers",

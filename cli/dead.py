@@ -22,7 +22,7 @@ from . import exit_codes
 from .arguments import event_filter, now_ms, to_time
 from .letters import print_letter, print_letters
 from .running import run, with_log
-from .settings import with_settings
+from .settings import SettingsCommand, with_settings
 from .terminal import printable, printable_json, progress, until_nobody_reads
 
 _ID = re.compile(r"[0-9]{1,9}-[0-9]{1,18}")
@@ -100,7 +100,7 @@ _states = click.option(
 )
 
 
-@command.command("list")
+@command.command("list", cls=SettingsCommand)
 @_filters
 @_for_letters
 @_states
@@ -130,7 +130,7 @@ def list_(settings: Settings, *, asked: Asked, states: tuple[State, ...], limit:
             print_letters(newest.letters(), of=newest.count, topic=asked.topic, now=now_ms())
 
 
-@command.command()
+@command.command(cls=SettingsCommand)
 @click.argument("letter_id", metavar="ID")
 @_topic_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON line, as `dead export` does.")
@@ -152,7 +152,7 @@ def show(settings: Settings, *, letter_id: str, topic: str, as_json: bool) -> No
             print_letter(letter, in_full(letter, state))
 
 
-@command.command()
+@command.command(cls=SettingsCommand)
 @click.argument("arguments", nargs=-1, metavar="[ID | NAME=VALUE]...")
 @click.option("--all", "everything", is_flag=True, help="Retry all letters that the filters and options let through.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
@@ -183,7 +183,7 @@ def retry(settings: Settings, *, asked: Asked, everything: bool, dry_run: bool) 
     sys.exit(exit_codes.FAILED if retried.refused else exit_codes.OK)
 
 
-@command.command()
+@command.command(cls=SettingsCommand)
 @_filters
 @_for_letters
 @_states

@@ -6,10 +6,10 @@ from snowbus.bus.settings import Settings
 from snowbus.consumers.gateway.server import run_gateway
 
 from .running import run_role
-from .settings import with_settings
+from .settings import SettingsCommand, with_settings
 
 
-@click.command(name="gateway")
+@click.command(name="gateway", cls=SettingsCommand)
 @with_settings("gateway")
 def command(settings: Settings) -> None:
     """Stream events live over websockets at /v1/events, and serve the live page at /."""

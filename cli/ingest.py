@@ -6,10 +6,10 @@ from snowbus.bus.settings import Settings
 from snowbus.producers.ingest.app import run_ingest
 
 from .running import run_role
-from .settings import with_settings
+from .settings import SettingsCommand, with_settings
 
 
-@click.command(name="ingest")
+@click.command(name="ingest", cls=SettingsCommand)
 @with_settings("ingest")
 def command(settings: Settings) -> None:
     """Take events over HTTP, like a Snowplow collector; answer 200 once they are durable on the log."""

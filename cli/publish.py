@@ -27,12 +27,12 @@ from snowbus.bus.version import producer_name
 
 from . import exit_codes
 from .running import run, stop_on_signals, with_log
-from .settings import with_settings
+from .settings import SettingsCommand, with_settings
 
 _BATCH_LINES = 500
 
 
-@click.command(name="publish")
+@click.command(name="publish", cls=SettingsCommand)
 @click.option("--event", metavar="NAME", help="The type: page_view, page_ping, struct, transaction, transaction_item.")
 @click.option("--schema", metavar="IGLU_URI", help="The schema of a self-describing event.")
 @click.option("--data", metavar="JSON", help="The data of a self-describing event.")

@@ -20,11 +20,11 @@ from snowbus.consumers.replay_ranges import Bound, PartitionReplay, parse_bound
 from . import exit_codes
 from .arguments import event_filter, now_ms
 from .running import run, stop_on_signals, with_log
-from .settings import with_settings
+from .settings import SettingsCommand, with_settings
 from .terminal import console, printable, progress
 
 
-@click.command(name="replay")
+@click.command(name="replay", cls=SettingsCommand)
 @click.argument("filters", nargs=-1, metavar="[NAME=VALUE]...")
 @click.option("--group", required=True, metavar="GROUP", help="The group that is to handle them.")
 @click.option(

@@ -1,6 +1,7 @@
 """Runs a command's coroutine: on uvloop where there is one, with signals that ask it to stop, and the log opened."""
 
 import asyncio
+import contextlib
 import gc
 import logging
 import signal
@@ -66,6 +67,17 @@ def stop_on_signals() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
     return stop
+
+
+async def until_stopped(work: Coroutine[Any, Any, None]) -> None:
+    """Work until it is done, or until SIGTERM or Ctrl-C. Raises what the work raises."""
+    stop = asyncio.create_task(stop_on_signals().wait())
+    working = asyncio.create_task(work)
+    await asyncio.wait({stop, working}, return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    working.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await working
 
 
 async def with_log(settings: Settings, use: Callable[[Log], Awaitable[T]], *, create: bool = False) -> T:

@@ -1,75 +1,87 @@
-"""Settings on the command line: flags made from the table in `bus/settings.py`, the environment, snowbus.toml."""
+"""Flags made from the table in `bus/settings.py`, and a `--help` that lists them by what they are about."""
 
 import functools
-import tomllib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import click
-from pydantic import ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from snowbus.bus.errors import ConfigurationError
-from snowbus.bus.settings import Settings, role_of
+from snowbus.bus.settings import NEW_TOPICS, Settings, is_secret, role_of, section_of
 
-TOML_FILE = "snowbus.toml"
+from .load_settings import environment_name, load_settings, with_where
 
-
-class _LoadedSettings(Settings, BaseSettings):
-    """Settings from flags (the arguments), then the environment, then the file."""
-
-    model_config = SettingsConfigDict(env_prefix="SNOWBUS_", toml_file=TOML_FILE, enable_decoding=False)
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+_OWN = "Options"
 
 
-def load_settings(flags: dict[str, Any]) -> Settings:
-    """Settings from flags over the environment over `snowbus.toml`. Raises ConfigurationError, naming what is wrong."""
-    try:
-        return _LoadedSettings(**flags)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{Path(TOML_FILE).resolve()}: {error}") from None
-    except ValidationError as error:
-        problems = [f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()]
-        raise ConfigurationError("settings cannot work\n  " + "\n  ".join(problems)) from None
+class SettingsCommand(click.Command):
+    """A command whose `--help` tells first its own options, then its settings, section by section."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """See click.Command.format_options."""
+        sections: dict[str, list[tuple[str, str]]] = {_OWN: []}
+        for parameter in self.get_params(ctx):
+            if (record := parameter.get_help_record(ctx)) is not None:
+                sections.setdefault(getattr(parameter, "section", _OWN), []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
 
 
-def with_settings(*roles: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+class _SettingOption(click.Option):
+    """A flag for a setting, and the section of `--help` that it stands in."""
+
+    def __init__(self, *names: Any, section: str, **options: Any) -> None:
+        super().__init__(*names, **options)
+        self.section = section
+
+
+def with_settings(*roles: str, creates_topics: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Give a command the flags of these roles and of the log, and pass it `settings`."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        names = {_parameter(name): name for name in Settings.model_fields if role_of(name) in (None, *roles)}
+        names = [
+            name
+            for name in Settings.model_fields
+            if role_of(name) in (None, *roles)
+            and (creates_topics or section_of(name) != NEW_TOPICS)
+            and not is_secret(name)  # a process's arguments are for everyone to see
+        ]
+        names.sort(key=lambda name: role_of(name) is None)  # what is the role's own comes first
+        spelt = {name: flag_of(name, roles) for name in names}
 
         @functools.wraps(function)
         def command(**parameters: Any) -> Any:
-            flags = {name: parameters.pop(flag) for flag, name in names.items() if flag in parameters}
+            flags = {name: parameters.pop(_parameter(name)) for name in names if _parameter(name) in parameters}
             given = {name: value for name, value in flags.items() if value not in (None, ())}
-            return function(settings=load_settings(given), **parameters)
+            settings = load_settings(given, spelt=spelt)
+            try:
+                return function(settings=settings, **parameters)
+            except ConfigurationError as error:
+                raise with_where(error, settings, given, spelt) from None
 
         wrapped: Callable[..., Any] = command
-        for name in reversed(list(names.values())):
-            field = Settings.model_fields[name]
-            if not _extra(field).get("secret"):  # a process's arguments are for everyone to see
-                wrapped = click.option(*_flags(name, roles), _parameter(name), **_option(name, field))(wrapped)
+        for name in reversed(names):
+            options = _option(name, Settings.model_fields[name])
+            wrapped = click.option(
+                spelt[name], _parameter(name), cls=_SettingOption, section=section_of(name), **options
+            )(wrapped)
         return wrapped
 
     return decorate
 
 
-def environment_name(name: str) -> str:
-    """The environment variable of a setting."""
-    return f"SNOWBUS_{name.upper()}"
+def flag_of(name: str, roles: tuple[str, ...]) -> str:
+    """The flag of a setting, on a command with these roles."""
+    flag = name.removeprefix(f"{roles[0]}_") if len(roles) == 1 else name
+    return "--" + flag.replace("_", "-")
+
+
+def default_of(field: FieldInfo) -> str:
+    """A setting's default as people write it, or an empty string when it is to have none."""
+    shown = ", ".join(field.default) if isinstance(field.default, tuple) else field.default
+    return "" if shown in (None, False) else f"{shown:g}" if isinstance(shown, float) else str(shown)
 
 
 def _parameter(name: str) -> str:
@@ -77,19 +89,10 @@ def _parameter(name: str) -> str:
     return f"setting_{name}"
 
 
-def _flags(name: str, roles: tuple[str, ...]) -> list[str]:
-    flag = name
-    if len(roles) == 1:
-        flag = name.removeprefix(f"{roles[0]}_")
-    return ["--" + flag.replace("_", "-")]
-
-
 def _option(name: str, field: FieldInfo) -> dict[str, Any]:
-    default = field.default
-    shown = ", ".join(default) if isinstance(default, tuple) else default
     details = [environment_name(name)]
-    if shown not in (None, "", False):
-        details.append(f"default {shown}")
+    if default := default_of(field):
+        details.append(f"default {default}")
     option: dict[str, Any] = {"help": f"{field.description} [{'; '.join(details)}]", "default": None}
     if field.annotation is bool:
         option |= {"is_flag": True}
@@ -106,7 +109,3 @@ def _metavar(name: str) -> str:
     if name in ("log", "collector"):
         return "URL"
     return "HOST:PORT" if name.endswith("_listen") else "VALUE"
-
-
-def _extra(field: FieldInfo) -> dict[str, Any]:
-    return field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}

@@ -1,100 +1,153 @@
-"""`snowbus status`: the topics, the groups, and how far each group is behind."""
+"""`snowbus status`: what each group does, how far it is behind, what it waits for, and what went wrong."""
 
-import time
-from dataclasses import asdict, dataclass
+import asyncio
+import contextlib
+import sys
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import NamedTuple
 
 import click
-from rich.console import Console
-from rich.table import Table
+from rich.live import Live
 
-from snowbus.bus.event import RETRY_TOPIC, TopicPartition
+from snowbus.bus.errors import LogUnavailableError
 from snowbus.bus.json_text import dumps
 from snowbus.bus.log import Log
 from snowbus.bus.settings import Settings
+from snowbus.consumers.look import look
+from snowbus.consumers.status import Look, Status, partition_statuses, topic_statuses, with_rates
 
-from .running import run, with_log
-from .settings import with_settings
+from . import exit_codes
+from .running import run, until_stopped, with_log
+from .settings import SettingsCommand, with_settings
+from .status_view import status_view
+from .tables import console
 
-
-@dataclass(frozen=True)
-class GroupStatus:
-    """How far a group is behind in one topic; the age is in seconds, None when there is nothing left to read."""
-
-    group: str
-    topic: str
-    committed: int
-    end_offset: int
-    lag: int
-    oldest_age: float | None
+_WATCH_SECONDS = 2.0
+_RATE_SECONDS = 1.0
+_WINDOW_MS = 30_000
 
 
-@click.command(name="status")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON lines, one a group and topic.")
-@with_settings()
-def command(settings: Settings, *, as_json: bool) -> None:
-    """Show every group: what it has committed, its lag, and the age of the oldest record it has still to read."""
-    statuses = run(with_log(settings, _statuses), settings)
-    if as_json:
-        for status in statuses:
-            print(dumps(asdict(status)))
+class _Wanted(NamedTuple):
+    """What is to be shown: these groups, or all; by partition; as JSON lines."""
+
+    groups: tuple[str, ...]
+    by_partition: bool
+    as_json: bool
+
+
+class _Seen(NamedTuple):
+    """What a look has shown at one time (ms), and what there is to say of it; `missing` are groups asked for."""
+
+    statuses: Sequence[Status]
+    notes: Sequence[str]
+    at: int
+    missing: bool
+
+
+@click.command(name="status", cls=SettingsCommand)
+@click.option("--group", "groups", multiple=True, metavar="NAME", help="Show only this group; may be repeated.")
+@click.option("--partitions", "by_partition", is_flag=True, help="Show every partition.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0.1),
+    is_flag=False,
+    flag_value=_RATE_SECONDS,
+    metavar="[SECONDS]",
+    help="Look twice, so many seconds apart (1), and tell how fast each group works and when its backlog is done with.",
+)
+@click.option(
+    "--watch",
+    type=click.FloatRange(min=0.1),
+    is_flag=False,
+    flag_value=_WATCH_SECONDS,
+    metavar="[SECONDS]",
+    help="Look again every so many seconds (2), until Ctrl-C; rates are those of the last 30 seconds.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON lines, one a group and topic (or partition).")
+@with_settings(creates_topics=False)
+def command(
+    settings: Settings,
+    *,
+    groups: tuple[str, ...],
+    by_partition: bool,
+    rate: float | None,
+    watch: float | None,
+    as_json: bool,
+) -> None:
+    """Show what every group does: its lag, the age of the oldest record that is not done, how many are in flight or
+    wait for a retry, when that comes, and the last error.
+
+    A group is running, idle, waiting for a retry, stopped, stuck in a call that should have ended long ago, or has not
+    been heard of for ten seconds or more: then its process was killed, hangs, or cannot reach the log.
+    """
+    wanted = _Wanted(groups, by_partition, as_json)
+    if watch is not None:
+        with contextlib.suppress(BrokenPipeError):
+            run(with_log(settings, lambda log: until_stopped(_watch(log, wanted, every=watch))), settings)
         return
-    if not statuses:
-        print(f"No group has read from {settings.log} yet.")
+    seen = run(with_log(settings, lambda log: _look(log, wanted, rate=rate)), settings)
+    _print(seen, wanted)
+    sys.exit(exit_codes.FAILED if seen.missing else exit_codes.OK)
+
+
+async def _look(log: Log, wanted: _Wanted, *, rate: float | None) -> _Seen:
+    looks = [await _look_once(log, wanted)]
+    if rate is not None:
+        await asyncio.sleep(rate)
+        looks.append(await _look_once(log, wanted))
+    return _see(looks, wanted, log.url)
+
+
+async def _watch(log: Log, wanted: _Wanted, *, every: float) -> None:
+    """Look and show until cancelled. While the log is away, what was seen last stays, with a note."""
+    looks: deque[Look] = deque()
+    seen = _Seen([], [], at=0, missing=False)
+    screen = console()
+    in_place = screen.is_terminal and not wanted.as_json
+    with Live(console=screen, auto_refresh=False) if in_place else contextlib.nullcontext() as live:
+        while True:
+            try:
+                looks.append(await _look_once(log, wanted))
+                while looks[0].at < looks[-1].at - _WINDOW_MS:
+                    looks.popleft()
+                seen = _see(looks, wanted, log.url)
+                shown = seen
+            except LogUnavailableError as error:
+                shown = seen._replace(notes=[f"The log is away: {error}"])
+            if live is None:
+                _print(shown, wanted)
+            else:
+                live.update(status_view(shown.statuses, notes=shown.notes), refresh=True)
+            await asyncio.sleep(every)
+
+
+async def _look_once(log: Log, wanted: _Wanted) -> Look:
+    there = await log.groups()
+    return await look(log, [group for group in there if not wanted.groups or group in wanted.groups])
+
+
+def _see(looks: Sequence[Look], wanted: _Wanted, url: str) -> _Seen:
+    """What the last look shows, with rates since the first."""
+    before, now = looks[0], looks[-1]
+    statuses = partition_statuses(now)
+    if before is not now:
+        statuses = with_rates(statuses, partition_statuses(before), seconds=(now.at - before.at) / 1000)
+    missing = [group for group in wanted.groups if group not in now.committed]
+    notes = [f"topic {topic}: the log does not tell where it ends: {why}" for topic, why in now.silent_topics.items()]
+    notes += [f"There is no group {group!r} on {url}." for group in missing]
+    if not wanted.groups and not now.committed:
+        notes.append(f"No group has read from {url} yet.")
+    return _Seen(statuses if wanted.by_partition else topic_statuses(statuses), notes, at=now.at, missing=bool(missing))
+
+
+def _print(seen: _Seen, wanted: _Wanted) -> None:
+    if not wanted.as_json:
+        console().print(status_view(seen.statuses, notes=seen.notes))
         return
-    table = Table("group", "topic", box=None)
-    for column in ("committed", "end offset", "lag", "oldest"):
-        table.add_column(column, justify="right")
-    for status in statuses:
-        table.add_row(
-            status.group,
-            status.topic,
-            f"{status.committed:,}",
-            f"{status.end_offset:,}",
-            f"{status.lag:,}",
-            "" if status.oldest_age is None else f"{status.oldest_age:,.1f} s",
-        )
-    Console().print(table)
-
-
-async def _statuses(log: Log) -> list[GroupStatus]:
-    return [status for group in await log.groups() for status in await _group_statuses(log, group)]
-
-
-async def _group_statuses(log: Log, group: str) -> list[GroupStatus]:
-    committed = await log.group_offsets(group)
-    lag = await log.lag(group)
-    statuses = []
-    for topic in sorted({partition.topic for partition in lag}):
-        partitions = [partition for partition in lag if partition.topic == topic]
-        if topic == RETRY_TOPIC and not any(lag[partition] for partition in partitions):
-            continue  # every group reads it, and there is hardly ever anything for one
-        ends = await log.end_offsets(topic)
-        statuses.append(
-            GroupStatus(
-                group,
-                topic,
-                committed=sum(committed[partition].offset for partition in partitions if partition in committed),
-                end_offset=sum(ends.values()),
-                lag=sum(lag[partition] for partition in partitions),
-                oldest_age=await _oldest_age(
-                    log, {partition: ends[partition] - lag[partition] for partition in partitions if lag[partition]}
-                ),
-            )
-        )
-    return statuses
-
-
-async def _oldest_age(log: Log, behind: dict[TopicPartition, int]) -> float | None:
-    """The age in seconds of the oldest record at these positions."""
-    if not behind:
-        return None
-    oldest: dict[TopicPartition, int] = {}
-    async with await log.read(behind) as reader:
-        while len(oldest) < len(behind):
-            records = await reader.poll(max_records=len(behind), timeout=1.0)
-            if not records:
-                break
-            for record in records:
-                oldest.setdefault(record.topic_partition, record.timestamp)
-            reader.pause(oldest)
-    return max(0.0, time.time() - min(oldest.values()) / 1000) if oldest else None
+    for status in seen.statuses:
+        print(dumps({"time": seen.at, **asdict(status)}))
+    sys.stdout.flush()
+    for note in seen.notes:
+        print(note, file=sys.stderr)

@@ -1,6 +1,5 @@
 """`snowbus tail`: watch events in the terminal."""
 
-import asyncio
 import contextlib
 import select
 import sys
@@ -20,15 +19,15 @@ from snowbus.consumers.gateway.history import History
 from snowbus.consumers.gateway.subscription import Subscription, parse_subscription
 
 from .arguments import filter_pairs, now_ms
-from .running import run, stop_on_signals, with_log
-from .settings import with_settings
+from .running import run, until_stopped, with_log
+from .settings import SettingsCommand, with_settings
 from .terminal import printable
 
 _COLOURS = {"valid": "green", "invalid": "red", "unchecked": None}
 _MARKS = {"valid": "✓", "invalid": "✗", "unchecked": "·"}
 
 
-@click.command(name="tail")
+@click.command(name="tail", cls=SettingsCommand)
 @click.argument("filters", nargs=-1, metavar="[NAME=VALUE]...")
 @click.option(
     "--from",
@@ -54,13 +53,7 @@ def command(settings: Settings, *, filters: tuple[str, ...], start: str, count: 
         raise click.UsageError(str(error)) from None
 
     async def main(log: Log) -> None:
-        stop = asyncio.create_task(stop_on_signals().wait())
-        printing = asyncio.create_task(_print_events(log, subscription, count=count, as_json=as_json))
-        await asyncio.wait({stop, printing}, return_when=asyncio.FIRST_COMPLETED)
-        stop.cancel()
-        printing.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await printing
+        await until_stopped(_print_events(log, subscription, count=count, as_json=as_json))
 
     with contextlib.suppress(BrokenPipeError):
         run(with_log(settings, main), settings)

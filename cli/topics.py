@@ -1,46 +1,118 @@
-"""`snowbus topics`: list the topics, or create the usual ones."""
+"""`snowbus topics`: list the topics, with how they are kept; or create the usual ones, or others."""
+
+import sys
+from collections.abc import Collection, Iterator
+from dataclasses import asdict
+from typing import Any, NamedTuple
 
 import click
-from rich.console import Console
-from rich.table import Table
 
-from snowbus.bus.event import BAD_TOPIC, DEAD_TOPIC, DELIVERIES_TOPIC, EVENTS_TOPIC
+from snowbus.bus.errors import LogError, TopicNotFoundError
+from snowbus.bus.event import BAD_TOPIC, DEAD_TOPIC, DELIVERIES_TOPIC, EVENTS_TOPIC, RETRY_TOPIC
 from snowbus.bus.json_text import dumps
-from snowbus.bus.log import Log
+from snowbus.bus.log import Log, TopicDetails, TopicInfo
 from snowbus.bus.settings import Settings
+from snowbus.bus.side_by_side import side_by_side
 
+from . import exit_codes
 from .running import run, with_log
-from .settings import with_settings
+from .settings import SettingsCommand, with_settings
+from .tables import cell, console, duration, size, table
 
-_ALL = (EVENTS_TOPIC, BAD_TOPIC, DEAD_TOPIC, DELIVERIES_TOPIC)
+_USUAL = (EVENTS_TOPIC, BAD_TOPIC, DEAD_TOPIC, DELIVERIES_TOPIC, RETRY_TOPIC)
 
 
-@click.command(name="topics")
-@click.option("--create", is_flag=True, help="Create the topics of Snowbus that are missing.")
+class _Topic(NamedTuple):
+    """A topic and how it is kept; `records` and `end_offset` are None when the log does not tell them now."""
+
+    info: TopicInfo
+    details: TopicDetails
+    records: int | None
+    end_offset: int | None
+
+
+@click.command(name="topics", cls=SettingsCommand)
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--create", is_flag=True, help="Create those that are missing; without a NAME, the topics of Snowbus.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines.")
 @with_settings()
-def command(settings: Settings, *, create: bool, as_json: bool) -> None:
-    """List the topics of the log, with how many records each holds."""
+def command(settings: Settings, *, names: tuple[str, ...], create: bool, as_json: bool) -> None:
+    """List the topics of the log, or those of these names: how many records each holds, and for how long.
 
-    async def main(log: Log) -> list[dict[str, object]]:
+    The partitions and replicas of a topic that is there already stay as they are. Where those are not what
+    --partitions or --replication-factor ask for, stderr says so, and the exit code is 1.
+    """
+
+    async def main(log: Log) -> tuple[list[_Topic], list[str]]:
         if create:
-            await log.create_topics(_ALL)
-        return [await _describe(log, topic.name, topic.partitions) for topic in await log.topics()]
+            await log.create_topics(names or _USUAL)
+        topics = await _describe(log, names)
+        return topics, list(_differences(topics, names or _USUAL, log=log, settings=settings)) if create else []
 
-    topics = run(with_log(settings, main, create=create), settings)
+    topics, differences = run(with_log(settings, main, create=create), settings)
+    _print(topics, as_json=as_json)
+    for difference in differences:
+        print(f"snowbus: {difference}", file=sys.stderr)
+    sys.exit(exit_codes.FAILED if differences else exit_codes.OK)
+
+
+async def _describe(log: Log, names: Collection[str]) -> list[_Topic]:
+    """The topics of these names, or all. Raises TopicNotFoundError."""
+    there = await log.topics()
+    if missing := set(names) - {topic.name for topic in there}:
+        raise TopicNotFoundError(min(missing))
+    wanted = [topic for topic in there if not names or topic.name in names]
+    details = await log.describe_topics([topic.name for topic in wanted])
+
+    async def describe(topic: TopicInfo) -> _Topic:
+        kept = details.get(topic.name, TopicDetails())
+        try:
+            begin = sum((await log.beginning_offsets(topic.name)).values())
+            end = sum((await log.end_offsets(topic.name)).values())
+        except LogError:  # it is without a leader, or gone meanwhile
+            return _Topic(topic, kept, None, None)
+        return _Topic(topic, kept, end - begin, end)
+
+    return await side_by_side(describe, wanted)
+
+
+def _differences(topics: Collection[_Topic], names: Collection[str], *, log: Log, settings: Settings) -> Iterator[str]:
+    """In what the topics differ from what was asked for, by settings or in the URL of the log."""
+    for topic in topics:
+        for setting, noun, found in (
+            ("partitions", "partitions", topic.info.partitions),
+            ("replication_factor", "replicas", topic.details.replication_factor),
+        ):
+            asked = getattr(log.options, setting)
+            was_asked = setting in settings.model_fields_set or asked != getattr(settings, setting)
+            if topic.info.name in names and was_asked and found not in (None, asked):
+                counted = f"{found} {noun if found != 1 else noun.removesuffix('s')}"
+                yield f"{topic.info.name} has {counted}, not {asked}: what is there already stays as it is"
+
+
+def _print(topics: Collection[_Topic], *, as_json: bool) -> None:
     if as_json:
         for topic in topics:
-            print(dumps(topic))
+            print(dumps(_fields(topic)))
         return
-    table = Table("topic", box=None)
-    for column in ("partitions", "records", "end offset"):
-        table.add_column(column, justify="right")
-    for topic in topics:
-        table.add_row(*(f"{value:,}" if isinstance(value, int) else str(value) for value in topic.values()))
-    Console().print(table)
+    made = table("topic", numbers=("partitions", "replicas", "records", "end offset", "size", "kept"))
+    for info, details, records, end_offset in topics:
+        numbers = (info.partitions, details.replication_factor, records, end_offset, size(details.size), _kept(details))
+        made.add_row(cell(info.name), *map(cell, numbers))
+    console().print(made)
 
 
-async def _describe(log: Log, name: str, partitions: int) -> dict[str, object]:
-    end = sum((await log.end_offsets(name)).values())
-    beginning = sum((await log.beginning_offsets(name)).values())
-    return {"topic": name, "partitions": partitions, "records": end - beginning, "end_offset": end}
+def _fields(topic: _Topic) -> dict[str, Any]:
+    counts = {"records": topic.records, "end_offset": topic.end_offset}
+    return {"topic": topic.info.name, "partitions": topic.info.partitions, **counts, **asdict(topic.details)}
+
+
+def _kept(details: TopicDetails) -> str:
+    """For how long, and up to which size, records are kept."""
+    limits = [
+        "" if not details.retention_seconds else duration(details.retention_seconds),
+        "" if not details.retention_bytes else size(details.retention_bytes),
+    ]
+    if told := ", ".join(filter(None, limits)):
+        return told
+    return "" if details.retention_seconds is None else "for ever"

@@ -7,10 +7,10 @@ from snowbus.bus.settings import Settings
 
 from .roles import Roles
 from .running import run, stop_on_signals
-from .settings import with_settings
+from .settings import SettingsCommand, with_settings
 
 
-@click.command(name="up")
+@click.command(name="up", cls=SettingsCommand)
 @click.option("--demo", is_flag=True, help="Add sample shop traffic, and a stand-in collector that has short outages.")
 @click.option(
     "--demo-rate",

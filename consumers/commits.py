@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import structlog
 
@@ -27,11 +27,13 @@ _SAY_SECONDS = 15.0
 class Commits:
     """Commits for one consumer, one commit at a time; what cannot be committed now is said, and tried again.
 
-    `reader` is set once the group is joined.
+    `reader` is set once the group is joined; `stuck_seconds` tells for how long a call with records of a partition has
+    been far too long.
     """
 
     def __init__(self, work: Work, consumer: Consumer[..., object]) -> None:
         self.reader: GroupReader | None = None
+        self.stuck_seconds: Callable[[TopicPartition], float] = lambda _: 0.0
         self._work = work
         self._consumer = consumer
         self._one_at_a_time = asyncio.Lock()
@@ -73,7 +75,7 @@ class Commits:
             if not snapshot.positions:
                 return True
             metadata = {
-                partition: write_metadata(position, None if partition in leaving else self._progress(partition))
+                partition: write_metadata(position, self._progress(partition, left=partition in leaving))
                 for partition, position in snapshot.positions.items()
             }
             offsets = {partition: position.offset for partition, position in snapshot.positions.items()}
@@ -102,7 +104,7 @@ class Commits:
         self._errors[partition] = (asyncio.get_running_loop().time(), reason)
         self._moved.set()
 
-    def _progress(self, partition: TopicPartition) -> Progress:
+    def _progress(self, partition: TopicPartition, *, left: bool) -> Progress:
         state = self._work.tracker.state(partition)
         now, wall_ms = asyncio.get_running_loop().time(), time.time_ns() // 1_000_000
         since, error = self._errors.get(partition, (0.0, ""))
@@ -112,11 +114,15 @@ class Commits:
         next_try, outage = state.retry_at, self._work.breaker.outage
         if outage is not None:
             next_try, error = outage.next_try, outage.reason
+        if left:
+            return Progress(at=wall_ms, left=True, waiting=state.waiting, last_error=error)
+        stuck = self.stuck_seconds(partition)
         return Progress(
             at=wall_ms,
             in_flight=state.in_flight,
             waiting=state.waiting,
             next_try=None if next_try is None else wall_ms + round(1000 * max(0.0, next_try - now)),
+            stuck_since=wall_ms - round(1000 * stuck) if stuck else None,
             last_error=error,
         )
 

@@ -4,7 +4,7 @@ It is one JSON object, at most METADATA_LIMIT bytes, in the metadata of the comm
 over, and `snowbus status`, read it where they read the offset.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from snowbus.bus import json_text
@@ -16,32 +16,34 @@ from .offsets import Position
 
 _DONE_LIMIT = METADATA_LIMIT - 1_000
 _ERROR_CHARACTERS = 160
+_NEVER_MS = 253_402_300_800_000  # the year 10000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """How a partition's consumer stood at the time `at`; times are in ms since 1970.
 
-    `waiting` counts the records that wait for a retry, the first until `next_try`; `last_error` is empty when there
-    was none lately.
+    `left` says that it gave the partition up then. `waiting` counts the records that wait for a retry, the first until
+    `next_try`; `stuck_since` is when a call began that takes far too long and cannot be ended; `last_error` is empty
+    when there was none lately.
     """
 
     at: int
+    left: bool = False
     in_flight: int = 0
     waiting: int = 0
     next_try: int | None = None
+    stuck_since: int | None = None
     last_error: str = ""
 
 
 def write_metadata(position: Position, progress: Progress | None) -> str:
-    """The metadata of a commit; without progress, the partition is left."""
+    """The metadata of a commit; without progress, for who does not work on the partition."""
     fields: dict[str, Any] = {}
     if progress is not None:
-        fields = {"at": progress.at, "in_flight": progress.in_flight, "waiting": progress.waiting}
-        if progress.next_try is not None:
-            fields["next_try"] = progress.next_try
+        fields = {name: value for name, value in asdict(progress).items() if value}
         if progress.last_error:
-            fields["last_error"] = progress.last_error[:_ERROR_CHARACTERS]
+            fields["last_error"] = _one_line(progress.last_error)
     if done := encode_ranges(position.offset, position.done, limit=_DONE_LIMIT):
         fields["done"] = done
     return json_text.dumps(fields) if fields else ""
@@ -57,17 +59,20 @@ def read_position(committed: Committed) -> Position:
 
 
 def read_progress(committed: Committed) -> Progress | None:
-    """How the work stood at the commit; None when nobody has the partition, or it is not ours."""
+    """How the work stood at the commit; None when it does not say, as what others than ours commit."""
     fields = _fields(committed)
-    if not isinstance(fields.get("at"), int):
+    at = _time(fields.get("at"))
+    if at is None:
         return None
-    next_try, last_error = fields.get("next_try"), fields.get("last_error")
+    last_error = fields.get("last_error")
     return Progress(
-        at=fields["at"],
+        at=at,
+        left=fields.get("left") is True,
         in_flight=_count(fields.get("in_flight")),
         waiting=_count(fields.get("waiting")),
-        next_try=next_try if isinstance(next_try, int) else None,
-        last_error=last_error if isinstance(last_error, str) else "",
+        next_try=_time(fields.get("next_try")),
+        stuck_since=_time(fields.get("stuck_since")),
+        last_error=_one_line(last_error) if isinstance(last_error, str) else "",
     )
 
 
@@ -81,3 +86,13 @@ def _fields(committed: Committed) -> dict[str, Any]:
 
 def _count(value: Any) -> int:
     return value if isinstance(value, int) and value > 0 else 0
+
+
+def _time(value: Any) -> int | None:
+    return value if isinstance(value, int) and 0 < value < _NEVER_MS else None
+
+
+def _one_line(text: str) -> str:
+    """The beginning of a text on one line, with nothing in it that a terminal would obey."""
+    line = " ".join(text[: 10 * _ERROR_CHARACTERS].split())[:_ERROR_CHARACTERS]
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line)

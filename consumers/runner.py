@@ -56,6 +56,7 @@ class Runner:
         self._counts = metrics.of_consumer(consumer.name)
         self._work = Work(consumer, self._counts)
         self._commits = Commits(self._work, consumer)
+        self._commits.stuck_seconds = self._stuck_seconds
         self._workers: list[Worker] = []
         self._reader: GroupReader | None = None
         self._left: dict[TopicPartition, int | None] = {}
@@ -72,11 +73,9 @@ class Runner:
     @property
     def stuck(self) -> str:
         """Which call has taken far too long and cannot be ended, or an empty string."""
-        limit = self.consumer.timeout + 3 * self._look_seconds
-        for worker in self._workers:
-            if worker.seconds > limit:
-                name, seconds = self.consumer.name, round(worker.seconds)
-                return f"{name} has been in one call for {seconds} s, with {worker.calling[0]!r}"
+        for worker in self._stuck_workers():
+            name, seconds = self.consumer.name, round(worker.seconds)
+            return f"{name} has been in one call for {seconds} s, with {worker.calling[0]!r}"
         return ""
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -235,6 +234,19 @@ class Runner:
                 await asyncio.sleep(backoff.next_wait())
         return {}
 
+    def _stuck_workers(self) -> list[Worker]:
+        """The workers whose call should have ended long ago."""
+        limit = self.consumer.timeout + 3 * self._look_seconds
+        return [worker for worker in self._workers if worker.seconds > limit]
+
+    def _stuck_seconds(self, partition: TopicPartition) -> float:
+        """For how long the longest of those calls with records of a partition has been under way."""
+        stuck = self._stuck_workers()
+        return max(
+            (worker.seconds for worker in stuck if any(record.place == partition for record in worker.calling)),
+            default=0.0,
+        )
+
     def _in_hand_of(self, partitions: Collection[TopicPartition]) -> list[Worker]:
         """The workers that have records of these partitions in hand."""
         return [worker for worker in self._workers if any(record.place in partitions for record in worker.in_hand)]
@@ -249,6 +261,9 @@ class Runner:
             for worker in self._workers:
                 if worker.seconds > timeout:
                     worker.interrupt(f"the handler took longer than {timeout:g} s")
+            for worker in self._stuck_workers():
+                record = worker.calling[0]
+                self._work.on_trouble(record.place, f"a call with {record!r} should have ended after {timeout:g} s")
             self._look_for_room()
             self._say_outage()
             oldest = min(self._timestamps(), default=None)

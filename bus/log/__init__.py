@@ -1,6 +1,16 @@
 """The log: one interface over Kafka and over an embedded file, opened by its URL."""
 
-from .interface import METADATA_LIMIT, Assignment, Committed, GroupReader, Log, LogOptions, Reader, TopicInfo
+from .interface import (
+    METADATA_LIMIT,
+    Assignment,
+    Committed,
+    GroupReader,
+    Log,
+    LogOptions,
+    Reader,
+    TopicDetails,
+    TopicInfo,
+)
 from .open import open_log
 
 __all__ = [
@@ -11,6 +21,7 @@ __all__ = [
     "Log",
     "LogOptions",
     "Reader",
+    "TopicDetails",
     "TopicInfo",
     "open_log",
 ]

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
-from ..errors import MetadataTooLargeError, RecordTooLargeError
+from ..errors import ConfigurationError, MetadataTooLargeError, RecordTooLargeError
 from ..event import ProducerRecord, Record, TopicPartition
 
 Offsets = Mapping[TopicPartition, int]
+Place = tuple[TopicPartition, int]
+"""An offset in a partition."""
 Metadata = Mapping[TopicPartition, str]
 AutoOffsetReset = Literal["earliest", "latest"]
 Assignment = frozenset[TopicPartition]
 OnRevoked = Callable[[Assignment], Awaitable[None]]
 OnAssigned = Callable[[Assignment], Awaitable[None]]
+
+_TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 METADATA_LIMIT = 4096
 """The most bytes (of UTF-8) that may be kept beside a committed offset: what a Kafka takes by itself."""
@@ -61,6 +66,17 @@ class TopicInfo:
 
     name: str
     partitions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicDetails:
+    """How a topic is kept; what the log does not tell is None, and a retention of 0 keeps everything."""
+
+    replication_factor: int | None = None
+    size: int | None = None
+    """Bytes of its records, as they are stored."""
+    retention_seconds: float | None = None
+    retention_bytes: int | None = None
 
 
 class Reader(ABC):
@@ -173,11 +189,18 @@ class Log(ABC):
 
     @abstractmethod
     async def create_topics(self, topics: Collection[str]) -> list[TopicInfo]:
-        """Create those of the topics that are missing; returns all of them as they are."""
+        """Create those of the topics that are missing; returns all of them as they are.
+
+        Raises ConfigurationError for a name that no topic can have; then none is created.
+        """
 
     @abstractmethod
     async def topics(self) -> list[TopicInfo]:
         """All topics, by name."""
+
+    @abstractmethod
+    async def describe_topics(self, topics: Collection[str]) -> dict[str, TopicDetails]:
+        """How those of the topics that are there are kept."""
 
     @abstractmethod
     async def partitions(self, topic: str) -> list[TopicPartition]:
@@ -200,6 +223,12 @@ class Log(ABC):
         """
 
     @abstractmethod
+    async def timestamps(self, places: Collection[Place]) -> dict[Place, int]:
+        """The timestamp in ms of the first record at or after each place. A place whose partition has none, or whose
+        offset has expired, is left out. Raises TopicNotFoundError.
+        """
+
+    @abstractmethod
     async def groups(self) -> list[str]:
         """The names of all groups that have members or committed offsets."""
 
@@ -217,6 +246,13 @@ class Log(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Finish what is being appended, then let go of everything."""
+
+    async def check(self) -> None:
+        """Return when the log would take an append now, as far as it can tell without one.
+
+        Raises LogUnavailableError, LogError.
+        """
+        await self.topics()
 
     async def lag(self, group_id: str) -> dict[TopicPartition, int]:
         """How many records a group has still to read, for each partition of the topics that it has committed in."""
@@ -245,6 +281,15 @@ def check_metadata(metadata: Metadata | None) -> Metadata:
         if (size := len(text.encode())) > METADATA_LIMIT:
             raise MetadataTooLargeError(size=size, limit=METADATA_LIMIT)
     return metadata or {}
+
+
+def check_topic_names(topics: Collection[str]) -> None:
+    """Raise ConfigurationError when a topic cannot have one of these names, on any log."""
+    for topic in topics:
+        if not _TOPIC_NAME.fullmatch(topic) or topic in (".", ".."):
+            raise ConfigurationError(
+                f"{topic!r} cannot be the name of a topic: take letters of ASCII, digits, '.', '_' and '-', 249 at most"
+            )
 
 
 def check_sizes(topic: str, records: Sequence[ProducerRecord], limit: int) -> None:

@@ -15,12 +15,15 @@ from .interface import (
     Offsets,
     OnAssigned,
     OnRevoked,
+    Place,
     Reader,
+    TopicDetails,
     TopicInfo,
     check_metadata,
+    check_topic_names,
 )
 from .kafka_appends import Appends
-from .kafka_driver import EARLIEST, LATEST, Driver
+from .kafka_driver import EARLIEST, LATEST, Driver, describe, timestamps
 from .kafka_reader import KafkaGroupReader, KafkaReader
 from .kafka_url import parse_url, without_password
 
@@ -83,6 +86,7 @@ class KafkaLog(Log):
 
     async def create_topics(self, topics: Collection[str]) -> list[TopicInfo]:
         """See Log.create_topics."""
+        check_topic_names(topics)
         found = {topic.name: topic for topic in await self.topics()}
         if missing := sorted(set(topics) - found.keys()):
             await self._driver.call(self._driver.create_topics, missing)
@@ -93,6 +97,10 @@ class KafkaLog(Log):
     async def topics(self) -> list[TopicInfo]:
         """See Log.topics. Kafka's own topics are left out."""
         return await self._driver.call(self._driver.topics)
+
+    async def describe_topics(self, topics: Collection[str]) -> dict[str, TopicDetails]:
+        """See Log.describe_topics. Their size is not told."""
+        return await self._driver.call(describe, self._driver, topics)
 
     async def partitions(self, topic: str) -> list[TopicPartition]:
         """See Log.partitions."""
@@ -112,6 +120,10 @@ class KafkaLog(Log):
         found = await self._list_offsets(topic, max(0, timestamp))
         ends = await self.end_offsets(topic)
         return {partition: ends[partition] if offset < 0 else offset for partition, offset in found.items()}
+
+    async def timestamps(self, places: Collection[Place]) -> dict[Place, int]:
+        """See Log.timestamps."""
+        return await self._driver.call(timestamps, self._driver, places)
 
     async def groups(self) -> list[str]:
         """See Log.groups."""

@@ -20,10 +20,13 @@ from .interface import (
     Offsets,
     OnAssigned,
     OnRevoked,
+    Place,
     Reader,
+    TopicDetails,
     TopicInfo,
     check_metadata,
     check_sizes,
+    check_topic_names,
 )
 from .memory_store import Store
 
@@ -97,6 +100,7 @@ class MemoryLog(Log):
     async def create_topics(self, topics: Collection[str]) -> list[TopicInfo]:
         """See Log.create_topics."""
         self._check()
+        check_topic_names(topics)
         for topic in topics:
             if topic not in self.store.topics:
                 self.store.grow(topic, self.options.partitions)
@@ -106,6 +110,17 @@ class MemoryLog(Log):
         """See Log.topics."""
         self._check()
         return [TopicInfo(*topic) for topic in sorted(self.store.topics.items())]
+
+    async def describe_topics(self, topics: Collection[str]) -> dict[str, TopicDetails]:
+        """See Log.describe_topics."""
+        self._check()
+        return {
+            topic: TopicDetails(
+                replication_factor=1, size=self.store.size(topic), retention_seconds=0.0, retention_bytes=0
+            )
+            for topic in topics
+            if topic in self.store.topics
+        }
 
     async def partitions(self, topic: str) -> list[TopicPartition]:
         """See Log.partitions."""
@@ -123,6 +138,13 @@ class MemoryLog(Log):
     async def offsets_for_time(self, topic: str, timestamp: int) -> dict[TopicPartition, int]:
         """See Log.offsets_for_time."""
         return {place: self.store.offset_for_time(place, timestamp) for place in await self.partitions(topic)}
+
+    async def timestamps(self, places: Collection[Place]) -> dict[Place, int]:
+        """See Log.timestamps."""
+        for topic in {partition.topic for partition, _ in places}:
+            await self.partitions(topic)
+        found = {place: self.store.timestamp(*place) for place in places}
+        return {place: timestamp for place, timestamp in found.items() if timestamp is not None}
 
     async def groups(self) -> list[str]:
         """See Log.groups."""

@@ -96,6 +96,14 @@ class Store:
         records = self.records[place]
         return records[-1].offset + 1 if records else self.firsts[place]
 
+    def size(self, topic: str) -> int:
+        """The bytes of a topic's records."""
+        return sum(
+            ProducerRecord(record.key, record.value, record.headers).size
+            for place in self.partitions(topic)
+            for record in self.records[place]
+        )
+
     def append(self, topic: str, records: Sequence[ProducerRecord], *, now: int) -> list[tuple[int, int]]:
         """Append records, stamped `now` (ms) where they have no time; returns each one's (partition, offset)."""
         places = self.partitions(topic)
@@ -130,6 +138,12 @@ class Store:
         """The offset of the first record at or after a time in ms; the end offset when there is none."""
         later = (record.offset for record in self.records[place] if record.timestamp >= timestamp)
         return next(later, self.end(place))
+
+    def timestamp(self, place: TopicPartition, offset: int) -> int | None:
+        """The timestamp of the first record at or after an offset that has not expired; None where there is none."""
+        records = self.records.get(place, [])
+        position = bisect_left(records, offset, key=_OFFSET)
+        return records[position].timestamp if position < len(records) and offset >= self.firsts[place] else None
 
     def surplus(self, group: Group, member: str) -> Assignment:
         """What a member has claimed beyond its share."""

@@ -4,6 +4,7 @@ from urllib.parse import urlsplit
 
 from ..errors import ConfigurationError
 from .interface import Log, LogOptions
+from .kafka_url import without_password
 
 
 async def open_log(url: str, options: LogOptions | None = None, *, create: bool = True) -> Log:
@@ -17,7 +18,7 @@ async def open_log(url: str, options: LogOptions | None = None, *, create: bool 
     """
     options = options or LogOptions()
     # The drivers are imported where they are needed, so that one does not cost the other's start-up.
-    match urlsplit(url).scheme:
+    match _scheme(url):
         case "kafka":
             from .kafka import KafkaLog  # noqa: PLC0415
 
@@ -31,4 +32,12 @@ async def open_log(url: str, options: LogOptions | None = None, *, create: bool 
 
             return await MemoryLog.open(url, options, create=create)
         case scheme:
-            raise ConfigurationError(f"log {url!r}: {scheme or 'no'} scheme; use kafka://host:9092 or sqlite:///path")
+            shown = without_password(url)
+            raise ConfigurationError(f"log {shown!r}: {scheme or 'no'} scheme; use kafka://host:9092 or sqlite:///path")
+
+
+def _scheme(url: str) -> str:
+    try:
+        return urlsplit(url).scheme
+    except ValueError as error:
+        raise ConfigurationError(f"log {without_password(url)!r}: {error}") from None

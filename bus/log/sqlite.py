@@ -24,10 +24,13 @@ from .interface import (
     Offsets,
     OnAssigned,
     OnRevoked,
+    Place,
     Reader,
+    TopicDetails,
     TopicInfo,
     check_metadata,
     check_sizes,
+    check_topic_names,
 )
 from .sqlite_file import SqliteFile, prepare
 from .sqlite_reader import SqliteGroupReader
@@ -98,6 +101,7 @@ class SqliteLog(Log):
 
     async def create_topics(self, topics: Collection[str]) -> list[TopicInfo]:
         """See Log.create_topics."""
+        check_topic_names(topics)
         options = self.options
 
         def create(connection: Connection) -> list[TopicInfo]:
@@ -116,6 +120,10 @@ class SqliteLog(Log):
     async def topics(self) -> list[TopicInfo]:
         """See Log.topics."""
         return await self.file.fetch(_topics)
+
+    async def describe_topics(self, topics: Collection[str]) -> dict[str, TopicDetails]:
+        """See Log.describe_topics."""
+        return await self.file.fetch(lambda connection: tables.describe_topics(connection, topics))
 
     async def partitions(self, topic: str) -> list[TopicPartition]:
         """See Log.partitions."""
@@ -140,6 +148,10 @@ class SqliteLog(Log):
 
         return await self.file.fetch(find)
 
+    async def timestamps(self, places: Collection[Place]) -> dict[Place, int]:
+        """See Log.timestamps."""
+        return await self.file.fetch(lambda connection: tables.timestamps(connection, places))
+
     async def groups(self) -> list[str]:
         """See Log.groups."""
         return await self.file.fetch(groups.group_ids)
@@ -152,6 +164,10 @@ class SqliteLog(Log):
         """See Log.reset_group."""
         now, texts = _now_ms(), check_metadata(metadata)
         await self.file.write(lambda connection: groups.reset(connection, group_id, offsets, texts, now=now))
+
+    async def check(self) -> None:
+        """See Log.check. It writes a page, as a file that is locked, or a disk that is full, is read from as ever."""
+        await self.file.write(tables.touch)
 
     async def close(self) -> None:
         """See Log.close."""

@@ -5,12 +5,13 @@ partition is a contiguous range, appended at its end and expired at its beginnin
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from ..database import Connection
 from ..errors import TopicNotFoundError
 from ..event import Headers, ProducerRecord, Record, TopicPartition
+from .interface import TopicDetails
 from .partitioner import partition_of
 
 APPLICATION_ID = 0x534E4F57  # "SNOW"
@@ -90,6 +91,18 @@ def create_topic(
         connection.execute("UPDATE topics SET retention_bytes = ? WHERE id = ?", (retention_bytes, topic_id))
 
 
+def describe_topics(connection: Connection, topics: Collection[str]) -> dict[str, TopicDetails]:
+    """How those of the topics that are there are kept."""
+    return {
+        name: TopicDetails(replication_factor=1, size=size, retention_seconds=seconds, retention_bytes=limit)
+        for name, seconds, limit, size in connection.execute(
+            """SELECT t.name, t.retention_seconds, t.retention_bytes, sum(p.bytes) FROM topics t
+               JOIN partitions p ON p.topic_id = t.id GROUP BY t.id"""
+        )
+        if name in topics
+    }
+
+
 def append_records(
     connection: Connection, topic: str, records: Sequence[ProducerRecord], *, now: int
 ) -> list[tuple[int, int]]:
@@ -163,6 +176,31 @@ def offset_for_time(connection: Connection, row: PartitionRow, timestamp: int) -
         else:
             high = middle
     return low
+
+
+def timestamps(
+    connection: Connection, places: Collection[tuple[TopicPartition, int]]
+) -> dict[tuple[TopicPartition, int], int]:
+    """The time in ms of the first record at or after each place, of those that have one and have not expired."""
+    rows = {
+        TopicPartition(topic, row.partition): row
+        for topic in {partition.topic for partition, _ in places}
+        for row in partition_rows(connection, topic)
+    }
+    found = {}
+    for partition, offset in places:
+        row = rows.get(partition)
+        if row is None or not row.first_offset <= offset < row.next_offset:
+            continue
+        (found[partition, offset],) = connection.execute(
+            "SELECT timestamp FROM records WHERE id = ?", (row.base + offset,)
+        ).fetchone()
+    return found
+
+
+def touch(connection: Connection) -> None:
+    """Write what the file holds already."""
+    connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
 
 
 def expire_records(connection: Connection, *, now: int, chunk: int) -> int:

@@ -1,16 +1,18 @@
-"""The topics that ingest writes to: made as soon as the log can be reached; asked after when someone asks `/ready`."""
+"""The topics that ingest writes to: made as soon as the log can be reached; and whether they take anything now."""
 
 import asyncio
 import time
 from collections.abc import Callable
 
-from snowbus.bus.errors import LogError, LogUnavailableError
+from snowbus.bus.errors import LogError, LogUnavailableError, TopicNotFoundError
 from snowbus.bus.event import BAD_TOPIC, EVENTS_TOPIC
 from snowbus.bus.log import Log
 
 _RETRY_SECONDS = 1.0
 _CHECK_SECONDS = 3.0
 _REMEMBERED_SECONDS = 1.0
+_FAILURE_SECONDS = 10.0
+"""How long a failed append counts when none succeeds: who hears that we are not ready sends nothing that could."""
 
 
 class Topics:
@@ -24,6 +26,8 @@ class Topics:
         self._checking = asyncio.Lock()
         self._checked_at = float("-inf")
         self._reason = ""
+        self._failed_at = float("-inf")
+        self._failure = ""
         self._partitions: dict[str, int] = {}
         self.made = False
 
@@ -49,12 +53,24 @@ class Topics:
                 self._warn(error)
                 await asyncio.sleep(_RETRY_SECONDS)
 
-    def forget(self) -> None:
-        """One of the topics is not there any more: make it when it is needed."""
-        self.made = False
+    def took(self) -> None:
+        """One of the topics took an append, whatever was known before."""
+        self._failure = self._reason = ""
+
+    def failed(self, error: LogError) -> None:
+        """One of the topics did not take an append; one that is not there any more is made when it is needed."""
+        if isinstance(error, TopicNotFoundError):
+            self.made = False
+        self._failed_at, self._failure = time.monotonic(), str(error)
 
     async def reason_not_ready(self) -> str:
-        """Why no event can be taken now, or an empty string; asks the log at most once a second."""
+        """Why no event can be taken now, or an empty string; asks the log at most once a second.
+
+        The log answers for what it can tell without an append, the last append for the rest: a Kafka that has too few
+        replicas in sync, a disk with room for little.
+        """
+        if self._failure and time.monotonic() - self._failed_at < _FAILURE_SECONDS:
+            return self._failure
         async with self._checking:
             if time.monotonic() - self._checked_at > _REMEMBERED_SECONDS:
                 self._reason = await self._check()
@@ -82,7 +98,7 @@ class Topics:
         try:
             async with asyncio.timeout(_CHECK_SECONDS):
                 await self.make()
-                await self._log.topics()
+                await self._log.check()
         except TimeoutError:
             return f"the log did not answer within {_CHECK_SECONDS:g} s"
         except LogError as error:

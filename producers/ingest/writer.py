@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from snowbus.bus.acceptance import accept
-from snowbus.bus.errors import RecordTooLargeError, TopicNotFoundError
+from snowbus.bus.errors import LogError, RecordTooLargeError
 from snowbus.bus.event import BAD_TOPIC, EVENTS_TOPIC, ProducerRecord
 from snowbus.bus.log import Log
 from snowbus.bus.metrics import Metrics
@@ -134,9 +134,13 @@ class Writer:
             if not self._topics.made:
                 await self._topics.make()
             await self._appends.append(topic, records, partitions=self._topics.partitions(topic))
-        except TopicNotFoundError:
-            self._topics.forget()
+        except RecordTooLargeError:
             raise
+        except LogError as error:
+            self._topics.failed(error)
+            raise
+        else:
+            self._topics.took()
         finally:
             self._pending -= 1
             self._pending_bytes -= size

@@ -5,7 +5,18 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from snowbus.bus.event import ProducerRecord, TopicPartition
-from snowbus.bus.log.interface import Committed, GroupReader, Log, LogOptions, Metadata, Offsets, Reader, TopicInfo
+from snowbus.bus.log.interface import (
+    Committed,
+    GroupReader,
+    Log,
+    LogOptions,
+    Metadata,
+    Offsets,
+    Place,
+    Reader,
+    TopicDetails,
+    TopicInfo,
+)
 
 
 class FakeLog(Log):
@@ -64,6 +75,12 @@ class FakeLog(Log):
 
     async def offsets_for_time(self, topic: str, timestamp: int) -> dict[TopicPartition, int]:
         raise NotImplementedError
+
+    async def timestamps(self, places: Collection[Place]) -> dict[Place, int]:
+        raise NotImplementedError
+
+    async def describe_topics(self, topics: Collection[str]) -> dict[str, TopicDetails]:
+        return dict.fromkeys(topics, TopicDetails())
 
     async def groups(self) -> list[str]:
         return []

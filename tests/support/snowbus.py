@@ -21,15 +21,17 @@ def environment(**settings: str) -> dict[str, str]:
     return {**inherited, **{f"SNOWBUS_{name.upper()}": value for name, value in settings.items()}}
 
 
-def snowbus(*arguments: str, cwd: Path, stdin: str = "", timeout: float = 30.0) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
+def snowbus(
+    *arguments: str, cwd: Path, stdin: str = "", timeout: float = 30.0, settings: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, with settings in its environment."""
     return subprocess.run(
         [COMMAND, *arguments],
         input=stdin,
         capture_output=True,
         text=True,
         cwd=cwd,
-        env=environment(),
+        env=environment(**(settings or {})),
         timeout=timeout,
         check=False,
     )

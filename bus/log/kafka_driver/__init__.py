@@ -9,5 +9,16 @@ consumer, but for the records themselves (`fetched`).
 from .batches import ProducerId, pack
 from .consumer import Consumer
 from .driver import EARLIEST, LATEST, METADATA_SECONDS, Driver
+from .looks import describe, timestamps
 
-__all__ = ["EARLIEST", "LATEST", "METADATA_SECONDS", "Consumer", "Driver", "ProducerId", "pack"]
+__all__ = [
+    "EARLIEST",
+    "LATEST",
+    "METADATA_SECONDS",
+    "Consumer",
+    "Driver",
+    "ProducerId",
+    "describe",
+    "pack",
+    "timestamps",
+]

@@ -1,4 +1,4 @@
-"""What Driver and Consumer know about aiokafka's connections."""
+"""What is known about aiokafka's connections, and about the answers that come on them."""
 
 # ruff: noqa: SLF001 - what aiokafka does not offer is done here, and nowhere else
 
@@ -24,3 +24,10 @@ def drop(connection: AIOKafkaConnection) -> asyncio.Future[None]:
     if writer is not None:
         writer.transport.abort()
     return closed
+
+
+def check(code: int, about: str = "") -> None:
+    """Raise the error that a code in an answer stands for, if it stands for one."""
+    error = errors.for_code(code)
+    if error is not errors.NoError:
+        raise error(about)

@@ -26,7 +26,7 @@ from ..interface import Committed, LogOptions, Metadata, Offsets, TopicInfo
 from ..kafka_errors import mapped
 from ..kafka_url import Address, ssl_context
 from .batches import NEVER_MS, ProducerId
-from .connections import REFUSED, Node, drop, is_alive
+from .connections import REFUSED, Node, check, drop, is_alive
 
 T = TypeVar("T")
 logger = structlog.get_logger(__name__)
@@ -119,7 +119,7 @@ class Driver:
             async with self._locks[None]:
                 if topic not in self._leaders or time.monotonic() - self._learnt[topic] > METADATA_SECONDS:
                     self._leaders.pop(topic, None)
-                    await self._refresh([topic])
+                    await self.refresh([topic])
             if topic in self._leaders:
                 return self._leaders[topic]
             await asyncio.sleep(pause)
@@ -127,11 +127,11 @@ class Driver:
 
     async def ping(self) -> None:
         """Return when a broker answers."""
-        await self._refresh([])
+        await self.refresh([])
 
     async def topics(self) -> list[TopicInfo]:
         """All topics but Kafka's own, by name."""
-        response = await self._refresh(None)
+        response = await self.refresh(None)
         return sorted(
             (
                 TopicInfo(name, len(partitions))
@@ -143,16 +143,16 @@ class Driver:
 
     async def create_topics(self, topics: Collection[str]) -> None:
         """Create topics; those that exist already stay as they are."""
-        await self._refresh([])
+        await self.refresh([])
         options = self.options
         configuration = [("max.message.bytes", str(options.max_record_bytes + _BATCH_OVERHEAD))]
         wanted: list[Any] = [
             (topic, options.partitions, options.replication_factor, [], configuration) for topic in topics
         ]
-        response = await self._send(self._controller, CreateTopicsRequest(wanted, self._timeout_ms, False))
+        response = await self.send(self._controller, CreateTopicsRequest(wanted, self._timeout_ms, False))
         for topic, code, *message in response.topic_errors:
             if errors.for_code(code) is not errors.TopicAlreadyExistsError:
-                _check(code, f"topic {topic}: {' '.join(filter(None, message))}")
+                check(code, f"topic {topic}: {' '.join(filter(None, message))}")
 
     async def list_offsets(self, topic: str, timestamp: int) -> dict[TopicPartition, int]:
         """For each partition of a topic the first offset at or after a time in ms (or LATEST, EARLIEST), or -1."""
@@ -161,30 +161,30 @@ class Driver:
             by_leader[leader].append((partition, timestamp))
         offsets = {}
         for leader, partitions in by_leader.items():
-            response = await self._send(leader, OffsetRequest(-1, 0, [(topic, partitions)]))
+            response = await self.send(leader, OffsetRequest(-1, 0, [(topic, partitions)]))
             for partition, code, _, offset in response.topics[0][1]:
-                _check(code, topic)
+                check(code, topic)
                 offsets[TopicPartition(topic, partition)] = offset
         return dict(sorted(offsets.items()))
 
     async def groups(self) -> list[str]:
         """The names of all groups of consumers."""
-        response = await self._refresh([])
+        response = await self.refresh([])
         groups = set()
         for broker, *_ in response.brokers:
-            answer = await self._send(broker, ListGroupsRequest())
-            _check(answer.error_code)
+            answer = await self.send(broker, ListGroupsRequest())
+            check(answer.error_code)
             groups |= {group for group, kind in answer.groups if kind in ("consumer", "")}
         return sorted(groups)
 
     async def group_offsets(self, group_id: str) -> dict[TopicPartition, Committed]:
         """Everything that a group has committed."""
-        response = await self._send(await self._coordinator(group_id), OffsetFetchRequest(group_id, None))
-        _check(response.error_code, group_id)
+        response = await self.send(await self._coordinator(group_id), OffsetFetchRequest(group_id, None))
+        check(response.error_code, group_id)
         offsets = {}
         for topic, partitions in response.topics:
             for partition, offset, metadata, code in partitions:
-                _check(code, group_id)
+                check(code, group_id)
                 if offset >= 0:
                     offsets[TopicPartition(topic, partition)] = Committed(offset, metadata or "")
         return dict(sorted(offsets.items()))
@@ -195,15 +195,15 @@ class Driver:
         for place, offset in offsets.items():
             by_topic[place.topic].append((place.partition, offset, metadata.get(place, "")))
         request = OffsetCommitRequest(group_id, -1, "", -1, list(by_topic.items()))
-        response = await self._send(await self._coordinator(group_id), request)
+        response = await self.send(await self._coordinator(group_id), request)
         for topic, partitions in response.topics:
             for _, code in partitions:
-                _check(code, f"{group_id}: {topic}")
+                check(code, f"{group_id}: {topic}")
 
     async def new_producer(self) -> ProducerId:
         """A producer that has sent nothing yet."""
-        response = await self._ask_any(InitProducerIdRequest(None, NEVER_MS))
-        _check(response.error_code)
+        response = await self.ask_any(InitProducerIdRequest(None, NEVER_MS))
+        check(response.error_code)
         return ProducerId(response.producer_id, response.producer_epoch)
 
     async def produce(self, partition: TopicPartition, batch: bytes) -> int:
@@ -212,9 +212,9 @@ class Driver:
         if partition.partition >= len(leaders):
             raise errors.UnknownTopicOrPartitionError(partition)
         request = ProduceRequest(None, -1, self._timeout_ms, [(partition.topic, [(partition.partition, batch)])])
-        response = await self._send(leaders[partition.partition], request)
+        response = await self.send(leaders[partition.partition], request)
         _, code, offset, *_ = response.topics[0][1][0]
-        _check(code, f"{partition.topic}-{partition.partition}")
+        check(code, f"{partition.topic}-{partition.partition}")
         return int(offset)
 
     # How it is asked
@@ -229,33 +229,34 @@ class Driver:
             logger.warning("Kafka is away", servers=self.servers, reason=trouble)
 
     async def _coordinator(self, group_id: str) -> int:
-        response = await self._ask_any(FindCoordinatorRequest(group_id, 0))
-        _check(response.error_code, group_id)
+        response = await self.ask_any(FindCoordinatorRequest(group_id, 0))
+        check(response.error_code, group_id)
         self._brokers[response.coordinator_id] = (response.host, response.port)
         return int(response.coordinator_id)
 
-    async def _refresh(self, topics: list[str] | None) -> Any:
+    async def refresh(self, topics: list[str] | None) -> Any:
         """Learn the brokers, the controller, and who leads these topics (None: all)."""
-        response = await self._ask_any(MetadataRequest(topics, allow_auto_topic_creation=False))
+        response = await self.ask_any(MetadataRequest(topics, allow_auto_topic_creation=False))
         self._brokers = self._bootstrap | {node: (host, port) for node, host, port, *_ in response.brokers}
         self._controller = response.controller_id
         for code, topic, _, partitions in response.topics:
             if errors.for_code(code) is errors.UnknownTopicOrPartitionError or (code and topics is None):
                 continue
-            _check(code, topic)
+            check(code, topic)
             self._learnt[topic] = time.monotonic()
             self._leaders[topic] = [leader for _, _, leader, *_ in sorted(partitions, key=lambda each: each[1])]
         return response
 
-    async def _ask_any(self, request: Any) -> Any:
+    async def ask_any(self, request: Any) -> Any:
         """Ask one broker after the other until one answers; those that were in the URL come last."""
         nodes = sorted(self._brokers, key=lambda node: (isinstance(node, str), random.random()))  # noqa: S311 - no secret
         for node in nodes[:-1]:
             with contextlib.suppress(*REFUSED):
-                return await self._send(node, request)
-        return await self._send(nodes[-1], request)
+                return await self.send(node, request)
+        return await self.send(nodes[-1], request)
 
-    async def _send(self, node: Node, request: Any) -> Any:
+    async def send(self, node: Node, request: Any) -> Any:
+        """What a broker answers to a request. Raises aiokafka's errors."""
         connection = await self._connection(node)
         try:
             return await connection.send(request)
@@ -290,9 +291,3 @@ class Driver:
             raise
         except (OSError, RuntimeError) as error:  # RuntimeError is uvloop's for a connection that is lost already
             raise errors.KafkaConnectionError(f"{host}:{port}: {error}") from error
-
-
-def _check(code: int, about: str = "") -> None:
-    error = errors.for_code(code)
-    if error is not errors.NoError:
-        raise error(about)

@@ -148,6 +148,45 @@ def test_being_asked_whether_it_is_ready_a_hundred_times_asks_the_log_once() -> 
     run(main())
 
 
+def test_it_is_not_ready_while_appends_fail_even_where_the_log_answers() -> None:
+    """A Kafka that has too few replicas in sync answers all else; a record that is too large says nothing of it."""
+
+    async def main() -> None:
+        log = FakeLog()
+        async with serve(log) as ingest:
+            assert await ready(ingest)
+            log.on_append = away
+            assert (await ingest.post(payload_data(EVENT)))[0] == 503
+            async with ingest.http.get(ingest.url + "/ready") as answer:
+                assert (answer.status, await answer.text()) == (503, "nobody answers at kafka:9092\n")
+            log.on_append = None
+            assert (await ingest.post(payload_data(EVENT)))[0] == 200
+            assert await ready(ingest)
+            log.on_append = too_large
+            assert (await ingest.post(payload_data(EVENT)))[0] == 413
+            assert await ready(ingest)
+
+    def too_large(topic: str, records: Sequence[ProducerRecord]) -> None:
+        raise RecordTooLargeError(topic, size=2, limit=1)
+
+    run(main())
+
+
+def test_it_is_ready_again_after_a_while_without_appends_as_nobody_sends_to_who_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> None:
+        log = FakeLog()
+        log.on_append = away
+        async with serve(log) as ingest:
+            assert (await ingest.post(payload_data(EVENT)))[0] == 503
+            assert not await ready(ingest)
+            monkeypatch.setattr("snowbus.producers.ingest.topics._FAILURE_SECONDS", 0.0)
+            assert await ready(ingest)
+
+    run(main())
+
+
 def test_a_topic_that_was_deleted_is_made_again() -> None:
     async def main() -> None:
         log = FakeLog()

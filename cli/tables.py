@@ -1,0 +1,74 @@
+"""Tables for people: text that no terminal obeys, times and sizes in few characters, as wide as there is room."""
+
+import os
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_PIPED_WIDTH = 240
+
+
+def printable(text: str) -> str:
+    """The text without anything that a terminal would obey."""
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
+def console() -> Console:
+    """Stdout, as wide as the terminal; a pipe is as wide as anything that we print, so that it can be searched."""
+    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    return Console(width=_PIPED_WIDTH if piped else None, highlight=False, soft_wrap=False)
+
+
+def table(*names: str, numbers: tuple[str, ...] = ()) -> Table:
+    """A table with a column for each of the names, and then one for each kind of numbers. Where it is too wide, a
+    column called `state` has its words wrapped.
+    """
+    made = Table(box=None, pad_edge=False)
+    for name in names:
+        made.add_column(name, no_wrap=name != "state")
+    for name in numbers:
+        made.add_column(name, justify="right", no_wrap=False)
+    return made
+
+
+def cell(value: Any, style: str = "") -> Text:
+    """A value in a table: numbers with commas, nothing for None."""
+    if isinstance(value, int):
+        return Text(f"{value:,}", style)
+    return Text("" if value is None else printable(str(value)), style)
+
+
+def line(text: str, style: str = "") -> Text:
+    """A line that ends with the terminal's width."""
+    return Text(printable(text), style, no_wrap=True, overflow="ellipsis")
+
+
+def duration(seconds: float | None) -> str:
+    """A time in the unit that says it best; nothing for None."""
+    if seconds is None:
+        return ""
+    number, unit = next(
+        ((seconds / size, unit) for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")) if seconds >= 2 * size),
+        (seconds, "s"),
+    )
+    return f"{_short(number)} {unit}"
+
+
+def size(count: int | None) -> str:
+    """A number of bytes in the unit that says it best; nothing for None."""
+    if count is None:
+        return ""
+    number = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{_short(number)} {unit}"
+        number /= 1000
+    return f"{number:,.1f} TB"
+
+
+def _short(number: float) -> str:
+    """A number with a decimal where that says something."""
+    return f"{number:.0f}" if number >= 9.95 else f"{number:.1f}".removesuffix(".0")
