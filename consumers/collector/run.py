@@ -12,7 +12,8 @@ from snowbus.bus.operations import Operations, operations_app
 from snowbus.bus.settings import Settings
 
 from .forwarder import Forwarder
-from .sender import Sender, collector_url
+from .sender import Sender
+from .target import targets_of
 
 _LOG_ANSWERS_SECONDS = 3.0
 
@@ -25,8 +26,7 @@ async def run_collect(
     `ready` is called with the address of /health, /ready and /metrics once they are served; neither the log nor the
     collector need be there by then. Raises ConfigurationError when the collector's URL or the address cannot work.
     """
-    url = collector_url(settings.collector)
-    async with Sender(url, connections=settings.collect_in_flight, timeout=settings.collect_timeout) as sender:
+    async with Sender(targets_of(settings)[0], settings=settings) as sender:
         forwarder = Forwarder(log, sender, settings=settings, metrics=metrics)
         operations = Operations(metrics, lambda: _reason_not_ready(log, forwarder))
         over = asyncio.Event()
