@@ -46,6 +46,12 @@ class Metrics:
             buckets=_LATENCY_SECONDS,
             registry=registry,
         )
+        self.collect_collector_up = Gauge(
+            "snowbus_collect_collector_up",
+            "Whether a collector takes events: 1, or 0 from a failure until it is tried again and does.",
+            ("collector",),
+            registry=registry,
+        )
         self.collect_lag_seconds = Gauge(
             "snowbus_collect_oldest_undelivered_seconds",
             "Age of the oldest event that is read and not delivered.",

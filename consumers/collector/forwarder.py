@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import groupby
@@ -21,7 +21,8 @@ from snowbus.bus.sparingly import Sparingly
 from ..backoff import Backoff
 from ..offsets import OffsetTracker, Position
 from ..retries import is_for
-from .gate import Gate, Outage
+from .collectors import Collectors, Outage, Patience
+from .gate import Gate
 from .lane import Delivery, Lane
 from .sender import Sender
 
@@ -36,20 +37,25 @@ _SLOWLY = 6  # times the longest backoff, where only a change of configuration h
 
 
 class Forwarder:
-    """Forwards events from a log to a collector until told to stop; the log and the collector may come and go."""
+    """Forwards events from a log to collectors until told to stop; the log and the collectors may come and go."""
 
-    def __init__(self, log: Log, sender: Sender, *, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, log: Log, senders: Sequence[Sender], *, settings: Settings, metrics: Metrics) -> None:
         self._log = log
         self._settings = settings
         self._metrics = metrics
-        self._gate = Gate(
-            in_flight=settings.collect_in_flight,
-            backoff=self._new_backoff(),
-            configuration_wait=_SLOWLY * settings.collect_backoff_max,
+        self._collectors = Collectors(
+            [(sender.name, sender) for sender in senders],
+            Patience(
+                first=settings.collect_backoff,
+                maximum=settings.collect_backoff_max,
+                failback=settings.collect_failback,
+                configuration=_SLOWLY * settings.collect_backoff_max,
+            ),
+            now=time.monotonic(),
         )
+        self._gate = Gate(self._collectors, in_flight=settings.collect_in_flight)
         self._delivery = Delivery(
             log=log,
-            sender=sender,
             gate=self._gate,
             metrics=metrics,
             group_id=settings.group,
@@ -68,7 +74,7 @@ class Forwarder:
 
     @property
     def outage(self) -> Outage | None:
-        """What keeps events from the collector now, or None."""
+        """What keeps events from every collector now, or None."""
         return self._gate.outage
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -160,6 +166,8 @@ class Forwarder:
             await asyncio.sleep(_COMMIT_SECONDS)
             await self._commit_once()
             self._metrics.collect_lag_seconds.set(self._oldest_age())
+            for state in self._collectors.states(time.monotonic()):
+                self._metrics.collect_collector_up.labels(state.name).set(state.up)
 
     def _oldest_age(self) -> float:
         """The age of the oldest event that is read and not delivered, in seconds."""

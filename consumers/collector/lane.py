@@ -17,7 +17,6 @@ from ..backoff import Backoff
 from ..dead_letters import Death, append_dead_letter
 from .batches import Outgoing, body_of, take_batch
 from .gate import Gate
-from .sender import Sender
 from .verdicts import Answer, Dead, Delivered, Retry, Split, Stop, Verdict, judge
 
 logger = structlog.get_logger(__name__)
@@ -27,10 +26,9 @@ _LOOK_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """What all lanes share: where events go, where dead letters go, and the bounds of a request."""
+    """What all lanes share: the gate to the collectors, where dead letters go, and the bounds of a request."""
 
     log: Log
-    sender: Sender
     gate: Gate
     metrics: Metrics
     group_id: str
@@ -163,12 +161,12 @@ class Lane:
             self._busy = True
             try:
                 with metrics.collect_in_flight.track_inprogress(), metrics.collect_seconds.time():
-                    outcome = await self._delivery.sender.post(body_of(events, _now_ms()))
+                    outcome = await attempt.collector.sender.post(body_of(events, _now_ms()))
             finally:
                 self._busy = False
             metrics.collect_requests.labels(outcome.status if isinstance(outcome, Answer) else 0).inc()
             verdict = judge(outcome, events=len(events), now=time.time())
-            attempt.settle(verdict)
+            self._delivery.gate.settle(attempt, verdict)
         return verdict
 
     async def _bury(self, record: Record, reason: str, *, status: int | None = None, response: str = "") -> None:

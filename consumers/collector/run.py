@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 
 from snowbus.bus.errors import LogError
 from snowbus.bus.event import EVENTS_TOPIC
@@ -21,13 +22,17 @@ _LOG_ANSWERS_SECONDS = 3.0
 async def run_collect(
     log: Log, settings: Settings, metrics: Metrics, *, ready: Callable[[str], None], stop: asyncio.Event
 ) -> None:
-    """Forward events to `settings.collector` until `stop` is set, then drain and commit.
+    """Forward events to the collectors of the settings until `stop` is set, then drain and commit.
 
     `ready` is called with the address of /health, /ready and /metrics once they are served; neither the log nor the
-    collector need be there by then. Raises ConfigurationError when the collector's URL or the address cannot work.
+    collectors need be there by then. Raises ConfigurationError when a collector's URL, what is set for all of them, or
+    the address cannot work.
     """
-    async with Sender(targets_of(settings)[0], settings=settings) as sender:
-        forwarder = Forwarder(log, sender, settings=settings, metrics=metrics)
+    async with AsyncExitStack() as stack:
+        senders = [Sender(target, settings=settings) for target in targets_of(settings)]
+        for sender in senders:
+            await stack.enter_async_context(sender)
+        forwarder = Forwarder(log, senders, settings=settings, metrics=metrics)
         operations = Operations(metrics, lambda: _reason_not_ready(log, forwarder))
         over = asyncio.Event()
         serving = asyncio.create_task(

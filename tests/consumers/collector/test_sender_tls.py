@@ -137,9 +137,11 @@ def test_a_client_certificate_that_is_missing_is_said(
             secured.do_handshake()
 
     with answering(serve) as url:
-        outcome = error_of(url, collect_ssl_cafile=str(authority.file))
-    assert "(collect_ssl_certfile)" in outcome.error
-    assert outcome.configuration
+        outcomes = post(url, *[BODY] * 60, collect_ssl_cafile=str(authority.file))
+    # With TLS 1.3 the refusal comes after the handshake, and on one machine the request often breaks off before it.
+    said = [outcome for outcome in outcomes if "(collect_ssl_certfile)" in str(outcome)]
+    assert said
+    assert all(isinstance(outcome, NoAnswer) and outcome.configuration for outcome in said)
 
 
 def test_a_client_certificate_is_shown_when_there_is_one(authority: Authority, good: Certificate) -> None:
