@@ -10,6 +10,9 @@ A payload goes on byte for byte as it was sent, but for two things that one POST
 - What enrich takes from the request of the client (EnrichmentManager.setupEnrichedEvent, PageEnrichments): `ip`, `ua`,
   `tnuid` for the collector's cookie, and `url` for the Referer; each only where the payload has no own. Enrich takes
   neither `lang` nor `refr` from a header, so neither is written.
+
+An event with a parameter that payload_data does not know goes alone: Enrich refuses the POST that it is in as a whole,
+after the collector has answered 200.
 """
 
 from collections import deque
@@ -21,6 +24,7 @@ from snowbus.bus.envelope import decode_event
 from snowbus.bus.errors import EnvelopeError, PayloadError
 from snowbus.bus.event import Event, Record
 from snowbus.bus.payload import PAYLOAD_DATA_SCHEMA, Payload, dump_payload, load_payload
+from snowbus.bus.tracker_protocol import PAYLOAD_DATA_CODES
 
 MAX_BODY_BYTES = 1_048_576
 """No body is larger. The Stream Collector answers 200 to what is, and makes a bad row of it."""
@@ -36,7 +40,7 @@ class Outgoing(NamedTuple):
     """An event ready to be sent: its payload's text, less the digits of `stm` between `head` and `tail`.
 
     `sent` is what stm was when the event was accepted, at `accepted`, both in ms since 1970; None leaves stm as it is,
-    and `tail` empty. `size` is in bytes, at most.
+    and `tail` empty. `size` is in bytes, at most. `alone` says that it must share a request with no other.
     """
 
     record: Record
@@ -45,6 +49,7 @@ class Outgoing(NamedTuple):
     sent: int | None
     accepted: int
     size: int
+    alone: bool
 
 
 class Refused(NamedTuple):
@@ -74,7 +79,7 @@ def take_batch(queue: deque[Record], *, max_events: int, max_bytes: int) -> Batc
         prepared = prepare(queue[0])
         if isinstance(prepared, Refused):
             batch.refused.append(prepared)
-        elif batch.events and size + prepared.size + 1 > max_bytes:
+        elif batch.events and (size + prepared.size + 1 > max_bytes or prepared.alone or batch.events[-1].alone):
             break
         else:
             batch.events.append(prepared)
@@ -126,7 +131,8 @@ def _splice(record: Record, event: Event, payload: Payload) -> Outgoing:
         if facts:
             tail = tail[:-1] + facts + b"}"
     size = len(head) + len(tail) + (0 if sent is None else _STM_DIGITS)
-    return Outgoing(record, head, tail, sent, event.ingest_tstamp, size)
+    alone = not payload.keys() <= PAYLOAD_DATA_CODES
+    return Outgoing(record, head, tail, sent, event.ingest_tstamp, size, alone)
 
 
 def _around_stm(text: bytes, payload: Payload) -> tuple[bytes, bytes]:

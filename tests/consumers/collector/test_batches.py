@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.collector_ledger import PARAMETERS
 
 from snowbus.bus import json_text
 from snowbus.bus.envelope import encode_event
 from snowbus.bus.event import Event, Record
 from snowbus.bus.payload import PAYLOAD_DATA_SCHEMA
+from snowbus.bus.tracker_protocol import PAYLOAD_DATA_CODES
 from snowbus.consumers.collector.batches import MAX_BODY_BYTES, Batch, Outgoing, Refused, body_of, prepare, take_batch
 
 ACCEPTED = 1_700_000_000_000
@@ -214,6 +216,19 @@ def test_an_event_larger_than_a_request_goes_alone() -> None:
     assert len(rest) == 1
     batch, rest = take([record_of(MINIMAL), large], max_bytes=2_000)
     assert list(rest) == [large]
+
+
+def test_an_event_that_would_fail_its_neighbours_goes_alone() -> None:
+    records = [record_of(MINIMAL | ({"colour": "red"} if number in (2, 3, 6) else {})) for number in range(7)]
+    queue = deque(records)
+    sizes = []
+    while queue:
+        sizes.append(len(take_batch(queue, max_events=10, max_bytes=10_000).events))
+    assert sizes == [2, 1, 1, 2, 1]
+
+
+def test_the_parameters_that_share_a_request_are_those_of_the_schema() -> None:
+    assert PAYLOAD_DATA_CODES == PARAMETERS
 
 
 def test_what_is_refused_does_not_fill_a_request() -> None:
