@@ -52,6 +52,12 @@ class Metrics:
             buckets=_LATENCY_SECONDS,
             registry=registry,
         )
+        self.collect_collector_up = Gauge(
+            "snowbus_collect_collector_up",
+            "Whether a collector takes events: 1, or 0 from a failure until it is tried again and does.",
+            ("collector",),
+            registry=registry,
+        )
         self.consumer_records = Counter(
             "snowbus_consumer_records",
             "Records by what became of them: handled, skipped, filtered, known, retried, failed, held, dead.",

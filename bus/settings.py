@@ -123,7 +123,11 @@ class Settings(BaseModel):
     )
 
     # Collector consumer
-    collector: str = Field("", description="URL of the Snowplow collector that events are forwarded to.")
+    collector: tuple[str, ...] = Field(
+        (),
+        description="URL of the Snowplow collector that events are forwarded to; given several times (or with commas), "
+        "the first that takes events gets them.",
+    )
     group: str = Field("collector", description="The group that the collector consumer reads in.")
     collect_listen: str = Field(
         "127.0.0.1:8082", description="HOST:PORT of /health, /ready and /metrics; port 0 picks a free one."
@@ -143,6 +147,33 @@ class Settings(BaseModel):
         description="Events sent and not yet committed, at most, which is what is sent again after a SIGKILL.",
     )
     collect_timeout: PositiveSeconds = Field(30.0, description="Seconds until a request without an answer failed.")
+    collect_connect_timeout: PositiveSeconds = Field(10.0, description="Seconds of them to connect, TLS included.")
+    collect_read_timeout: PositiveSeconds = Field(
+        25.0, description="Seconds of them without a byte, once a request is sent or its answer has begun."
+    )
+    collect_gzip: bool = Field(
+        default=False,
+        description="Compress requests. Only for collectors that are known to unpack them: others may answer 200 and "
+        "lose the events.",
+    )
+    collect_username: str = Field("", description="The user name at the collector, for basic authentication.")
+    collect_password: str = Field("", description="The password at the collector.", json_schema_extra={"secret": True})
+    collect_headers: tuple[str, ...] = Field(
+        (),
+        description="More headers of each request, each 'Name: value'; in the environment one a line.",
+        json_schema_extra={"secret": True},
+    )
+    collect_ssl_cafile: str = Field(
+        "", description="PEM file of the authorities that sign the collector's certificate."
+    )
+    collect_ssl_certfile: str = Field("", description="PEM file of our certificate, for mutual TLS.")
+    collect_ssl_keyfile: str = Field("", description="PEM file of the key to our certificate.")
+    collect_proxy: str = Field(
+        "", description="URL of an HTTP proxy to the collector, http://[USER:PASSWORD@]HOST:PORT."
+    )
+    collect_failback: PositiveSeconds = Field(
+        30.0, description="Seconds between tries of a collector that is away while another takes its events, at most."
+    )
     collect_backoff: PositiveSeconds = Field(0.5, description="Seconds before the first retry, about.")
     collect_backoff_max: PositiveSeconds = Field(
         5.0, description="Seconds between retries, at most; six times that where only a change of configuration helps."
@@ -191,7 +222,22 @@ class Settings(BaseModel):
     @classmethod
     def _split(cls, value: Any) -> Any:
         """A list is written with commas where there are no lists: in the environment."""
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        return _parts(value, ",") if isinstance(value, str) else value
+
+    @field_validator("collector", mode="before")
+    @classmethod
+    def _split_collectors(cls, value: Any) -> Any:
+        """Several may be written with commas everywhere, as one does with brokers."""
+        urls = (value,) if isinstance(value, str) else value
+        if not isinstance(urls, list | tuple):
+            return value
+        return tuple(url for each in urls for url in (_parts(each, ",") if isinstance(each, str) else (each,)))
+
+    @field_validator("collect_headers", mode="before")
+    @classmethod
+    def _split_lines(cls, value: Any) -> Any:
+        """Commas stand in the values of headers."""
+        return _parts(value, "\n") if isinstance(value, str) else value
 
     def log_options(self) -> LogOptions:
         """What to open the log with."""
@@ -211,3 +257,7 @@ class Settings(BaseModel):
             sasl_username=self.kafka_sasl_username,
             sasl_password=self.kafka_sasl_password,
         )
+
+
+def _parts(text: str, separator: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(separator) if part.strip())

@@ -219,3 +219,9 @@ CODE_BY_NAME: dict[str, str] = {
     parameter.names[0]: parameter.code for parameter in PARAMETERS if len(parameter.names) == 1
 }
 """The code to write for a canonical name; where two codes share a name, the later row is the modern one."""
+
+PAYLOAD_DATA_CODES: frozenset[str] = frozenset(code for code in BY_CODE if not code.startswith("ev_")) | frozenset(
+    ("ue_pr", "ue_px", "co", "cx", "ue_na", "ad_ad", "ad_ba", "ad_ca", "ad_uid", "ctype", "mac", "sa", "sn", "sp", "st")
+)
+"""The parameters that payload_data/1-0-4 allows; it has `additionalProperties: false` (iglu-central). Enrich validates
+each POST against it as a whole (Tp2Adapter), and makes one bad row of all its events when one has another parameter."""

@@ -97,7 +97,7 @@ def _option(name: str, field: FieldInfo) -> dict[str, Any]:
     if field.annotation is bool:
         option |= {"is_flag": True}
     elif get_origin(field.annotation) is tuple:
-        option |= {"multiple": True}
+        option |= {"multiple": True, "metavar": _metavar(name)}
     elif get_origin(field.annotation) is Literal:
         option |= {"type": click.Choice(get_args(field.annotation))}
     else:

@@ -27,7 +27,7 @@ async def run_demo(settings: Settings, *, rate: float) -> None:
     with _log_url(settings) as log_url:
         async with _stand_in_collector() as (collector, collector_address):
             settings = settings.model_copy(
-                update={"log": log_url, "collector": collector_address, **_free_addresses(settings)}
+                update={"log": log_url, "collector": (collector_address,), **_free_addresses(settings)}
             )
             async with await open_log(log_url, settings.log_options()) as log, Roles(log, settings) as roles:
                 _print_welcome(roles.addresses)

@@ -10,6 +10,9 @@ A payload goes on byte for byte as it was sent, but for two things that one POST
 - What enrich takes from the request of the client (EnrichmentManager.setupEnrichedEvent, PageEnrichments): `ip`, `ua`,
   `tnuid` for the collector's cookie, and `url` for the Referer; each only where the payload has no own. Enrich takes
   neither `lang` nor `refr` from a header, so neither is written.
+
+An event with a parameter that payload_data does not know goes alone: Enrich refuses the POST that it is in as a whole,
+after the collector has answered 200.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,6 +23,7 @@ from snowbus.bus.envelope_parts import Parts, read_parts
 from snowbus.bus.errors import EnvelopeError, PayloadError
 from snowbus.bus.event import Record
 from snowbus.bus.payload import PAYLOAD_DATA_SCHEMA, Payload, dump_payload, load_payload
+from snowbus.bus.tracker_protocol import PAYLOAD_DATA_CODES
 
 MAX_BODY_BYTES = 1_048_576
 """No body is larger. The Stream Collector answers 200 to what is, and makes a bad row of it."""
@@ -41,7 +45,7 @@ class Outgoing(NamedTuple):
     """An event ready to be sent: its payload's text, less the digits of `stm` between `head` and `tail`.
 
     `sent` is what stm was when the event was accepted, at `accepted`, both in ms since 1970; None leaves stm as it is,
-    and `tail` empty. `size` is in bytes, at most.
+    and `tail` empty. `size` is in bytes, at most. `alone` says that it must share a request with no other.
     """
 
     head: bytes
@@ -49,6 +53,7 @@ class Outgoing(NamedTuple):
     sent: int | None
     accepted: int
     size: int
+    alone: bool
 
 
 class Refused(NamedTuple):
@@ -96,16 +101,17 @@ def _splice(parts: Parts, payload: Payload) -> Outgoing:
     text = parts.payload.strip()
     facts = _client_facts(parts.source, payload) if parts.source else b""
     sent, has_stm = _sent(payload)
+    alone = not payload.keys() <= PAYLOAD_DATA_CODES
     if sent is None:
         head, tail = (text[:-1] + facts + b"}" if facts else text), b""
-        return Outgoing(head, tail, sent, parts.ingest_tstamp, len(head))
+        return Outgoing(head, tail, sent, parts.ingest_tstamp, len(head), alone)
     if has_stm:
         head, tail = _around_stm(text, payload)
         if facts:
             tail = tail[:-1] + facts + b"}"
     else:
         head, tail = text[:-1] + facts + b',"stm":"', b'"}'
-    return Outgoing(head, tail, sent, parts.ingest_tstamp, len(head) + len(tail) + _STM_DIGITS)
+    return Outgoing(head, tail, sent, parts.ingest_tstamp, len(head) + len(tail) + _STM_DIGITS, alone)
 
 
 def _around_stm(text: bytes, payload: Payload) -> tuple[bytes, bytes]:

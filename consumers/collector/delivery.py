@@ -1,6 +1,7 @@
 """The collector consumer's handler: sends its records in one request, and says what the answer means for them."""
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 from snowbus.bus.errors import SnowbusError
@@ -9,12 +10,14 @@ from snowbus.bus.metrics import Metrics
 from ..intents import DeadLetter, Hold, Retry
 from ..receipts import Outcome, PendingReceipts, Status
 from ..record import Record
+from .announcing import Announcer
 from .batches import Outgoing, Refused, body_of, prepare, size_of
-from .sender import Sender
+from .collectors import Attempt, Collectors, Wait
 from .verdicts import Answer, Dead, Delivered, NoAnswer, Split, Stop, Verdict, judge
 from .verdicts import Retry as Again
 
-_HOLD_AFTER = 3
+_FAILURES_IN_A_ROW = 3
+_WHILE_ANOTHER_PROBES_SECONDS = 0.1
 
 
 class NotTogetherError(SnowbusError):
@@ -24,58 +27,48 @@ class NotTogetherError(SnowbusError):
 class Delivery:
     """Sends records of one call in one request.
 
-    When it returns, the collector has them. What may heal is put off; when it happens three times without a success in
-    between, or when the collector says how long it wants to be left alone, everything is held. What the collector will
-    not take is halved by the runner, down to the guilty event, which becomes a dead letter.
+    When it returns, a collector has them. A collector that fails three times in a row, or says how long it wants to be
+    left alone, is away: another one gets the request, and when none is left, everything is held. A failure before that
+    puts off its own records alone. What no collector will take is halved by the runner, down to the guilty event, which
+    becomes a dead letter.
     """
 
-    def __init__(
-        self,
-        sender: Sender,
-        *,
-        max_bytes: int,
-        configuration_wait: float,
-        metrics: Metrics,
-        receipts: PendingReceipts,
-    ) -> None:
-        self.refusal = ""
-        """Why the configuration, here or at the collector, keeps events from it; empty when it does not."""
-        self._sender = sender
+    def __init__(self, collectors: Collectors, *, max_bytes: int, metrics: Metrics, receipts: PendingReceipts) -> None:
+        self._collectors = collectors
         self._max_bytes = max_bytes
-        self._configuration_wait = configuration_wait
         self._metrics = metrics
         self._receipts = receipts
-        self._failures = 0
+        self._announcer = Announcer()
+        self._failures: Counter[str] = Counter()
+
+    @property
+    def refusal(self) -> str:
+        """Why the configuration, here or at the collectors, keeps events from them; empty when it does not."""
+        outage = self._collectors.outage
+        return outage.reason if outage is not None and outage.configuration else ""
 
     async def __call__(self, records: Sequence[Record]) -> None:
         """Deliver records. Raises Retry, Hold, DeadLetter, NotTogetherError."""
-        outcome, verdict = await self._send(self._prepared(records))
-        status = outcome.status if isinstance(outcome, Answer) else None
-        if not isinstance(verdict, Again | Stop):
-            self._failures, self.refusal = 0, ""
-        match verdict:
-            case Delivered():
-                self._metrics.collect_delivered.inc(len(records))
-                self._note(records, "delivered", status)
-            case Split(reason):
-                raise NotTogetherError(reason)
-            case Dead(reason, _, response):
-                self._note(records, "dead", status, reason)
-                raise DeadLetter(reason, status=status, response=response)
-            case Stop(reason):
-                self.refusal = reason
-                self._note(records, "retrying", status, reason)
-                raise Hold(reason, delay=self._configuration_wait)
-            case Again(reason, after):
-                self._failures += 1
-                self._note(records, "retrying", status, reason)
-                if after is not None or self._failures >= _HOLD_AFTER:
-                    raise Hold(reason, delay=after)
-                raise Retry(reason, overloaded=True)
-
-    def _note(self, records: Sequence[Record], outcome: Status, http_status: int | None, error: str = "") -> None:
-        attempts = records[0].attempt  # those of a request have been sent together, as a rule
-        self._receipts.add([record.raw for record in records], Outcome(outcome, attempts, http_status, error))
+        events = self._prepared(records)
+        reason = ""
+        while True:
+            attempt = self._pick(reason)
+            outcome, verdict = await self._send(events, attempt)
+            http_status = outcome.status if isinstance(outcome, Answer) else None
+            match verdict:
+                case Delivered():
+                    self._metrics.collect_delivered.inc(len(records))
+                    self._note(records, "delivered", http_status)
+                    return
+                case Split(reason):
+                    raise NotTogetherError(reason)
+                case Dead(reason, _, response):
+                    self._note(records, "dead", http_status, reason)
+                    raise DeadLetter(reason, status=http_status, response=response)
+                case Again(reason) | Stop(reason):
+                    self._note(records, "retrying", http_status, reason)
+                    if attempt.collector.outage is None:
+                        raise Retry(reason, overloaded=True)
 
     def _prepared(self, records: Sequence[Record]) -> list[Outgoing]:
         """The records as events to send. Raises DeadLetter, NotTogetherError."""
@@ -87,17 +80,53 @@ class Delivery:
                     raise NotTogetherError(prepared.reason)
                 self._note(records, "dead", None, prepared.reason)
                 raise DeadLetter(prepared.reason)
+            if prepared.alone and len(records) > 1:
+                raise NotTogetherError("one of them would make a bad row of the others")
             events.append(prepared)
         if len(events) > 1 and size_of(events) > self._max_bytes:
             raise NotTogetherError("together they are too large")
         return events
 
-    async def _send(self, events: Sequence[Outgoing]) -> tuple[Answer | NoAnswer, Verdict]:
+    def _pick(self, reason: str) -> Attempt:
+        """Where the request goes. Raises Hold when no collector is to be tried now."""
+        now = time.monotonic()
+        choice = self._collectors.pick(now)
+        if isinstance(choice, Wait):
+            outage = self._collectors.outage
+            why = reason or (outage.reason if outage is not None else "no collector is to be tried now")
+            wait = _WHILE_ANOTHER_PROBES_SECONDS if choice.until is None else max(0.0, choice.until - now)
+            raise Hold(why, delay=wait)
+        return choice
+
+    async def _send(self, events: Sequence[Outgoing], attempt: Attempt) -> tuple[Answer | NoAnswer, Verdict]:
+        """Send events in one request; returns what came back, and what it means, which the collectors know then."""
         metrics = self._metrics
         body = body_of(events, time.time_ns() // 1_000_000)
         metrics.collect_batch_events.observe(len(events))
         metrics.collect_batch_bytes.observe(len(body))
-        with metrics.collect_in_flight.track_inprogress(), metrics.collect_seconds.time():
-            outcome = await self._sender.post(body)
+        try:
+            with metrics.collect_in_flight.track_inprogress(), metrics.collect_seconds.time():
+                outcome = await attempt.collector.sender.post(body)
+            verdict = judge(outcome, events=len(events), now=time.time())
+            self._settle(attempt, verdict)
+        finally:
+            self._collectors.give_up(attempt)
         metrics.collect_requests.labels(outcome.status if isinstance(outcome, Answer) else 0).inc()
-        return outcome, judge(outcome, events=len(events), now=time.time())
+        return outcome, verdict
+
+    def _settle(self, attempt: Attempt, verdict: Verdict) -> None:
+        """Tell the collectors what came of an attempt; a failure that may be by chance is none, until it repeats."""
+        name = attempt.collector.name
+        if not isinstance(verdict, Again | Stop):
+            self._failures.pop(name, None)
+        elif isinstance(verdict, Again) and verdict.after is None and attempt.collector.outage is None:
+            self._failures[name] += 1
+            if self._failures[name] < _FAILURES_IN_A_ROW:
+                return
+        now = time.monotonic()
+        if (change := self._collectors.settle(attempt, verdict, now)) is not None:
+            self._announcer.say(change, now)
+
+    def _note(self, records: Sequence[Record], status: Status, http_status: int | None, error: str = "") -> None:
+        attempts = records[0].attempt  # those of a request have been sent together, as a rule
+        self._receipts.add([record.raw for record in records], Outcome(status, attempts, http_status, error))

@@ -37,7 +37,7 @@ class Reporter:
         self._group = group
         self._states = states
         self._topic_is_there = False
-        self._told: tuple[CollectorState, ...] = ()
+        self._told: Sequence[tuple[str, str, str]] = ()
         self._sender = producer_name("collect")
         self._said = Sparingly(_SAY_SECONDS)
 
@@ -69,7 +69,8 @@ class Reporter:
         """Report everything there is. Raises LogError, and then it is still there."""
         while True:
             states = tuple(self._states())
-            if not self.pending and states == self._told:
+            standing = [(state.url, state.state, state.error) for state in states]
+            if not self.pending and standing == list(self._told):
                 return
             taken = self.pending.take()
             report = Report(
@@ -88,4 +89,4 @@ class Reporter:
                 self.pending.put_back(taken)
                 self.pending.forget_beyond(_MOST_PENDING)
                 raise
-            self._told = states
+            self._told = standing

@@ -1,7 +1,9 @@
 """Runs the collector consumer: forwards events, and answers those who run it."""
 
 import asyncio
+import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 from snowbus.bus.event import EVENTS_TOPIC
@@ -12,11 +14,14 @@ from snowbus.bus.settings import Settings
 
 from ..adaptive import Adaptive
 from ..declare import Consumer, consumer
+from ..receipts import CollectorState
 from ..run import reason_log_away, reason_stuck, run_with_operations
 from ..runner import Runner
+from .collectors import Collectors, Patience, State
 from .delivery import Delivery
 from .reporting import Reporter
-from .sender import Sender, collector_url
+from .sender import Sender
+from .target import targets_of
 
 _READ_AHEAD_EVENTS = 10_000
 _SLOWLY = 6  # times the longest backoff, where only a change of configuration helps
@@ -25,35 +30,39 @@ _SLOWLY = 6  # times the longest backoff, where only a change of configuration h
 async def run_collect(
     log: Log, settings: Settings, metrics: Metrics, *, ready: Callable[[str], None], stop: asyncio.Event
 ) -> None:
-    """Forward events to `settings.collector` until `stop` is set, then drain and commit.
+    """Forward events to the collectors of the settings until `stop` is set, then drain and commit.
 
     `ready` is called with the address of /health, /ready and /metrics once they are served; neither the log nor the
-    collector need be there by then. Raises ConfigurationError when the collector's URL or the address cannot work.
+    collectors need be there by then. Raises ConfigurationError when a collector's URL, what is set for all of them, or
+    the address cannot work.
     """
-    url = collector_url(settings.collector)
-    async with (
-        Sender(url, connections=settings.collect_in_flight, timeout=settings.collect_timeout) as sender,
-        Reporter(log, group=settings.group, states=tuple) as reporter,
-    ):
+    async with AsyncExitStack() as stack:
+        senders = [Sender(target, settings=settings) for target in targets_of(settings)]
+        for sender in senders:
+            await stack.enter_async_context(sender)
+        collectors = _collectors(senders, settings)
+        reporter = Reporter(log, group=settings.group, states=lambda: _states(collectors, metrics))
+        await stack.enter_async_context(reporter)
         delivery = Delivery(
-            sender,
-            max_bytes=settings.collect_batch_bytes,
-            configuration_wait=_SLOWLY * settings.collect_backoff_max,
-            metrics=metrics,
-            receipts=reporter.pending,
+            collectors, max_bytes=settings.collect_batch_bytes, metrics=metrics, receipts=reporter.pending
         )
         runner = Runner(
             log, _consumer(delivery, settings), metrics=metrics, drain_timeout=settings.collect_drain_timeout
         )
-        await run_with_operations(
-            [runner],
-            Operations(
-                metrics, lambda: _reason_not_ready(log, delivery), reason_not_alive=lambda: reason_stuck([runner])
-            ),
-            settings.collect_listen,
-            ready=ready,
-            stop=stop,
+        operations = Operations(
+            metrics, lambda: _reason_not_ready(log, delivery), reason_not_alive=lambda: reason_stuck([runner])
         )
+        await run_with_operations([runner], operations, settings.collect_listen, ready=ready, stop=stop)
+
+
+def _collectors(senders: list[Sender], settings: Settings) -> Collectors:
+    patience = Patience(
+        first=settings.collect_backoff,
+        maximum=settings.collect_backoff_max,
+        failback=settings.collect_failback,
+        configuration=_SLOWLY * settings.collect_backoff_max,
+    )
+    return Collectors([(sender.name, sender) for sender in senders], patience, now=time.monotonic())
 
 
 def _consumer(delivery: Delivery, settings: Settings) -> Consumer[..., Any]:
@@ -68,11 +77,29 @@ def _consumer(delivery: Delivery, settings: Settings) -> Consumer[..., Any]:
         retries=None,
         backoff=settings.collect_backoff,
         backoff_max=settings.collect_backoff_max,
-        timeout=2 * settings.collect_timeout,
+        timeout=(2 + len(settings.collector)) * settings.collect_timeout,
         max_in_flight=settings.collect_max_in_flight,
         buffer=settings.collect_max_in_flight + _READ_AHEAD_EVENTS,
     )
     return declare(delivery)
+
+
+def _states(collectors: Collectors, metrics: Metrics) -> list[CollectorState]:
+    now, wall_ms = time.monotonic(), time.time_ns() // 1_000_000
+    states = collectors.states(now)
+    for state in states:
+        metrics.collect_collector_up.labels(state.name).set(state.up)
+    return [_as_reported(state, wall_ms) for state in states]
+
+
+def _as_reported(state: State, wall_ms: int) -> CollectorState:
+    return CollectorState(
+        url=state.name,
+        state="up" if state.up else "refusing" if state.configuration else "down",
+        since=wall_ms - round(1000 * state.seconds),
+        error=state.reason,
+        next_try=None if state.up else wall_ms + round(1000 * state.next_try),
+    )
 
 
 async def _reason_not_ready(log: Log, delivery: Delivery) -> str:

@@ -1,20 +1,27 @@
-"""Sends bodies to the collector, over connections that are kept."""
+"""Sends bodies to one collector, over connections that are kept."""
 
+import asyncio
+import gzip
+import ssl
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
 
 import aiohttp
+import structlog
 
 from snowbus.bus.errors import ConfigurationError
+from snowbus.bus.settings import Settings
 
+from .faults import no_answer
+from .target import Target, headers_of, proxy_of
 from .verdicts import Answer, NoAnswer
 
-DEFAULT_PATH = "/com.snowplowanalytics.snowplow/tp2"
+logger = structlog.get_logger(__name__)
 
-_CONNECT_SECONDS = 10.0
 _EXCERPT_CHARACTERS = 500
 _READ_BYTES = 65_536
+_GZIP_LEVEL = 1
+_IDLE_SECONDS = 15.0
 _HEADERS = {
     "Content-Type": "application/json; charset=utf-8",
     "Accept-Encoding": "identity",
@@ -24,48 +31,54 @@ _HEADERS = {
 }
 
 
-def collector_url(setting: str) -> str:
-    """The URL to POST to: the setting's own path when it has one, else the tracker protocol's.
-
-    Raises ConfigurationError when it is no URL of a collector.
-    """
-    if not setting:
-        raise ConfigurationError(
-            "no collector to forward to: give --collector http://HOST:PORT (or SNOWBUS_COLLECTOR), the URL that "
-            "trackers would send to"
-        )
-    try:
-        parts = urlsplit(setting)
-        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        valid = False
-    if not valid or parts.fragment:
-        raise ConfigurationError(
-            f"collector {setting!r} is not a URL like http://HOST:PORT or https://HOST/com.acme/track"
-        )
-    return setting if parts.path not in ("", "/") else parts._replace(path=DEFAULT_PATH).geturl()
-
-
 class Sender:
-    """POSTs bodies to one URL. Never raises over what the collector does, and never follows a redirect.
+    """POSTs bodies to one collector. Never raises over what that does, and never follows a redirect.
 
-    It sends no User-Agent, which enrich would take for the client's where an event has none, and keeps no cookies.
-    Whatever the environment says of proxies is not asked.
+    No request is sent twice by itself: one that was not answered may have been taken, and to send it again is the
+    caller's to decide. It sends no User-Agent unless told to, which enrich would take for the client's where an event
+    has none, and keeps no cookies. Whatever the environment says of proxies is not asked. Connections that are idle
+    are closed after 15 s, before the other side would, which could cross with a request.
+
+    Raises ConfigurationError, when it is made, for settings that cannot work.
     """
 
-    def __init__(self, url: str, *, connections: int, timeout: float) -> None:
-        self.url = url
-        self._connections = connections
-        self._timeout = timeout
+    def __init__(self, target: Target, *, settings: Settings) -> None:
+        self.name = target.name
+        self._target = target
+        self._connections = settings.collect_in_flight
+        self._timeout = aiohttp.ClientTimeout(
+            total=settings.collect_timeout,
+            connect=settings.collect_connect_timeout,
+            sock_read=settings.collect_read_timeout,
+        )
+        self._gzip = settings.collect_gzip
+        self._headers = [*_HEADERS.items(), *headers_of(settings, [target])]
+        if target.authorization:
+            self._headers.append(("Authorization", target.authorization))
+        proxy = proxy_of(settings)
+        self._proxy = proxy.url if proxy else None
+        self._proxy_headers: dict[str, str] = {}
+        if proxy and proxy.authorization:
+            ours = ("Proxy-Authorization", proxy.authorization)
+            if target.secure:
+                self._proxy_headers = dict([ours])  # only the tunnel's: the collector has no business with it
+            else:
+                self._headers.append(ours)
+        self._tls = _tls_context(settings) if target.secure else True
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._connections),
+            connector=aiohttp.TCPConnector(
+                limit=self._connections,
+                ssl=self._tls,
+                keepalive_timeout=_IDLE_SECONDS,
+                resolver=aiohttp.ThreadedResolver(),  # the system's, also where aiodns is installed
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers=_HEADERS,
             skip_auto_headers=("User-Agent",),
-            timeout=aiohttp.ClientTimeout(total=self._timeout, sock_connect=min(_CONNECT_SECONDS, self._timeout)),
+            timeout=self._timeout,
             trust_env=False,
+            auto_decompress=False,
         )
         return self
 
@@ -76,17 +89,57 @@ class Sender:
 
     async def post(self, body: bytes) -> Answer | NoAnswer:
         """Send a body and return what came back. An answer that breaks off counts as none."""
+        if self._gzip:
+            packed = await asyncio.to_thread(gzip.compress, body, _GZIP_LEVEL)
+            outcome = await self._send(packed, [*self._headers, ("Content-Encoding", "gzip")])
+            if not isinstance(outcome, Answer) or outcome.status != 415:
+                return outcome
+            # It says that it took nothing, and what of: to send the same once more is no guess.
+            logger.warning("the collector takes no gzip; requests go uncompressed now", collector=self.name)
+            self._gzip = False
+        return await self._send(body, self._headers)
+
+    async def _send(self, body: bytes, headers: list[tuple[str, str]]) -> Answer | NoAnswer:
         try:
-            async with self._session.post(self.url, data=body, allow_redirects=False) as response:
+            async with self._session.post(
+                self._target.url,
+                data=body,
+                headers=headers,
+                allow_redirects=False,
+                proxy=self._proxy,
+                proxy_headers=self._proxy_headers,
+            ) as response:
                 begins = await _beginning(response.content)
                 excerpt = begins.decode("utf-8", "replace")[:_EXCERPT_CHARACTERS]
                 return Answer(response.status, response.headers.get("Retry-After", ""), excerpt)
-        except TimeoutError:
-            return NoAnswer(f"no answer within {self._timeout:g} s")
-        except (aiohttp.ClientError, OSError) as error:
-            return NoAnswer(str(error) or type(error).__name__)
-        except ValueError as error:  # what the library makes of some broken answers
-            return NoAnswer(f"not HTTP: {error}")
+        except TimeoutError as error:
+            return NoAnswer(self._describe(error))
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            outcome = no_answer(error, host=self._target.host)
+            if outcome is None:
+                raise
+            return outcome
+
+    def _describe(self, error: TimeoutError) -> str:
+        match error:
+            case aiohttp.ConnectionTimeoutError():
+                return f"no connection within {self._timeout.connect:g} s"
+            case aiohttp.SocketTimeoutError():
+                return f"not a byte for {self._timeout.sock_read:g} s"
+        return f"no answer within {self._timeout.total:g} s"
+
+
+def _tls_context(settings: Settings) -> ssl.SSLContext:
+    """How to make sure of the collector, and of us. There is no way to leave it out."""
+    try:
+        context = ssl.create_default_context(cafile=settings.collect_ssl_cafile or None)
+        if settings.collect_ssl_certfile:
+            context.load_cert_chain(settings.collect_ssl_certfile, settings.collect_ssl_keyfile or None)
+    except OSError as error:
+        raise ConfigurationError(
+            f"TLS to the collector: {error} (collect_ssl_cafile, collect_ssl_certfile, collect_ssl_keyfile)"
+        ) from None
+    return context
 
 
 async def _beginning(stream: aiohttp.StreamReader) -> bytes:

@@ -16,7 +16,18 @@ _CONFIGURATION = {
     404: "there is no collector at this URL",
     405: "what is at this URL takes no POST",
     407: "a proxy asks for credentials",
+    411: "something on the way takes the length from our requests",
+    414: "the URL is longer than it takes",
+    417: "it finds an expectation, and we send none",
+    421: "what listens there does not answer for this name",
+    426: "it wants another protocol",
+    431: "the headers are larger than it takes (collect_headers)",
+    501: "what is at this URL knows no POST",
+    505: "it does not speak HTTP/1.1",
+    511: "a network on the way asks to sign in",
 }
+"""No event can be to blame for these: what they speak of is the same in every request."""
+
 _HEALING = frozenset({408, 425, 429})
 
 
@@ -29,9 +40,13 @@ class Answer(NamedTuple):
 
 
 class NoAnswer(NamedTuple):
-    """There was no answer, or no whole one, and why."""
+    """There was no answer, or no whole one, and why. What was sent may have arrived all the same.
+
+    `configuration` says that waiting alone will not heal it: a certificate that is not for this host, say.
+    """
 
     error: str
+    configuration: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +91,12 @@ Verdict = Delivered | Retry | Split | Dead | Stop
 def judge(outcome: Answer | NoAnswer, *, events: int, now: float) -> Verdict:
     """What an outcome means when so many events were sent; `now` is in seconds since 1970, for a Retry-After that is a
     date.
+
+    An event dies only of a 4xx that it may be the cause of, and only when it was sent alone. Whatever else is not a
+    2xx, a status that no standard knows among them, leaves the events where they are.
     """
     if isinstance(outcome, NoAnswer):
-        return Retry(outcome.error)
+        return Stop(outcome.error) if outcome.configuration else Retry(outcome.error)
     status = outcome.status
     if 200 <= status < 300:
         return Delivered()

@@ -19,7 +19,7 @@ from snowbus.bus.metrics import Metrics
 from snowbus.bus.payload import PAYLOAD_DATA_SCHEMA
 from snowbus.bus.settings import Settings
 from snowbus.consumers.collector.run import run_collect
-from snowbus.consumers.collector.sender import collector_url
+from snowbus.consumers.collector.target import DEFAULT_PATH
 
 EVENTS = 100_000
 BATCH = 200
@@ -43,7 +43,7 @@ async def simplest_loop(log: Log, url: str, stop: asyncio.Event) -> None:
     async with aiohttp.ClientSession(headers={"Content-Type": "application/json"}) as session:
 
         async def post(body: str) -> None:
-            async with session.post(collector_url(url), data=body.encode()) as response:
+            async with session.post(url + DEFAULT_PATH, data=body.encode()) as response:
                 await response.read()
             places.release()
 

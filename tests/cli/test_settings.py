@@ -66,6 +66,20 @@ def test_a_list_in_the_environment_has_commas(monkeypatch):
     assert load_settings({}).gateway_allowed_origins == ("https://a.example", "https://b.example")
 
 
+def test_collectors_keep_their_order_wherever_they_stand(tmp_path, monkeypatch):
+    given = ("http://a.example", "http://b.example", "http://c.example")
+    assert load_settings({"collector": (given[0], f"{given[1]}, {given[2]}")}).collector == given
+    (tmp_path / "snowbus.toml").write_text('collector = ["http://a.example", "http://b.example", "http://c.example"]')
+    assert load_settings({}).collector == given
+    monkeypatch.setenv("SNOWBUS_COLLECTOR", ",".join(reversed(given)))
+    assert load_settings({}).collector == given[::-1]
+
+
+def test_headers_stand_one_a_line_in_the_environment(monkeypatch):
+    monkeypatch.setenv("SNOWBUS_COLLECT_HEADERS", "X-Key: a, b\nX-Other: c\n")
+    assert load_settings({}).collect_headers == ("X-Key: a, b", "X-Other: c")
+
+
 def test_a_list_in_the_file_is_a_list(tmp_path):
     (tmp_path / "snowbus.toml").write_text('gateway_tokens = ["one", "two"]')
     assert load_settings({}).gateway_tokens == ("one", "two")
@@ -84,6 +98,8 @@ def test_a_list_in_the_file_is_a_list(tmp_path):
         ('colector = "x"', "colector: there is no such setting; did you mean collector?"),
         ('[ingest]\nlisten = ":80"', "ingest: tables are not read; write ingest_… = … at the top of the file"),
         ('gateway_tokens = [["secret"]]', "gateway_tokens.*: should be a valid string$"),
+        ("collector = 5", "collector"),
+        ("collector = [5]", "collector"),
     ],
 )
 def test_what_cannot_work_in_the_file_is_told_with_the_file_and_the_name(tmp_path, text, told):

@@ -8,145 +8,88 @@ ledger is at `GET /ledger`.
 import argparse
 import asyncio
 import json
+import ssl
 import threading
 import time
-from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
+
+from .collector_faults import (
+    Behaviour,
+    Early,
+    Weather,
+    close_before_answer,
+    close_mid_response,
+    hang,
+    late,
+    random_weather,
+    response,
+    slow_bytes,
+    status,
+)
+from .collector_ledger import CONTENT_TYPES, Ledger, Payload, Request, payloads_in, unpacked
+
+__all__ = [
+    "MAX_BODY_BYTES",
+    "MAX_REQUEST_BYTES",
+    "PATH",
+    "Behaviour",
+    "CollectorDouble",
+    "Payload",
+    "Request",
+    "close_before_answer",
+    "close_mid_response",
+    "hang",
+    "late",
+    "slow_bytes",
+    "status",
+]
 
 PATH = "/com.snowplowanalytics.snowplow/tp2"
 MAX_BODY_BYTES = 1_048_576
-
-Payload = dict[str, str]
-
-
-class Request(NamedTuple):
-    """A request as it came, and when, in seconds of `time.monotonic`."""
-
-    method: str
-    target: str
-    headers: dict[str, str]
-    body: bytes
-    at: float
-
-    @property
-    def payloads(self) -> list[Payload]:
-        """The events in the body."""
-        data: list[Payload] = json.loads(self.body)["data"]
-        return data
-
-
-Behaviour = Callable[[asyncio.StreamWriter], Awaitable[bool]]
-"""Answers in the place of a good collector. True means that it took the events."""
-
-
-def status(code: int, body: str = "", **headers: str) -> Behaviour:
-    """Answer with a status; `retry_after="1"` is a header."""
-
-    async def answer(writer: asyncio.StreamWriter) -> bool:
-        writer.write(_response(code, body.encode(), {name.replace("_", "-"): text for name, text in headers.items()}))
-        return 200 <= code < 300
-
-    return answer
-
-
-def close_before_answer() -> Behaviour:
-    """Reset the connection without a word."""
-
-    async def answer(writer: asyncio.StreamWriter) -> bool:
-        writer.transport.abort()
-        return False
-
-    return answer
-
-
-def close_mid_response(sent: bytes = b"HTTP/1.1 200 OK\r\nContent-Le") -> Behaviour:
-    """Break off in the middle of an answer."""
-
-    async def answer(writer: asyncio.StreamWriter) -> bool:
-        writer.write(sent)
-        await writer.drain()
-        writer.close()
-        return False
-
-    return answer
-
-
-def hang(seconds: float) -> Behaviour:
-    """Say nothing for a while, then break off."""
-
-    async def answer(writer: asyncio.StreamWriter) -> bool:
-        await asyncio.sleep(seconds)
-        writer.close()
-        return False
-
-    return answer
-
-
-def slow_bytes(every: float, *, count: int = 1_000) -> Behaviour:
-    """Begin a good answer and let its body trickle, never to its end."""
-
-    async def answer(writer: asyncio.StreamWriter) -> bool:
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
-        for _ in range(count):
-            writer.write(b".")
-            await writer.drain()
-            await asyncio.sleep(every)
-        writer.close()
-        return False
-
-    return answer
-
-
-def late(seconds: float) -> Behaviour:
-    """Take the events, and say so after a while."""
-
-    async def answer(writer: asyncio.StreamWriter) -> bool:
-        await asyncio.sleep(seconds)
-        writer.write(_response(200, b"ok"))
-        return True
-
-    return answer
+"""What is larger gets its 200, and becomes a bad row."""
+MAX_REQUEST_BYTES = 2 * MAX_BODY_BYTES
+"""What is larger gets a 413."""
 
 
 @dataclass
-class CollectorDouble:
+class CollectorDouble(Ledger):
     """A collector that takes what a real one would and is strict about it.
 
-    `violations` says what no forwarder should ever have sent. `poison` marks events that make a request a 400,
-    `max_accepted_bytes` bodies that make it a 413, and `respond` queues behaviours for the next requests.
+    `violations` says what no forwarder should ever have sent. What a real collector answers with 200 and then loses is
+    `lost` here too. Of what is sent well it refuses `poison` with 400, the events in `refused` with the status given
+    there, and bodies over `max_accepted_bytes` with 413. `respond` queues behaviours for the next requests; `weather`
+    has its say after those. It unpacks gzip only with `takes_gzip`, and wants `authorization` as the header says it.
     """
 
     path: str = PATH
     host: str = "127.0.0.1"
     port: int = 0
     seconds: float = 0.0
+    tls: ssl.SSLContext | None = None
+    takes_gzip: bool = False
+    authorization: str = ""
     poison: Callable[[Payload], bool] | None = None
+    refused: Mapping[str, int] = field(default_factory=dict)
     max_accepted_bytes: int = MAX_BODY_BYTES
-    requests: list[Request] = field(default_factory=list)
-    accepted: list[Payload] = field(default_factory=list)
+    weather: Weather | None = None
     violations: list[str] = field(default_factory=list)
-    _behaviours: deque[Behaviour] = field(default_factory=deque)
+    connections: int = 0
+    closed: int = 0
+    _behaviours: deque[Behaviour | Early] = field(default_factory=deque)
     _always: Behaviour | None = None
 
     @property
     def url(self) -> str:
         """Where it listens."""
-        return f"http://{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
 
-    @property
-    def event_ids(self) -> list[str]:
-        """The `eid` of each event taken, in order of arrival."""
-        return [payload.get("eid", "") for payload in list(self.accepted)]
-
-    @property
-    def duplicates(self) -> dict[str, int]:
-        """The events taken more than once, and how often."""
-        return {event_id: times for event_id, times in Counter(self.event_ids).items() if times > 1}
-
-    def respond(self, *behaviours: Behaviour) -> None:
+    def respond(self, *behaviours: Behaviour | Early) -> None:
         """Answer the next requests so."""
         self._behaviours.extend(behaviours)
 
@@ -179,127 +122,177 @@ class CollectorDouble:
         """Refuse connections and reset those that are open."""
         asyncio.run_coroutine_threadsafe(self.stop(), self._loop).result(10)
 
+    def hang_up(self) -> None:
+        """Close the connections that are open, and go on listening."""
+
+        def close() -> None:
+            for writer in self._open.values():
+                writer.close()
+
+        self._loop.call_soon_threadsafe(close)
+
     # Inside a loop
 
     async def start(self) -> None:
         """Listen."""
-        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
-        self._server = await asyncio.start_server(self._connected, self.host, self.port, limit=4 * MAX_BODY_BYTES)
+        self._open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._server = await asyncio.start_server(
+            self._connected, self.host, self.port, limit=2 * MAX_REQUEST_BYTES, ssl=self.tls
+        )
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
         """Stop listening, and reset every connection."""
         self._server.close()
-        for task, writer in list(self._connections.items()):
+        for task, writer in list(self._open.items()):
             writer.transport.abort()
             task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        await asyncio.gather(*self._open, return_exceptions=True)
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
-        self._connections[task] = writer
-        task.add_done_callback(self._connections.pop)
+        self._open[task] = writer
+        task.add_done_callback(self._open.pop)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            while (request := await _read_request(reader)) and not writer.is_closing():
-                await self._answer(request, writer)
+            while not writer.is_closing():
+                method, target, headers = await _read_head(reader)
+                if self._behaviours and isinstance(self._behaviours[0], Early):
+                    self.came(Request(method, target, headers, b"", time.monotonic()))
+                    await _answer_early(self._behaviours.popleft(), headers, reader, writer)
+                    break
+                body = await reader.readexactly(int(headers.get("content-length", "0")))
+                await self._answer(Request(method, target, headers, body, time.monotonic()), writer)
                 await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
             pass
         finally:
             writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+            self.closed += 1
 
     async def _answer(self, request: Request, writer: asyncio.StreamWriter) -> None:
         if request.target == "/ledger":
-            writer.write(_response(200, json.dumps(self.ledger()).encode(), {"Content-Type": "application/json"}))
+            writer.write(response(200, json.dumps(self.ledger()).encode(), {"Content-Type": "application/json"}))
             return
-        self.requests.append(request)
-        if problem := self._problem(request):
-            self.violations.append(problem)
-            writer.write(_response(400, problem.encode()))
+        if (refused := self._refuse(request)) is not None:
+            self.came(request)
+            writer.write(refused)
+            return
+        request, problem = self._understand(request)
+        self.came(request)
+        if problem:
+            self.lost.extend(request.payloads)
+            writer.write(self._violated(problem, 200))
             return
         if self.seconds:
             await asyncio.sleep(self.seconds)
-        behaviour = self._behaviours.popleft() if self._behaviours else self._always
+        behaviour = self._next_behaviour()
         if behaviour is not None:
             if await behaviour(writer):
-                self.accepted.extend(request.payloads)
-            return
-        if len(request.body) > self.max_accepted_bytes:
-            writer.write(_response(413, b"too large"))
-        elif self.poison is not None and any(map(self.poison, request.payloads)):
-            writer.write(_response(400, b"poison"))
+                self.took(request, time.monotonic())
+        elif refusal := self._refusal(request):
+            writer.write(refusal)
         else:
-            self.accepted.extend(request.payloads)
-            writer.write(_response(200, b"ok"))
+            self.took(request, time.monotonic())
+            writer.write(response(200, b"ok"))
+
+    def _next_behaviour(self) -> Behaviour | None:
+        if self._behaviours:
+            behaviour = self._behaviours.popleft()
+            assert not isinstance(behaviour, Early)  # _serve takes those
+            return behaviour
+        if self._always is not None:
+            return self._always
+        return self.weather() if self.weather is not None else None
+
+    def _refuse(self, request: Request) -> bytes | None:
+        """What the head of a request, or its size, is answered with, when it is not as it should be."""
+        headers = request.headers
+        if "cookie" in headers:
+            self.violations.append(f"a cookie, {headers['cookie']!r}")
+        if request.target != self.path:
+            return self._violated(f"{request.method} {request.target}, not POST {self.path}", 404)
+        if request.method != "POST":
+            return self._violated(f"{request.method} {request.target}, not POST", 405)
+        if self.authorization and headers.get("authorization") != self.authorization:
+            return response(401, b"who are you?", {"WWW-Authenticate": "Basic"})
+        if headers.get("content-encoding", "gzip") != "gzip" or ("content-encoding" in headers and not self.takes_gzip):
+            return response(415, b"", {"Accept-Encoding": "gzip" if self.takes_gzip else "identity"})
+        if len(request.body) > MAX_REQUEST_BYTES:
+            return self._violated(f"a body of {len(request.body)} bytes", 413)
+        return None
+
+    def _understand(self, request: Request) -> tuple[Request, str]:
+        """The request with its events, and what Enrich would have against it, who comes after the 200."""
+        headers, body = request.headers, request.body
+        try:
+            if "content-encoding" in headers:
+                body = unpacked(body, limit=MAX_REQUEST_BYTES)
+            payloads = payloads_in(body)
+        except ValueError as error:
+            return request, str(error)
+        request = replace(request, body=body, payloads=payloads)
+        if headers.get("content-type", "").lower() not in CONTENT_TYPES:
+            return request, f"content type {headers.get('content-type')!r}"
+        if len(body) > MAX_BODY_BYTES:
+            return request, f"a body of {len(body)} bytes"
+        return request, ""
+
+    def _violated(self, problem: str, code: int) -> bytes:
+        self.violations.append(problem)
+        return response(code, problem.encode())
+
+    def _refusal(self, request: Request) -> bytes | None:
+        if len(request.body) > self.max_accepted_bytes:
+            return response(413, b"too large")
+        if self.poison is not None and any(map(self.poison, request.payloads)):
+            return response(400, b"poison")
+        if self.refused:
+            for payload in request.payloads:
+                if code := self.refused.get(payload.get("eid", "")):
+                    return response(code, b"refused")
+        return None
 
     def ledger(self) -> dict[str, Any]:
         """Everything that a test in another process may ask for."""
-        return {"requests": len(self.requests), "accepted": self.accepted, "violations": self.violations}
-
-    def _problem(self, request: Request) -> str:
-        content_type = request.headers.get("content-type", "")
-        if request.method != "POST" or request.target != self.path:
-            return f"{request.method} {request.target}, not POST {self.path}"
-        if content_type.partition(";")[0].strip() != "application/json":
-            return f"content type {content_type!r}"
-        if len(request.body) > MAX_BODY_BYTES:
-            return f"a body of {len(request.body)} bytes"
-        if "cookie" in request.headers:
-            return f"a cookie, {request.headers['cookie']!r}"
-        try:
-            _check_payload_data(json.loads(request.body.decode(), object_pairs_hook=_unique))
-        except ValueError as error:
-            return str(error)
-        return ""
+        return {
+            "requests": len(self.requests),
+            "accepted": self.accepted,
+            "lost": self.lost,
+            "attempts": self.attempts,
+            "violations": self.violations,
+        }
 
 
-def _check_payload_data(value: Any) -> None:
-    if not isinstance(value, dict) or set(value) != {"schema", "data"}:
-        raise ValueError("not a self-describing JSON")
-    if value["schema"] != "iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4":
-        raise ValueError(f"schema {value['schema']!r}")
-    if not isinstance(value["data"], list) or not value["data"]:
-        raise ValueError("data is no array of events")
-    for payload in value["data"]:
-        if not isinstance(payload, dict) or not all(isinstance(text, str) for text in payload.values()):
-            raise ValueError(f"not a flat object of strings: {payload!r}")
-        if not all(payload.get(code) for code in ("tv", "p", "e")):
-            raise ValueError(f"an event without tv, p or e: {payload!r}")
+async def _answer_early(
+    early: Behaviour | Early, headers: Mapping[str, str], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    assert isinstance(early, Early)
+    await early.answer(writer)
+    await writer.drain()
+    if early.reads:
+        await reader.readexactly(int(headers.get("content-length", "0")))
 
 
-def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    value: dict[str, Any] = {}
-    for name, item in pairs:
-        if name in value:
-            raise ValueError(f"{name} stands twice in an object")
-        value[name] = item
-    return value
-
-
-async def _read_request(reader: asyncio.StreamReader) -> Request | None:
+async def _read_head(reader: asyncio.StreamReader) -> tuple[str, str, dict[str, str]]:
     head = await reader.readuntil(b"\r\n\r\n")
     line, *fields = head.decode("latin-1").rstrip("\r\n").split("\r\n")
     method, target, _ = line.split(" ")
-    headers = {name.lower(): text.strip() for name, _, text in (each.partition(":") for each in fields)}
-    body = await reader.readexactly(int(headers.get("content-length", "0")))
-    return Request(method, target, headers, body, time.monotonic())
-
-
-def _response(code: int, body: bytes, headers: dict[str, str] | None = None) -> bytes:
-    # A real collector sets a cookie; a forwarder that kept it would give all its events one network user id.
-    fields = {"Content-Length": str(len(body)), "Set-Cookie": "sp=made-up; Path=/", **(headers or {})}
-    head = "".join(f"{name}: {text}\r\n" for name, text in fields.items())
-    return f"HTTP/1.1 {code} Status\r\n{head}\r\n".encode() + body
+    return method, target, {name.lower(): text.strip() for name, _, text in (each.partition(":") for each in fields)}
 
 
 async def _main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=0.0, help="from a request to its answer")
+    parser.add_argument("--weather", type=int, metavar="SEED", help="fail at random, the same for the same seed")
     arguments = parser.parse_args()
-    double = CollectorDouble(port=arguments.port, seconds=arguments.seconds)
+    weather = None if arguments.weather is None else random_weather(arguments.weather)
+    double = CollectorDouble(port=arguments.port, seconds=arguments.seconds, weather=weather)
     await double.start()
     print(double.url, flush=True)
     await asyncio.Event().wait()

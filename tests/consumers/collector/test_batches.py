@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.collector_ledger import PARAMETERS
 
 from snowbus.bus import json_text
 from snowbus.bus.envelope import encode_event
 from snowbus.bus.event import Event, Record
 from snowbus.bus.payload import PAYLOAD_DATA_SCHEMA
+from snowbus.bus.tracker_protocol import PAYLOAD_DATA_CODES
 from snowbus.consumers.collector.batches import MAX_BODY_BYTES, Outgoing, Refused, body_of, prepare, size_of
 
 ACCEPTED = 1_700_000_000_000
@@ -191,6 +193,15 @@ def test_an_event_that_no_collector_takes_is_refused() -> None:
 
 
 # A body
+
+
+def test_an_event_that_would_fail_its_neighbours_goes_alone() -> None:
+    alone = [prepare(record_of(MINIMAL | extra)) for extra in ({}, {"colour": "red"})]
+    assert [each.alone for each in alone if isinstance(each, Outgoing)] == [False, True]
+
+
+def test_the_parameters_that_share_a_request_are_those_of_the_schema() -> None:
+    assert PAYLOAD_DATA_CODES == PARAMETERS
 
 
 @given(sizes=st.lists(st.integers(0, 3_000), min_size=1, max_size=40), now=st.integers(0, 2 * ACCEPTED))

@@ -17,46 +17,6 @@ from snowbus.bus.log.sqlite import SqliteLog
 from snowbus.bus.metrics import Metrics
 from snowbus.bus.settings import Settings
 from snowbus.consumers.collector.run import run_collect
-from snowbus.consumers.collector.sender import collector_url
-
-TP2 = "/com.snowplowanalytics.snowplow/tp2"
-
-
-@pytest.mark.parametrize(
-    ("setting", "url"),
-    [
-        ("http://collector.example", f"http://collector.example{TP2}"),
-        ("https://collector.example:8443/", f"https://collector.example:8443{TP2}"),
-        ("http://[::1]:9090", f"http://[::1]:9090{TP2}"),
-        ("https://collector.example/com.acme/track", "https://collector.example/com.acme/track"),
-        ("https://collector.example/?a=b", f"https://collector.example{TP2}?a=b"),
-    ],
-)
-def test_the_path_is_the_tracker_protocols_unless_one_is_given(setting: str, url: str) -> None:
-    assert collector_url(setting) == url
-
-
-@pytest.mark.parametrize(
-    "setting",
-    [
-        "collector.example",
-        "localhost:9090",
-        "ftp://x",
-        "http://",
-        "http:///path",
-        "http://x:99999",
-        "http://x/#f",
-        "/x",
-    ],
-)
-def test_what_is_no_url_is_refused_and_said(setting: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"http://HOST:PORT"):
-        collector_url(setting)
-
-
-def test_without_a_collector_it_says_what_to_give() -> None:
-    with pytest.raises(ConfigurationError, match="--collector"):
-        collector_url("")
 
 
 def test_a_listen_address_in_use_ends_it(sqlite_url: str) -> None:

@@ -98,6 +98,18 @@ def test_what_is_never_taken_dies_and_its_neighbours_live(sqlite_url: str, code:
         assert collector.event_ids == list("013")
 
 
+def test_an_event_that_enrich_would_refuse_takes_no_neighbour_with_it(sqlite_url: str) -> None:
+    async def main() -> None:
+        async with forwarding(sqlite_url, collector.url) as running:
+            unknown = numbered(2, user="same", colour="red")
+            await publish(running.log, [numbered(1, user="same"), unknown, numbered(3, user="same")])
+            await eventually(lambda: collector.event_ids == ["1", "3"])
+
+    with CollectorDouble() as collector:
+        run(main())
+        assert collector.violations == ["payload_data knows no parameter colour"]
+
+
 @pytest.mark.parametrize("form", ["seconds", "date"])
 def test_retry_after_is_obeyed_by_everyone(sqlite_url: str, form: str) -> None:
     async def busy(writer: asyncio.StreamWriter) -> bool:

@@ -23,9 +23,9 @@ from snowbus.consumers.collector.verdicts import (
 NOW = 1_700_000_000.0
 
 DELIVERED = (200, 201, 202, 204, 299)
-STOP = (300, 301, 302, 303, 304, 307, 308, 401, 403, 404, 405, 407)
-RETRY = (408, 425, 429, 500, 501, 502, 503, 504, 505, 507, 520, 599)
-GUILTY = (400, 402, 406, 409, 410, 411, 412, 413, 414, 415, 417, 418, 421, 422, 428, 431, 451, 499)
+STOP = (300, 301, 302, 303, 304, 307, 308, 399, 401, 403, 404, 405, 407, 411, 414, 417, 421, 426, 431, 501, 505, 511)
+RETRY = (0, 100, 101, 103, 199, 408, 425, 429, 500, 502, 503, 504, 507, 520, 529, 599, 600, 999)
+GUILTY = (400, 402, 406, 409, 410, 412, 413, 415, 416, 418, 422, 423, 424, 428, 451, 499)
 
 
 def judged(status: int, *, events: int = 10) -> Verdict:
@@ -57,11 +57,32 @@ def test_what_will_not_heal_is_looked_for_and_dies_alone(status: int) -> None:
     assert judged(status, events=1) == Dead(f"the collector answered {status}", status, "because")
 
 
-def test_no_answer_is_tried_again() -> None:
-    assert judge(NoAnswer("refused"), events=1, now=NOW) == Retry("refused")
+@pytest.mark.parametrize("events", [1, 10])
+def test_no_answer_is_tried_again(events: int) -> None:
+    assert judge(NoAnswer("refused"), events=events, now=NOW) == Retry("refused")
 
 
-@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("events", [1, 10])
+def test_no_answer_that_waiting_will_not_heal_stops(events: int) -> None:
+    outcome = NoAnswer("a certificate for another name", configuration=True)
+    assert judge(outcome, events=events, now=NOW) == Stop("a certificate for another name")
+
+
+@given(st.integers(0, 999), st.integers(1, 500))
+def test_only_a_4xx_kills_and_only_an_event_alone(status: int, events: int) -> None:
+    verdict = judged(status, events=events)
+    assert isinstance(verdict, Delivered) == (200 <= status <= 299)
+    if isinstance(verdict, Dead | Split):
+        assert 400 <= status <= 499
+        assert isinstance(verdict, Dead) == (events == 1)
+
+
+def test_what_is_too_large_is_split_until_it_stands_alone() -> None:
+    assert judged(413, events=2) == Split("the collector answered 413")
+    assert judged(413, events=1) == Dead("the collector answered 413", 413, "because")
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 503])
 def test_a_collector_that_says_when_is_obeyed(status: int) -> None:
     assert judge(Answer(status, "7"), events=1, now=NOW) == Retry(f"HTTP {status}", 7.0)
 

@@ -1,0 +1,231 @@
+"""Which collector the next request goes to: the first, in order of preference, that takes events.
+
+One that does not is tried again now and then, with one request at a time. Pure: outcomes and `now` in, choices out;
+`now` is in seconds of any clock that never goes back. The edge that uses it does this for each request:
+
+    choice = collectors.pick(now)
+    if isinstance(choice, Wait):
+        ...                                     # until choice.until, or until a request is settled; then pick again
+    outcome = await choice.collector.sender.post(body)
+    change = collectors.settle(choice, judge(outcome, …), now)
+    if change is not None:
+        ...                                     # say it
+
+and calls `give_up(choice)` in the place of `settle` when the request is cancelled, so that another may try.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import NamedTuple, Protocol
+
+from ..backoff import wait_before_retry
+from .verdicts import Answer, NoAnswer, Retry, Stop, Verdict
+
+STEADY_SECONDS = 60.0
+"""One that goes away again within so long of its return is trusted less than one that goes away for the first time."""
+
+
+class Sends(Protocol):
+    """What sends a body to one collector."""
+
+    async def post(self, body: bytes) -> Answer | NoAnswer:
+        """Send a body and return what came back."""
+
+
+@dataclass(slots=True)
+class Outage:
+    """A collector does not take events: since when, and why the last request to it failed.
+
+    `configuration` says that waiting alone will not heal it. It is tried again at `next_try`, or at `next_try_spared`
+    while another collector takes its events.
+    """
+
+    since: float
+    reason: str = ""
+    configuration: bool = False
+    failures: int = 0
+    next_try: float = 0.0
+    next_try_spared: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class Collector:
+    """One collector and how it stands. `name` is its URL without what is secret; its state last `changed` then."""
+
+    name: str
+    sender: Sends
+    outage: Outage | None = None
+    changed: float = 0.0
+    changes: int = 0
+    relapses: int = 0
+    probe: "Attempt | None" = None
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """One request to a collector; `changes` is how often the collector's state had changed when it was sent."""
+
+    collector: Collector
+    changes: int
+
+
+class Wait(NamedTuple):
+    """No collector is to be tried now: at `until` one is, or (None) when a request under way is settled."""
+
+    until: float | None
+
+
+class Change(NamedTuple):
+    """What is to be said of a collector: that it failed (again), or (`over`) is back, after that outage.
+
+    `instead` names the collector that takes its events now, if one does.
+    """
+
+    collector: Collector
+    outage: Outage
+    over: bool
+    instead: str
+
+
+class State(NamedTuple):
+    """How a collector stands, for people: up or down for so many `seconds`; `next_try` is so many seconds from now."""
+
+    name: str
+    up: bool
+    seconds: float
+    reason: str = ""
+    configuration: bool = False
+    next_try: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long a collector that failed is left alone, in seconds.
+
+    From none to `first`, doubled with each failure, and `maximum` at most; `failback` at most while another takes its
+    events; `configuration` where waiting alone will not heal it. Retry-After goes before the first two.
+    """
+
+    first: float
+    maximum: float
+    failback: float
+    configuration: float
+
+
+class Collectors:
+    """Collectors in order of preference, and which of them take events. `draw` gives numbers from 0 to 1."""
+
+    def __init__(
+        self,
+        collectors: Sequence[tuple[str, Sends]],
+        patience: Patience,
+        *,
+        now: float,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self._collectors = [Collector(name, sender, changed=now) for name, sender in collectors]
+        self._patience = patience
+        self._draw = draw
+
+    @property
+    def outage(self) -> Outage | None:
+        """The outage of the preferred collector while no other takes events; else None."""
+        return None if self._first_up() else self._collectors[0].outage
+
+    def states(self, now: float) -> list[State]:
+        """How each collector stands."""
+        spared = self._first_up() is not None
+        states = []
+        for collector in self._collectors:
+            seconds = now - collector.changed
+            if (outage := collector.outage) is None:
+                states.append(State(collector.name, up=True, seconds=seconds))
+            else:
+                wait = 0.0 if collector.probe else max(0.0, _next_try(outage, spared=spared) - now)
+                states.append(State(collector.name, False, seconds, outage.reason, outage.configuration, wait))
+        return states
+
+    def pick(self, now: float) -> Attempt | Wait:
+        """Where the next request is to go, or until when to wait."""
+        spared = self._first_up() is not None
+        soonest = inf
+        for collector in self._collectors:
+            outage = collector.outage
+            if outage is None:
+                return Attempt(collector, collector.changes)
+            if collector.probe is not None:
+                continue
+            next_try = _next_try(outage, spared=spared)
+            if next_try <= now:
+                collector.probe = Attempt(collector, collector.changes)
+                return collector.probe
+            soonest = min(soonest, next_try)
+        return Wait(None if soonest == inf else soonest)
+
+    def settle(self, attempt: Attempt, verdict: Verdict, now: float) -> Change | None:
+        """Take in what became of an attempt, and return what is to be said of it, if anything.
+
+        What was sent before its collector went away, or came back, says nothing of how that stands now; but for how
+        long it wants to be left alone.
+        """
+        self.give_up(attempt)
+        collector = attempt.collector
+        if attempt.changes != collector.changes:
+            if collector.outage and isinstance(verdict, Retry) and verdict.after:
+                _leave_alone(collector.outage, now + verdict.after)
+            return None
+        if isinstance(verdict, Retry | Stop):
+            return self._failed(collector, verdict, now)
+        return self._took(collector, now)
+
+    def give_up(self, attempt: Attempt) -> None:
+        """Forget an attempt that was cancelled. Does nothing to one that is settled."""
+        if attempt.collector.probe is attempt:
+            attempt.collector.probe = None
+
+    def _failed(self, collector: Collector, verdict: Retry | Stop, now: float) -> Change:
+        outage = collector.outage
+        if outage is None:
+            steady = now - collector.changed >= STEADY_SECONDS
+            collector.relapses = 0 if steady or not collector.changes else collector.relapses + 1
+            outage = collector.outage = Outage(now)
+            collector.changes += 1
+            collector.changed = now
+        outage.failures += 1
+        outage.reason = verdict.reason
+        outage.configuration = isinstance(verdict, Stop)
+        draw = self._draw()
+        if isinstance(verdict, Stop):
+            outage.next_try = now + self._patience.configuration
+        else:
+            outage.next_try = now + (verdict.after or self._wait(outage.failures, self._patience.maximum, draw))
+        spared = self._wait(outage.failures + collector.relapses, self._patience.failback, draw)
+        outage.next_try_spared = max(outage.next_try, now + spared)
+        first_up = self._first_up()
+        return Change(collector, outage, over=False, instead=first_up.name if first_up else "")
+
+    def _took(self, collector: Collector, now: float) -> Change | None:
+        outage = collector.outage
+        if outage is None:
+            return None
+        collector.outage = None
+        collector.changes += 1
+        collector.changed = now
+        return Change(collector, outage, over=True, instead="")
+
+    def _wait(self, failures: int, maximum: float, draw: float) -> float:
+        return wait_before_retry(failures, self._patience.first, maximum=maximum, draw=draw)
+
+    def _first_up(self) -> Collector | None:
+        return next((each for each in self._collectors if each.outage is None), None)
+
+
+def _next_try(outage: Outage, *, spared: bool) -> float:
+    return outage.next_try_spared if spared else outage.next_try
+
+
+def _leave_alone(outage: Outage, until: float) -> None:
+    outage.next_try = max(outage.next_try, until)
+    outage.next_try_spared = max(outage.next_try_spared, until)

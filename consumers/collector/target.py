@@ -1,0 +1,150 @@
+"""What the settings say of the collectors: where to POST, as whom, with which headers, through which proxy.
+
+What is secret goes into requests and nowhere else: not into names, not into errors, not into a `repr`.
+"""
+
+import re
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from snowbus.bus.errors import ConfigurationError
+from snowbus.bus.settings import Settings
+
+DEFAULT_PATH = "/com.snowplowanalytics.snowplow/tp2"
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\U0010ffff]*")
+_OURS = frozenset(
+    {
+        "accept-encoding",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "expect",
+        "te",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+_CLIENTS = frozenset({"cookie", "sp-anonymous"})
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A collector: the URL to POST to, without credentials, and an Authorization header ('' for none).
+
+    `name` is the URL without its query, where some keep a key.
+    """
+
+    url: str = field(repr=False)
+    name: str
+    host: str
+    authorization: str = field(default="", repr=False)
+
+    @property
+    def secure(self) -> bool:
+        """Whether it is reached over TLS."""
+        return self.url.startswith("https:")
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """An HTTP proxy: its URL without credentials, and a Proxy-Authorization header ('' for none)."""
+
+    url: str
+    authorization: str = field(default="", repr=False)
+
+
+def targets_of(settings: Settings) -> list[Target]:
+    """The collectors, in order of preference. Raises ConfigurationError when there is none, or one that cannot be."""
+    if not settings.collector:
+        raise ConfigurationError(
+            "no collector to forward to: give --collector http://HOST:PORT (or SNOWBUS_COLLECTOR), the URL that "
+            "trackers would send to"
+        )
+    usual = _basic("collect_username", settings.collect_username, settings.collect_password)
+    targets = [_target(text, usual) for text in settings.collector]
+    urls = [target.url for target in targets]
+    for target in targets:
+        if urls.count(target.url) > 1:
+            raise ConfigurationError(f"collector {target.name!r} is given twice")
+    return targets
+
+
+def headers_of(settings: Settings, targets: Sequence[Target]) -> list[tuple[str, str]]:
+    """The further headers of each request. Raises ConfigurationError for one that cannot be sent."""
+    headers = []
+    for number, line in enumerate(settings.collect_headers, start=1):
+        name, colon, value = line.partition(":")
+        name, value = name.strip(), value.strip()
+        if not (colon and _HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value)):
+            raise ConfigurationError(f"collect_headers: number {number} is not 'Name: value' on one line")
+        if name.lower() in _OURS:
+            raise ConfigurationError(f"collect_headers: {name} is Snowbus' own to set")
+        if name.lower() in _CLIENTS:
+            raise ConfigurationError(f"collect_headers: {name} would be taken for that of every client")
+        if name.lower() == "authorization" and any(target.authorization for target in targets):
+            raise ConfigurationError("collect_headers: there are an Authorization and a user name; give one of them")
+        headers.append((name, value))
+    return headers
+
+
+def proxy_of(settings: Settings) -> Proxy | None:
+    """The proxy to go through, or None. Raises ConfigurationError when it cannot be one."""
+    if not settings.collect_proxy:
+        return None
+    parts = _split(settings.collect_proxy)
+    if parts is None or parts.scheme != "http" or parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ConfigurationError(f"collect_proxy {_redacted(settings.collect_proxy)!r} is not like http://HOST:PORT")
+    return Proxy(_without_credentials(parts), _authorization_in(parts, "collect_proxy"))
+
+
+def _target(text: str, usual: str) -> Target:
+    parts = _split(text)
+    if parts is None or parts.scheme not in ("http", "https") or parts.fragment:
+        raise ConfigurationError(
+            f"collector {_redacted(text)!r} is not a URL like http://HOST:PORT or https://HOST/com.acme/track"
+        )
+    if parts.path in ("", "/"):
+        parts = parts._replace(path=DEFAULT_PATH)
+    url = _without_credentials(parts)
+    own = _authorization_in(parts, "collector")
+    return Target(url, url.partition("?")[0], parts.hostname or "", own or usual)
+
+
+def _split(text: str) -> SplitResult | None:
+    """The parts of a URL that has a host and, if any, a possible port; else None."""
+    try:
+        parts = urlsplit(text)
+        possible = bool(parts.hostname) and parts.port != 0 and not re.search(r"[\s\x00-\x1f\x7f]", text)
+    except ValueError:
+        return None
+    return parts if possible else None
+
+
+def _without_credentials(parts: SplitResult) -> str:
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _redacted(text: str) -> str:
+    """A text that was to be a URL, less what may be a password or a key."""
+    start = text.find("//") + 2 if "//" in text else 0
+    at = text.rfind("@")
+    shown = text[:start] + "…" + text[at:] if at >= start else text
+    return shown.partition("?")[0]
+
+
+def _authorization_in(parts: SplitResult, setting: str) -> str:
+    return _basic(setting, unquote(parts.username or ""), unquote(parts.password or ""))
+
+
+def _basic(setting: str, username: str, password: str) -> str:
+    """The value of a header that says who we are (RFC 7617), '' for nobody."""
+    if ":" in username:
+        raise ConfigurationError(f"{setting}: basic authentication allows no colon in a user name")
+    if not username and not password:
+        return ""
+    return "Basic " + b64encode(f"{username}:{password}".encode()).decode()
