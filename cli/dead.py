@@ -105,7 +105,9 @@ _states = click.option(
 @_for_letters
 @_states
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help=f"The newest N; {_SHOWN} unless --json.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON lines; all, each partition's in its order.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON lines: all, unless --limit, each partition's in its order."
+)
 @with_settings()
 def list_(settings: Settings, *, asked: Asked, states: tuple[State, ...], limit: int | None, as_json: bool) -> None:
     """List dead letters, the newest last."""
