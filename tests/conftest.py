@@ -1,5 +1,6 @@
 """The logs that tests run on, and the machine's Kafka."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,6 +111,11 @@ def browser() -> Iterator[Browser]:
         launched = playwright.chromium.launch(executable_path=str(chromium), args=list(CHROMIUM_FLAGS))
         yield launched
         launched.close()
+
+
+def pytest_configure() -> None:
+    """Let commands print as wide as they like: pytest-xdist tells its workers a width, which they would inherit."""
+    os.environ.pop("COLUMNS", None)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
