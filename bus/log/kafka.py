@@ -1,9 +1,11 @@
 """The log on Kafka: what users move to when they outgrow one machine."""
 
+import asyncio
+import time
 from collections.abc import Collection, Sequence
 from typing import Self
 
-from ..errors import GroupHasMembersError, NotAssignedError
+from ..errors import GroupHasMembersError, NotAssignedError, TopicNotFoundError
 from ..event import ProducerRecord, TopicPartition
 from .interface import (
     AutoOffsetReset,
@@ -26,6 +28,8 @@ from .kafka_appends import Appends
 from .kafka_driver import EARLIEST, LATEST, Driver, describe, timestamps
 from .kafka_reader import KafkaGroupReader, KafkaReader
 from .kafka_url import parse_url, without_password
+
+_NEW_TOPIC_SECONDS = 0.05
 
 
 class KafkaLog(Log):
@@ -91,8 +95,19 @@ class KafkaLog(Log):
         if missing := sorted(set(topics) - found.keys()):
             await self._driver.call(self._driver.create_topics, missing)
             for topic in missing:
-                found[topic] = TopicInfo(topic, len(await self.partitions(topic)))
+                found[topic] = TopicInfo(topic, len(await self._partitions_of_new(topic)))
         return [found[topic] for topic in sorted(set(topics))]
+
+    async def _partitions_of_new(self, topic: str) -> list[TopicPartition]:
+        """The partitions of a topic that has just been made, which brokers hear of one after the other."""
+        deadline = time.monotonic() + self.options.append_timeout
+        while True:
+            try:
+                return await self.partitions(topic)
+            except TopicNotFoundError:
+                if time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(_NEW_TOPIC_SECONDS)
 
     async def topics(self) -> list[TopicInfo]:
         """See Log.topics. Kafka's own topics are left out."""
