@@ -54,10 +54,15 @@ Start = Latest | Earliest | Last | Since | Resume
 
 @dataclass(frozen=True)
 class Subscription:
-    """Where to start, and what to let through."""
+    """Where to start, what to let through, and whether to tell what becomes of events on their way to collectors.
+
+    `deliveries_since`, in ms since 1970, asks for what became since then of earlier events too.
+    """
 
     start: Start
     filter: Filter
+    deliveries: bool = True
+    deliveries_since: int | None = None
     topics: tuple[str, ...] = (EVENTS_TOPIC,)
 
     def as_json(self) -> dict[str, object]:
@@ -65,6 +70,7 @@ class Subscription:
         return {
             "from": _start_text(self.start),
             "filters": {name: list(values) for name, values in self.filter.conditions},
+            "deliveries": self.deliveries if self.deliveries_since is None else _time_text(self.deliveries_since),
             "topics": list(self.topics),
         }
 
@@ -81,14 +87,27 @@ def query_pairs(query: str) -> list[tuple[str, str]]:
 
 def parse_subscription(pairs: list[tuple[str, str]]) -> Subscription:
     """The subscription in the parameters of a URL. Raises FilterError, which names the parameter that is wrong."""
-    starts = [value for name, value in pairs if name == "from"]
-    rest = [(name, value) for name, value in pairs if name != "from"]
+    own = {"from": "", "deliveries": ""}
+    rest = [(name, value) for name, value in pairs if name not in own]
     for name, _ in rest:
         if name not in PARAMETERS:
-            raise FilterError(name[:100], f"unknown; parameters are from, {', '.join(PARAMETERS)}")
-    if len(starts) > 1:
-        raise FilterError("from", "is given twice")
-    return Subscription(_parse_start(starts[0]) if starts else Latest(), parse_filter(rest))
+            raise FilterError(name[:100], f"unknown; parameters are {', '.join((*own, *PARAMETERS))}")
+    for name in own:
+        values = [value for other, value in pairs if other == name]
+        if len(values) > 1:
+            raise FilterError(name, "is given twice")
+        own[name] = "".join(values)
+    deliveries, since = _parse_deliveries(own["deliveries"])
+    return Subscription(_parse_start(own["from"]), parse_filter(rest), deliveries, since)
+
+
+def _parse_deliveries(text: str) -> tuple[bool, int | None]:
+    if text in ("", "true", "false"):
+        return text != "false", None
+    since = _parse_time(text)
+    if since is None:
+        raise FilterError("deliveries", f"{text[:100]!r} is none of true, false or an ISO time")
+    return True, since
 
 
 def _parse_start(text: str) -> Start:
@@ -139,8 +158,10 @@ def _start_text(start: Start) -> str:
         case Last(count):
             return f"-{count}"
         case Since(timestamp):
-            return (
-                datetime.fromtimestamp(timestamp / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-            )
+            return _time_text(timestamp)
         case Resume(positions):
             return encode_cursor(positions)
+
+
+def _time_text(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
