@@ -18,6 +18,7 @@ from snowbus.bus.tracker_protocol import timestamp_from_ms
 from snowbus.bus.version import version
 
 from ..backoff import Backoff
+from .deliveries import Deliveries
 from .frames import Reading, event_frame, gap_frame, heartbeat_frame, json_frame
 from .history import History
 from .limits import TokenBucket
@@ -47,6 +48,7 @@ class Hub:
     log: Log
     live: Live
     tail: Tail
+    deliveries: Deliveries
     metrics: Metrics
     history_slots: asyncio.Semaphore
     heartbeat: float
@@ -91,9 +93,14 @@ class Session:
     # Streaming
 
     async def _stream(self) -> None:
+        deliveries, asked = self._hub.deliveries, self._subscription
+        told = None
         try:
             self._restarts = self._hub.live.restarts
             self._position = await self._begin()
+            if asked.deliveries:
+                starts = dict(self._position.positions)
+                told = deliveries.join(self._connection, starts, since=asked.deliveries_since)
             backoff = Backoff(0.2, maximum=5.0)
             while self._connection.is_open:
                 await self._connection.drain()
@@ -107,6 +114,9 @@ class Session:
             logger.exception("a reader's stream failed")
             self._say_error("internal", "the gateway failed to go on; reconnect with your cursor", self._cursor())
             self._connection.give_up("internal error")
+        finally:
+            if told is not None:
+                deliveries.leave(told)
 
     async def _begin(self) -> RunningCursor:
         """Find where to start, and say hello; while the log is away, say so and try on."""

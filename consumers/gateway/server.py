@@ -20,6 +20,8 @@ from snowbus.bus.settings import Settings
 
 from .access import Access, Refusal, access_for
 from .connection import HISTORY_SLOTS, Hub, Session
+from .deliveries import Deliveries
+from .delivery_tail import DeliveryTail
 from .live import Live
 from .pages import load_page, page_response, response, text_response
 from .subscription import Subscription, parse_subscription, query_pairs
@@ -73,6 +75,7 @@ async def run_gateway(
         raise
     running = [
         asyncio.create_task(gateway.tail.run(), name="snowbus-gateway-tail"),
+        asyncio.create_task(gateway.delivery_tail.run(), name="snowbus-gateway-deliveries"),
         asyncio.create_task(gateway.keep_time(), name="snowbus-gateway-time"),
         asyncio.create_task(stop.wait(), name="snowbus-gateway-stop"),
     ]
@@ -103,9 +106,13 @@ class _Gateway:
         self._sessions: dict[GatewayConnection, Session] = {}
         ring_events = settings.gateway_ring_events
         live = Live(max_entries=ring_events, max_bytes=settings.gateway_ring_bytes, metrics=metrics)
-        self.tail = Tail(log, live, ring_events=ring_events, watch_every=settings.gateway_heartbeat / 2)
+        watch_every = settings.gateway_heartbeat / 2
+        self.tail = Tail(log, live, ring_events=ring_events, watch_every=watch_every)
+        # A range a ring's event: in the worst case each event has one of its own.
+        deliveries = Deliveries(EVENTS_TOPIC, max_ranges=ring_events, metrics=metrics)
+        self.delivery_tail = DeliveryTail(log, deliveries, live, look_every=watch_every)
         slots = asyncio.Semaphore(HISTORY_SLOTS)
-        self._hub = Hub(log, live, self.tail, metrics, slots, settings.gateway_heartbeat)
+        self._hub = Hub(log, live, self.tail, deliveries, metrics, slots, settings.gateway_heartbeat)
         metrics.gateway_connections.set_function(lambda: len(self._sessions))
 
     async def handle(self, connection: ServerConnection) -> None:
@@ -130,6 +137,7 @@ class _Gateway:
             for connection, session in tuple(self._sessions.items()):
                 session.tick(now)
                 connection.keep_alive(now=now, silence=self._settings.gateway_ping)
+            self._hub.deliveries.flush()
 
     async def answer(self, connection: ServerConnection, request: Request) -> Response | None:
         """The answer to an HTTP request, or None when it is a handshake that may go on."""

@@ -6,17 +6,22 @@ from urllib.parse import parse_qsl
 from snowbus.bus.errors import FilterError, StartError
 from snowbus.bus.event import EVENTS_TOPIC
 from snowbus.bus.filters import PARAMETERS, Filter, parse_filter
-from snowbus.bus.start import Latest, Resume, Start, parse_start, start_text
+from snowbus.bus.start import Resume, Start, parse_start, start_text
 
 _MAX_PARAMETERS = 200
 
 
 @dataclass(frozen=True)
 class Subscription:
-    """Where to start, and what to let through."""
+    """Where to start, what to let through, and whether to tell what becomes of events on their way to collectors.
+
+    `deliveries_since`, in ms since 1970, asks for what became since then of earlier events too.
+    """
 
     start: Start
     filter: Filter
+    deliveries: bool = True
+    deliveries_since: int | None = None
     topics: tuple[str, ...] = (EVENTS_TOPIC,)
 
     def as_json(self) -> dict[str, object]:
@@ -24,6 +29,9 @@ class Subscription:
         return {
             "from": start_text(self.start),
             "filters": {name: list(values) for name, values in self.filter.conditions},
+            "deliveries": self.deliveries
+            if self.deliveries_since is None
+            else start_text(Since(self.deliveries_since)),
             "topics": list(self.topics),
         }
 
@@ -42,14 +50,27 @@ def parse_subscription(pairs: list[tuple[str, str]], *, now: int) -> Subscriptio
     """The subscription that the parameters of a URL mean `now` (ms since 1970). Raises FilterError, which names the
     parameter that is wrong.
     """
-    starts = [value for name, value in pairs if name == "from"]
-    rest = [(name, value) for name, value in pairs if name != "from"]
+    own = {"from": "", "deliveries": ""}
+    rest = [(name, value) for name, value in pairs if name not in own]
     for name, _ in rest:
         if name not in PARAMETERS:
-            raise FilterError(name[:100], f"unknown; parameters are from, {', '.join(PARAMETERS)}")
-    if len(starts) > 1:
-        raise FilterError("from", "is given twice")
-    return Subscription(_parse_start(starts[0], now) if starts else Latest(), parse_filter(rest))
+            raise FilterError(name[:100], f"unknown; parameters are {', '.join((*own, *PARAMETERS))}")
+    for name in own:
+        values = [value for other, value in pairs if other == name]
+        if len(values) > 1:
+            raise FilterError(name, "is given twice")
+        own[name] = "".join(values)
+    deliveries, since = _parse_deliveries(own["deliveries"], now)
+    return Subscription(_parse_start(own["from"], now), parse_filter(rest), deliveries, since)
+
+
+def _parse_deliveries(text: str, now: int) -> tuple[bool, int | None]:
+    if text in ("", "true", "false"):
+        return text != "false", None
+    try:
+        return True, parse_time(text, now=now)
+    except StartError:
+        raise FilterError("deliveries", f"{text[:100]!r} is none of true, false or an ISO time") from None
 
 
 def _parse_start(text: str, now: int) -> Start:

@@ -53,6 +53,10 @@ class GatewayConnection(ServerConnection):
         self.transport.write(frames)
         self.sent_at = self.loop.time()
 
+    def slip_in(self, frames: bytes) -> None:
+        """As `deliver`, for messages without a cursor: a stream that has nothing else to say stays silent."""
+        self.transport.write(frames)
+
     def keep_alive(self, *, now: float, silence: float) -> None:
         """Ping a peer that has said nothing for `silence` seconds; give it up after as long again.
 

@@ -2,88 +2,19 @@
 
 import json
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect
-from support.page_server import Message, PageServer
+from playwright.sync_api import Page, expect
+from support.page_server import Message, PageServer, an_event, down, retrying, rows
 
 from snowbus.bus.tracker_protocol import BY_CODE
 
 pytestmark = pytest.mark.browser
 
-REFUSED_BY_PLAN = re.compile(r"WebSocket connection to|Failed to load resource")
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>\u202egpj.exe\u0000\u200b"
 HOSTILE_SHOWN = "<img src=x onerror=alert(1)><script>alert(2)</script>\\u202egpj.exe\\u0000\\u200b"
-
-
-@pytest.fixture
-def gateway() -> Iterator[PageServer]:
-    with PageServer() as server:
-        yield server
-
-
-@pytest.fixture
-def open_page(browser: Browser, gateway: PageServer) -> Iterator[Callable[..., Page]]:
-    """Opens the page; when the test ends, no dialog, no error and no breach of the content policy was seen."""
-    complaints: list[str] = []
-    context = browser.new_context(viewport={"width": 1280, "height": 720}, reduced_motion="reduce")
-    context.set_default_timeout(5000)
-
-    def console(message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning") and not REFUSED_BY_PLAN.search(message.text):
-            complaints.append(message.text)
-
-    def opened(query: str = "", **viewport: int) -> Page:
-        page = context.new_page()
-        page.on("console", console)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
-        if viewport:
-            page.set_viewport_size({"width": viewport["width"], "height": viewport["height"]})
-        page.goto(gateway.url + query)
-        return page
-
-    yield opened
-    context.close()
-    assert complaints == []
-
-
-def an_event(name: str = "add_to_cart", *, event_id: str = "", data: Any = None, **fields: Any) -> Message:
-    """An event message; the server adds its cursor and offset."""
-    data = {"sku": "A-113", "quantity": 2} if data is None else data
-    event = {
-        "event": "unstruct",
-        "app_id": "shop",
-        "platform": "srv",
-        "event_id": event_id or f"id-{name}",
-        "event_vendor": "com.acme",
-        "event_name": name,
-        "event_format": "jsonschema",
-        "event_version": "1-0-0",
-        "user_id": "u-481",
-        "collector_tstamp": "2026-01-02T03:04:05.006Z",
-        "dvce_created_tstamp": "2026-01-02T03:04:04.766Z",
-        "unstruct_event_com_acme_x_1": data,
-        "contexts_com_acme_service_1": [{"name": "checkout", "host": "app-3"}],
-        **fields,
-    }
-    service = {"schema": "iglu:com.acme/service/jsonschema/1-0-0", "data": {"name": "checkout", "host": "app-3"}}
-    return {
-        "type": "event",
-        "topic": "snowbus.events",
-        "partition": 0,
-        "timestamp": round(time.time() * 1000),
-        "key": "u-481",
-        "event": {field: value for field, value in event.items() if value is not None},
-        "payload": {"e": "ue", "eid": event["event_id"], "aid": event["app_id"], "dtm": "1767323044766", "res": "80x60"}
-        | {"co": json.dumps({"schema": "iglu:c/contexts/jsonschema/1-0-0", "data": [service]})},
-        "source": {"ip": "127.0.0.1", "method": "POST"},
-        "validation": {"status": "valid", "errors": []},
-        "producer": "ingest/0.1.0@test",
-    }
 
 
 def an_invalid_event() -> Message:
@@ -93,10 +24,6 @@ def an_invalid_event() -> Message:
     missing = {**error, "path": "/sku", "expected": "to be there", "got": ""}
     entity = {**error, "field": "contexts[0]", "path": "/host", "expected": "a hostname", "got": '"app-3"'}
     return {**message, "validation": {"status": "invalid", "errors": [error, missing, entity]}}
-
-
-def rows(page: Page) -> Any:
-    return page.locator(".canvas .row")
 
 
 def field(page: Page, name: str) -> Any:
@@ -275,7 +202,7 @@ def test_hostile_text_stays_text(gateway: PageServer, open_page: Callable[..., P
     expect(page.locator("#details h2")).to_have_text(f"{HOSTILE_SHOWN}")
     expect(field(page, "id")).to_contain_text("12345678901234567890")
     expect(field(page, "2500").locator(".error-text")).to_contain_text(HOSTILE_SHOWN)
-    for tab in ("entities", "payload", "source"):
+    for tab in ("entities", "payload", "source", "delivery"):
         page.click(f"#tab-{tab}")
         expect(page.locator("#panel")).not_to_be_empty()
     page.get_by_role("button", name=re.compile("Only <img")).click()
@@ -376,6 +303,7 @@ def test_a_token_never_stays_in_the_address(gateway: PageServer, open_page: Call
 
 def test_a_narrow_page_never_scrolls_sideways(gateway: PageServer, open_page: Callable[..., Page]) -> None:
     gateway.publish(an_event("long_name_" * 30, data={"k" * 300: "v" * 3000}, user_id="u" * 300), an_invalid_event())
+    gateway.tell(retrying(0, 1, attempts=12, error="e" * 500), collectors=[down("http://c.example/" + "c" * 300)])
     page = open_page(width=320, height=640)
     sideways = """[document.body, ...document.querySelectorAll('main, .list, .sheet, .bar, .strip')]
         .some(element => element.scrollWidth > element.clientWidth)"""
@@ -384,7 +312,7 @@ def test_a_narrow_page_never_scrolls_sideways(gateway: PageServer, open_page: Ca
     assert not page.evaluate(sideways)
     rows(page).filter(has_text="long_name").click()
     expect(page.locator("#details")).to_be_visible()
-    for tab in ("event", "entities", "payload", "source"):
+    for tab in ("event", "entities", "payload", "source", "delivery"):
         page.click(f"#tab-{tab}")
         assert not page.evaluate(sideways)
     page.keyboard.press("Escape")

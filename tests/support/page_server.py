@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Awaitable, Iterable
 from http import HTTPStatus
 from pathlib import Path
@@ -10,11 +11,14 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
+from playwright.sync_api import Page
 from support.aio import eventually
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
+
+from snowbus.bus.tracker_protocol import timestamp_from_ms
 
 PAGE = Path(__file__).parents[2] / "consumers" / "gateway" / "page"
 POLICY = (
@@ -28,11 +32,77 @@ Message = dict[str, Any]
 Pairs = list[tuple[str, str]]
 
 
+def an_event(name: str = "add_to_cart", *, event_id: str = "", data: Any = None, **fields: Any) -> Message:
+    """An event message; the server adds its cursor and offset."""
+    data = {"sku": "A-113", "quantity": 2} if data is None else data
+    event = {
+        "event": "unstruct",
+        "app_id": "shop",
+        "platform": "srv",
+        "event_id": event_id or f"id-{name}",
+        "event_vendor": "com.acme",
+        "event_name": name,
+        "event_format": "jsonschema",
+        "event_version": "1-0-0",
+        "user_id": "u-481",
+        "collector_tstamp": "2026-01-02T03:04:05.006Z",
+        "dvce_created_tstamp": "2026-01-02T03:04:04.766Z",
+        "unstruct_event_com_acme_x_1": data,
+        "contexts_com_acme_service_1": [{"name": "checkout", "host": "app-3"}],
+        **fields,
+    }
+    service = {"schema": "iglu:com.acme/service/jsonschema/1-0-0", "data": {"name": "checkout", "host": "app-3"}}
+    return {
+        "type": "event",
+        "topic": "snowbus.events",
+        "partition": 0,
+        "timestamp": round(time.time() * 1000),
+        "key": "u-481",
+        "event": {field: value for field, value in event.items() if value is not None},
+        "payload": {"e": "ue", "eid": event["event_id"], "aid": event["app_id"], "dtm": "1767323044766", "res": "80x60"}
+        | {"co": json.dumps({"schema": "iglu:c/contexts/jsonschema/1-0-0", "data": [service]})},
+        "source": {"ip": "127.0.0.1", "method": "POST"},
+        "validation": {"status": "valid", "errors": []},
+        "producer": "ingest/0.1.0@test",
+    }
+
+
+def receipt(*offsets: int, status: str, **more: Any) -> Message:
+    """What became of some events now, or at another `time` in ms since 1970."""
+    time_ms = more.pop("time", round(time.time() * 1000))
+    facts = {"attempts": 1, "http_status": 200, "error": ""} | more
+    ranges = [[offset, offset] for offset in offsets]
+    place = {"topic": "snowbus.events", "partition": 0, "offsets": ranges}
+    return {**place, "status": status, **facts, "time": timestamp_from_ms(time_ms)}
+
+
+def delivered(*offsets: int, **more: Any) -> Message:
+    """The receipt of events that the collector took."""
+    return receipt(*offsets, status="delivered", **more)
+
+
+def retrying(*offsets: int, **more: Any) -> Message:
+    """The receipt of events that the collector did not take yet."""
+    return receipt(*offsets, status="retrying", **{"http_status": 503, "error": "the collector answered 503"} | more)
+
+
+def down(url: str = "http://collector.example", **more: Any) -> Message:
+    """A collector that is down."""
+    now = timestamp_from_ms(round(time.time() * 1000))
+    return {"url": url, "state": "down", "since": now, "error": "it answered 503", "next_try": now} | more
+
+
+def rows(page: Page) -> Any:
+    """The rows that the page shows."""
+    return page.locator(".canvas .row")
+
+
 class PageServer:
     """Runs in a thread of its own, from `with` to its end; every method may be called from the test's thread."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
+        self.told: list[str] = []
         self.subscriptions: list[Pairs] = []
         self.refusal: tuple[int, str] | None = None
         self._open: dict[ServerConnection, Pairs] = {}
@@ -66,6 +136,11 @@ class PageServer:
     def say(self, text: str) -> None:
         """Send a text to every open websocket (there will be one), without keeping it."""
         self._call(self._say(text))
+
+    def tell(self, *receipts: Message, group: str = "collector", collectors: Iterable[Message] = ()) -> None:
+        """Tell what became of events to every websocket that is open, and to those to come."""
+        message = {"type": "delivery", "group": group, "time": timestamp_from_ms(round(time.time() * 1000))}
+        self._call(self._tell(json.dumps({**message, "receipts": receipts, "collectors": list(collectors)})))
 
     def cut(self) -> None:
         """Cut every open websocket (there will be one), as a broken network does."""
@@ -103,6 +178,11 @@ class PageServer:
         for connection in await self._connected():
             await connection.send(text)
 
+    async def _tell(self, text: str) -> None:
+        self.told.append(text)
+        for connection in list(self._open):
+            await connection.send(text)
+
     async def _cut(self) -> None:
         for connection in await self._connected():
             connection.transport.abort()
@@ -133,7 +213,12 @@ class PageServer:
         first = _first_offset(start, len(self.messages))
         hello = {"type": "hello", "server": "snowbus/test", "subscription": dict(pairs), "cursor": f"c{first - 1}"}
         await connection.send(json.dumps(hello))
-        while first < len(self.messages):
+        told = 0
+        while told < len(self.told) or first < len(self.messages):
+            if told < len(self.told):
+                await connection.send(self.told[told])
+                told += 1
+                continue
             history = self.messages[first:]
             await self._send(connection, pairs, history)
             first += len(history)

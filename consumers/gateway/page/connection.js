@@ -5,6 +5,7 @@ import { readMessage } from "./messages.js";
 const FIRST_DELAY_MS = 500;
 const MAX_DELAY_MS = 15_000;
 const SILENCE_MS = 35_000; // the gateway sends a heartbeat every 10 s
+const SKEW_MS = 60_000; // how far the clocks of those who deliver may be apart
 const POLICY_VIOLATION = 1008;
 const RETRY_STATUSES = new Set([408, 425, 426, 429]);
 
@@ -21,6 +22,7 @@ export function eventsAddress(scheme = "ws") {
  * `refused` has `status` and `reason` and stays until the next `open`.
  */
 export class Connection {
+  toldAt; // since when, as ISO text, a resumed stream is to tell of deliveries
   #socket;
   #generation = 0;
   #timer;
@@ -62,6 +64,7 @@ export class Connection {
   #url(scheme) {
     const query = new URLSearchParams(this.query);
     query.set("from", this.cursor ?? this.from);
+    if (this.cursor !== undefined && this.toldAt !== undefined) query.set("deliveries", this.toldAt);
     if (this.token) query.set("token", this.token);
     return `${eventsAddress(scheme)}?${query}`;
   }
@@ -95,6 +98,7 @@ export class Connection {
     if (typeof data !== "string") return;
     const message = readMessage(data);
     if (typeof message.cursor === "string") this.cursor = message.cursor;
+    if (message.type === "delivery") this.toldAt = isoTime(message.time - SKEW_MS) ?? this.toldAt;
     if (message.type !== "error") this.#attempts = 0;
     this.onMessage(message);
   }
@@ -145,8 +149,15 @@ function closeReason({ code, reason }) {
   return code === 1006 ? "the connection was cut" : `the gateway closed the connection (${code})`;
 }
 
-/** The message of one event by its id, read once from the log, or undefined when it is not found in time. */
-export function lookUp(eventId, { token, timeoutMs = 10_000 }) {
+function isoTime(ms) {
+  return ms >= 0 && ms < 253_402_300_800_000 ? new Date(ms).toISOString() : undefined;
+}
+
+/**
+ * The message of one event by its id, read once from the log, or undefined when it is not found in time.
+ * `onDelivery(message)` is called with what is told of deliveries on the way.
+ */
+export function lookUp(eventId, { token, onDelivery, timeoutMs = 10_000 }) {
   const query = new URLSearchParams({ from: "earliest", event_id: eventId });
   if (token) query.set("token", token);
   const socket = new WebSocket(`${eventsAddress()}?${query}`);
@@ -161,6 +172,7 @@ export function lookUp(eventId, { token, timeoutMs = 10_000 }) {
     socket.onmessage = ({ data }) => {
       const message = readMessage(data);
       if (message.type === "event" && message.eventId === eventId) finish(message);
+      else if (message.type === "delivery") onDelivery(message);
     };
     socket.onclose = () => finish(undefined);
   });

@@ -1,24 +1,27 @@
 // The pane beside the list: one event, under tabs.
 
 import { asCurl, asJson, asPayload, copyText } from "./copy.js";
+import { deliveryFacts, deliveryTab } from "./delivery_tab.js";
 import { el, icon, untrusted } from "./dom.js";
 import { eventModel } from "./event_model.js";
-import { validity } from "./row.js";
+import { DeliverySign, validity } from "./row.js";
 import { clock, count, day, visible } from "./text.js";
 import { tabContent, tabCount } from "./tabs.js";
 import { TABS } from "./view_state.js";
 
-const TITLES = { event: "Event", entities: "Entities", payload: "Payload", source: "Source" };
+const TITLES = { event: "Event", entities: "Entities", payload: "Payload", source: "Source", delivery: "Delivery" };
 const COPIES = [
   ["JSON", "Copy the whole message as JSON", asJson],
   ["payload", "Copy the tracker-protocol parameters", asPayload],
   ["curl", "Copy a curl command that sends this event again", asCurl],
 ];
 
-/** Shows an event in `pane`. `onTab(tab)`, `onClose()`, `onFilter([name, value])`, `announce(text)` are called. */
+/** Shows an event, and what `deliveries` know of it, in `pane`. `onTab(tab)`, `onClose()`, `onFilter([name, value])`, `announce(text)` are called. */
 export class Details {
-  constructor({ pane, onTab, onClose, onFilter, announce }) {
-    Object.assign(this, { pane, onTab, onClose, onFilter, announce });
+  #scheduled = false;
+
+  constructor({ pane, deliveries, onTab, onClose, onFilter, announce }) {
+    Object.assign(this, { pane, deliveries, onTab, onClose, onFilter, announce });
     this.row = undefined;
   }
 
@@ -34,10 +37,24 @@ export class Details {
         return;
       }
       this.tab = undefined;
+      this.sign = new DeliverySign();
+      this.sign.show(this.deliveries.stateOf(row));
       const panel = el("div", { class: "panel", id: "panel", role: "tabpanel", tabindex: "0" });
       this.#fill(el("div", { class: "sheet" }, this.#head(), this.#tabs(), panel));
     }
     if (this.tab !== tab) this.#showTab(tab);
+  }
+
+  /** Draw what is known of the delivery anew, in the next frame. */
+  tell() {
+    if (this.#scheduled || !this.row) return;
+    this.#scheduled = true;
+    requestAnimationFrame(() => {
+      this.#scheduled = false;
+      if (!this.row || !this.model) return;
+      this.sign.show(this.deliveries.stateOf(this.row));
+      if (this.tab === "delivery") this.#fillPanel();
+    });
   }
 
   /** Show a sentence instead of an event. */
@@ -87,6 +104,7 @@ export class Details {
         "p",
         { class: "facts" },
         validity(row),
+        this.sign.element,
         el("span", {}, `${day(row.timestamp)} ${clock(row.timestamp)}`),
         row.app ? untrusted(row.app) : "",
         row.who ? untrusted(row.who) : "",
@@ -176,9 +194,23 @@ export class Details {
     }
     const panel = this.pane.querySelector(".panel");
     panel.setAttribute("aria-labelledby", `tab-${tab}`);
-    panel.replaceChildren(...tabContent(tab, this.model, this.onFilter));
+    this.drawn = undefined;
+    this.#fillPanel();
     const sheet = this.pane.querySelector(".sheet");
     sheet.scrollTop = Math.min(sheet.scrollTop, sheet.firstElementChild.offsetHeight); // the tabs stay where they are
+  }
+
+  #fillPanel() {
+    const panel = this.pane.querySelector(".panel");
+    if (this.tab !== "delivery") {
+      panel.replaceChildren(...tabContent(this.tab, this.model, this.onFilter));
+      return;
+    }
+    const groups = deliveryFacts(this.deliveries.of(this.row), Date.now());
+    const state = JSON.stringify(groups);
+    if (state === this.drawn) return; // a selection in it stays
+    this.drawn = state;
+    panel.replaceChildren(...deliveryTab(this.row, this.model, groups));
   }
 }
 

@@ -8,7 +8,7 @@ const SCROLLED_BY_ARROWS = ".details";
 export function listenToKeys(actions) {
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
-    if (document.querySelector("dialog[open]")) return;
+    if (document.querySelector("dialog[open], :popover-open")) return;
     const target = event.target instanceof Element ? event.target : document.body;
     if (target.matches(EDITABLE)) return;
     if (event.key === "Enter" && target.matches(OWN_ENTER)) return;

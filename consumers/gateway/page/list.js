@@ -8,7 +8,7 @@ const AT_TOP_PX = 4;
 const MAX_TINTED = 12;
 const PRINTED_ROWS = 100;
 
-/** Shows `rows` in a scroller. `onSelect(row)` is called when a row is pressed. */
+/** Shows `rows`, and what `deliveries` know of them, in a scroller. `onSelect(row)` is called when a row is pressed. */
 export class EventList {
   #shown = new Map(); // seq → RowElement
   #spare = [];
@@ -16,9 +16,10 @@ export class EventList {
   #head = 0; // the newest row shown: those after it wait above while the list is scrolled
   #active = 0;
   #firstPaint = true;
+  #toldMore = false;
 
-  constructor({ scroller, canvas, foot, newer, rows, onSelect }) {
-    Object.assign(this, { scroller, canvas, foot, newer, rows, onSelect });
+  constructor({ scroller, canvas, foot, newer, rows, deliveries, onSelect }) {
+    Object.assign(this, { scroller, canvas, foot, newer, rows, deliveries, onSelect });
     scroller.addEventListener("scroll", () => this.update(), { passive: true });
     new ResizeObserver(() => this.#measure()).observe(scroller);
     newer.addEventListener("click", () => this.toTop());
@@ -50,6 +51,12 @@ export class EventList {
       this.#scheduled = false;
       this.#draw();
     });
+  }
+
+  /** Draw what is known of deliveries anew, in the next frame. */
+  tell() {
+    this.#toldMore = true;
+    this.update();
   }
 
   /** Everything was cleared. */
@@ -117,9 +124,11 @@ export class EventList {
     }
     for (let seq = newest; seq >= oldest; seq -= 1) this.#place(seq, seq > tint);
     for (const { element } of this.#spare.splice(0)) element.remove();
+    this.#toldMore = false;
     if (arrived > 0 && rows.size > 0) this.#firstPaint = false;
     this.canvas.style.height = `${this.#height()}px`;
     scroller.parentElement.classList.toggle("other-days", rows.otherDays);
+    scroller.parentElement.classList.toggle("with-deliveries", this.deliveries.known);
     this.#drawEdges();
   }
 
@@ -140,12 +149,12 @@ export class EventList {
   #place(seq, fresh) {
     let shown = this.#shown.get(seq);
     if (!shown) {
-      shown = this.#spare.pop() ?? new RowElement();
+      shown = this.#spare.pop() ?? new RowElement(this.deliveries);
       shown.fill(this.rows.at(seq), this.rows.otherDays);
       shown.element.classList.toggle("fresh", fresh);
       this.#shown.set(seq, shown);
       if (!shown.element.isConnected) this.canvas.append(shown.element);
-    }
+    } else if (this.#toldMore) shown.tell(this.rows.at(seq));
     const { element } = shown;
     element.style.transform = `translateY(${(this.#head - seq) * this.rowHeight}px)`;
     const active = seq === this.#active;
@@ -187,7 +196,7 @@ export class EventList {
     const oldest = Math.max(this.rows.first, this.#head - PRINTED_ROWS + 1);
     const elements = [];
     for (let seq = this.#head; seq >= oldest; seq -= 1) {
-      const row = new RowElement();
+      const row = new RowElement(this.deliveries);
       row.fill(this.rows.at(seq), this.rows.otherDays);
       elements.push(row.element);
     }

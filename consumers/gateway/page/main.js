@@ -1,13 +1,15 @@
 // The page: puts its parts together and keeps them to the state that the URL describes.
 
+import { CollectorSign } from "./collectors.js";
 import { Connection, lookUp } from "./connection.js";
+import { Deliveries } from "./deliveries.js";
 import { Details } from "./details.js";
 import { byId, el, icon } from "./dom.js";
 import { FilterBar } from "./filters.js";
 import { Inbox } from "./inbox.js";
 import { listenToKeys } from "./keyboard.js";
 import { EventList } from "./list.js";
-import { Announcer, emptyState, QuietLine } from "./notices.js";
+import { Announcer, EmptyBox, QuietLine } from "./notices.js";
 import { Minutes, Rows, SeenValues } from "./rows.js";
 import { drawStatus, Rate } from "./status.js";
 import { Strip } from "./strip.js";
@@ -20,6 +22,7 @@ const HISTORY_MS = 1200; // how long a selected event may come with the history 
 const rows = new Rows();
 const minutes = new Minutes();
 const seen = new SeenValues();
+const deliveries = new Deliveries();
 const quietLine = new QuietLine(byId("quiet-line"));
 const announcer = new Announcer(byId("announcer"));
 const narrow = window.matchMedia("(max-width: 840px)");
@@ -27,7 +30,6 @@ const narrow = window.matchMedia("(max-width: 840px)");
 const token = takeToken();
 let view = readView(window.location.search);
 let cleared = false;
-let emptyFor;
 
 const connection = new Connection({ onMessage, onPhase, token });
 const inbox = new Inbox({ onRows, onReread: (cursor) => connection.resume(cursor) });
@@ -37,10 +39,12 @@ const list = new EventList({
   foot: byId("foot"),
   newer: byId("newer"),
   rows,
+  deliveries,
   onSelect: (row) => select(row),
 });
 const details = new Details({
   pane: byId("details"),
+  deliveries,
   onTab: (tab) => go({ tab }, { replace: true }),
   onClose: closeDetails,
   onFilter: (filter) => filterBar.add(filter),
@@ -54,7 +58,19 @@ const filterBar = new FilterBar({
   seen,
   onChange: (changes) => go(changes),
 });
+const collectorSign = new CollectorSign({ button: byId("collectors"), panel: byId("collectors-panel"), deliveries });
 const rate = new Rate(drawState);
+const emptyBox = new EmptyBox(byId("empty"), {
+  onRetry: () => connection.retryNow(),
+  onRemove: (filter) =>
+    go(filter[0] === "q" ? { q: "" } : { filters: view.filters.filter((other) => other !== filter) }),
+  onWiden: () => go({ from: "earliest" }),
+  onToken: (given) => {
+    keepToken(given);
+    connection.token = given;
+    subscribe();
+  },
+});
 const strip = new Strip({ bars: byId("bars"), legend: byId("legend"), minutes, onMinute: showMinute });
 
 // The state and the URL
@@ -98,7 +114,13 @@ function onMessage(message) {
       endTrouble();
       inbox.push(message);
       break;
+    case "delivery":
+      onDelivery(message);
+      break;
     case "gap":
+      if (message.reason === "log restarted") deliveries.clear();
+      inbox.push(message);
+      break;
     case "unreadable":
       inbox.push(message);
       break;
@@ -116,6 +138,12 @@ function onMessage(message) {
       break;
     default: // what later gateways may send
   }
+}
+
+function onDelivery(message) {
+  deliveries.take(message);
+  list.tell();
+  details.tell();
 }
 
 let trouble = false;
@@ -157,6 +185,8 @@ function onPhase(phase) {
 
 function drawState() {
   drawStatus(byId("status"), connection.phase, { paused: inbox.paused, waiting: inbox.waiting, rate });
+  collectorSign.draw();
+  details.tell();
 }
 
 // Selection
@@ -186,7 +216,7 @@ function showSelected() {
 async function findSelected(eventId) {
   const isWanted = () => view.selected === eventId && !details.row;
   if (!isWanted()) return;
-  const row = await lookUp(eventId, { token: connection.token });
+  const row = await lookUp(eventId, { token: connection.token, onDelivery });
   if (!isWanted()) return;
   if (row) details.show(row, view.tab);
   else details.say(`Event ${eventId.slice(0, 100)} was not found. The log may not hold it any more.`);
@@ -237,30 +267,9 @@ function clear() {
 }
 
 function drawEmpty() {
-  const box = byId("empty");
-  const phase = connection.phase;
-  const wanted = rows.events === 0 || phase.name === "refused";
-  box.hidden = !wanted;
   byId("columns").hidden = rows.events === 0;
-  const state = wanted ? JSON.stringify([phase, view.filters, view.q, view.from, cleared]) : undefined;
-  if (state === emptyFor) return;
-  emptyFor = state;
-  if (!wanted) return;
-  const content = emptyState(
-    { phase, view, cleared },
-    {
-      onRetry: () => connection.retryNow(),
-      onRemove: (filter) =>
-        go(filter[0] === "q" ? { q: "" } : { filters: view.filters.filter((other) => other !== filter) }),
-      onWiden: () => go({ from: "earliest" }),
-      onToken: (given) => {
-        keepToken(given);
-        connection.token = given;
-        subscribe();
-      },
-    },
-  );
-  box.replaceChildren(...content);
+  const wanted = rows.events === 0 || connection.phase.name === "refused";
+  emptyBox.draw(wanted && { phase: connection.phase, view, cleared });
 }
 
 let typing;

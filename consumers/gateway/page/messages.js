@@ -1,7 +1,13 @@
 // Messages of the stream → what the page keeps of them. Pure; no message, however wrong, makes it throw.
 
+import { placeOf } from "./deliveries.js";
+
 const STATUSES = new Set(["valid", "invalid", "unchecked"]);
+const DELIVERY_STATUSES = new Set(["delivered", "retrying", "dead", "done"]);
 const HINT_FIELDS = 3;
+const MAX_RECEIPTS = 5000;
+const MAX_RANGES = 50_000;
+const MAX_COLLECTORS = 20;
 
 /** An object, or an empty one. */
 export function asObject(value) {
@@ -23,6 +29,7 @@ export function readMessage(text) {
     const message = asObject(JSON.parse(text));
     if (message.type === "event") return eventRow(message, text);
     if (message.type === "gap") return gapRow(message);
+    if (message.type === "delivery") return typeof message.group === "string" ? delivery(message) : {};
     return message;
   } catch (error) {
     return { type: "unreadable", reason: String(error), text };
@@ -37,6 +44,9 @@ function eventRow(message, text) {
   return {
     type: "event",
     cursor: message.cursor,
+    topic: asText(message.topic),
+    partition: message.partition,
+    offset: message.offset,
     timestamp: typeof message.timestamp === "number" ? message.timestamp : Date.parse(asText(event.collector_tstamp)),
     eventId: asText(event.event_id),
     app: asText(event.app_id).slice(0, 200),
@@ -54,6 +64,54 @@ function eventRow(message, text) {
 function gapRow(message) {
   const count = Number.isInteger(message.count) && message.count > 0 ? message.count : undefined;
   return { type: "gap", cursor: message.cursor, count, reason: asText(message.reason), text: "" };
+}
+
+/**
+ * What became of events: `{group, time, receipts: [{place, offsets, step}], collectors}`. Times are in ms, NaN for none;
+ * what is no receipt is left out.
+ */
+function delivery(message) {
+  const receipts = asArray(message.receipts).slice(0, MAX_RECEIPTS).map(asObject);
+  const collectors = asArray(message.collectors).slice(0, MAX_COLLECTORS).map(asObject);
+  return {
+    type: "delivery",
+    group: asText(message.group).slice(0, 200),
+    time: Date.parse(asText(message.time)),
+    receipts: receipts.filter(({ status }) => DELIVERY_STATUSES.has(status)).map(receipt).filter(hasOffsets),
+    collectors: collectors.map((each) => ({
+      url: asText(each.url).slice(0, 500),
+      state: ["up", "down", "refusing"].includes(each.state) ? each.state : "down",
+      since: Date.parse(asText(each.since)),
+      error: asText(each.error).slice(0, 500),
+      nextTry: Date.parse(asText(each.next_try)),
+    })),
+  };
+}
+
+function receipt({ topic, partition, offsets, status, attempts, http_status: httpStatus, error, time }) {
+  return {
+    place: placeOf(asText(topic), asText(partition)),
+    offsets: asArray(offsets).slice(0, MAX_RANGES).filter(isRange),
+    step: {
+      status,
+      attempts: Number.isSafeInteger(attempts) ? attempts : 0,
+      httpStatus: Number.isSafeInteger(httpStatus) ? httpStatus : undefined,
+      error: asText(error).slice(0, 500),
+      time: Date.parse(asText(time)),
+    },
+  };
+}
+
+function hasOffsets({ offsets }) {
+  return offsets.length > 0;
+}
+
+function isRange(range) {
+  return Array.isArray(range) && range.length === 2 && range.every(Number.isSafeInteger) && 0 <= range[0] && range[0] <= range[1];
+}
+
+function asArray(value) {
+  return Array.isArray(value) ? value : [];
 }
 
 /** What happened, as `[name, hint]`: the words people use for the event, and what tells it from its like. */

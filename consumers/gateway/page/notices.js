@@ -64,7 +64,26 @@ export class Announcer {
 }
 
 /** What stands in the place of an empty list. `actions`: onRetry(), onToken(token), onRemove(filter), onWiden(). */
-export function emptyState({ phase, view, cleared }, actions) {
+export class EmptyBox {
+  #drawn;
+
+  constructor(box, actions) {
+    this.box = box;
+    this.actions = actions;
+  }
+
+  /** Draw what a `{phase, view, cleared}` calls for; without one, hide. What did not change is left alone. */
+  draw(state) {
+    this.box.hidden = !state;
+    const { filters, q, from } = state?.view ?? {};
+    const drawn = state ? JSON.stringify([state.phase, filters, q, from, state.cleared]) : undefined;
+    if (drawn === this.#drawn) return;
+    this.#drawn = drawn;
+    if (state) this.box.replaceChildren(...emptyState(state, this.actions));
+  }
+}
+
+function emptyState({ phase, view, cleared }, actions) {
   if (phase.name === "refused")
     return phase.status === 401 || phase.status === 403 ? tokenForm(phase, actions) : refused(phase);
   if (phase.name === "lost") return notConnected(phase, actions);

@@ -3,9 +3,12 @@
 import { el, icon, setIcon } from "./dom.js";
 import { clock, count, day, plural, visible } from "./text.js";
 
-/** An element for a row; `fill(row, withDay)` makes it show one. */
+const MANY = 99;
+
+/** An element for a row; `fill(row, withDay)` makes it show one, `tell(row)` what has become of it by now. */
 export class RowElement {
-  constructor() {
+  constructor(deliveries) {
+    this.deliveries = deliveries;
     this.time = el("span", { class: "time" });
     this.app = el("bdi", { class: "app" });
     this.name = el("bdi", { class: "name" });
@@ -15,8 +18,9 @@ export class RowElement {
     this.icon = icon("unchecked");
     this.state = el("span", {}, this.icon, this.word);
     this.what = el("span", { class: "what" }, this.name, " ", this.hint);
+    this.delivery = new DeliverySign();
     this.gap = el("span", { class: "gap-text" });
-    this.cells = [this.time, this.app, this.what, this.who, this.state];
+    this.cells = [this.time, this.app, this.what, this.who, this.state, this.delivery.element];
     this.element = el("div", { role: "option" }, this.cells);
   }
 
@@ -49,6 +53,11 @@ export class RowElement {
     setIcon(this.icon, row.validity);
     this.word.textContent = validityWord(row);
     for (const cell of this.cells) if (cell.title) cell.title = "";
+    this.tell(row);
+  }
+
+  tell(row) {
+    if (row.type === "event" && this.delivery.show(this.deliveries.stateOf(row))) this.delivery.element.title = "";
   }
 
   /** What does not fit in the cell is told when it is pointed at. */
@@ -57,7 +66,43 @@ export class RowElement {
     else if (cell === this.who) cell.title = row.whoField ? `${row.whoField} ${visible(row.who)}` : "";
     else if (cell === this.what) cell.title = visible(`${row.name} ${row.hint}`);
     else if (cell === this.app) cell.title = visible(row.app);
+    else if (cell === this.delivery.element) cell.title = deliveryInWords(this.deliveries.stateOf(row));
   }
+}
+
+/** The state of an event's delivery: a shape and a word. `show(state)` returns whether it was another one before. */
+export class DeliverySign {
+  constructor() {
+    this.word = el("span");
+    this.icon = icon("queued");
+    this.element = el("span", { class: "delivery" }, this.icon, this.word);
+    this.shown = "";
+  }
+
+  show({ state, attempts } = { state: "" }) {
+    const times = attempts > MANY ? `${MANY}+` : attempts;
+    const word = state === "retrying" && attempts > 0 ? `retrying ${times}` : state;
+    if (word === this.shown) return false;
+    this.shown = word;
+    this.element.className = `delivery ${state}`;
+    this.word.textContent = word;
+    if (state) setIcon(this.icon, state);
+    return true;
+  }
+}
+
+function deliveryInWords(known) {
+  const lines = (known?.by ?? []).map(({ group, state, story }) => {
+    const { attempts, httpStatus, error, time } = story.at(-1) ?? {};
+    const facts = [
+      attempts > 0 ? `attempt ${count(attempts)}` : "",
+      httpStatus === undefined ? "" : `status ${httpStatus}`,
+      visible(error ?? "", 200),
+      Number.isFinite(time) ? `at ${clock(time)}` : "",
+    ];
+    return [`${visible(group)}: ${state}`, ...facts.filter(Boolean)].join(", ");
+  });
+  return lines.join("\n");
 }
 
 /** The state of an event's validity: a shape and a word. */

@@ -13,7 +13,7 @@ export const FILTERS = [
 ];
 const FILTER_NAMES = new Set(FILTERS.map(([name]) => name));
 
-export const TABS = ["event", "entities", "payload", "source"];
+export const TABS = ["event", "entities", "payload", "source", "delivery"];
 
 // How far back a view looks when it does not say: records, before they are filtered.
 const LATEST = 200;

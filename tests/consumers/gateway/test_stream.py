@@ -25,6 +25,7 @@ def test_hello_tells_the_subscription_as_understood_and_where_it_starts(log_url:
             assert reader.hello["subscription"] == {
                 "from": "latest",
                 "filters": {"app_id": ["shop"], "event": ["page_view"]},
+                "deliveries": True,
                 "topics": [EVENTS_TOPIC],
             }
             assert set(decode_cursor(reader.hello["cursor"]).values()) == {0}

@@ -52,6 +52,7 @@ def test_the_subscription_is_shown_as_it_was_understood() -> None:
     assert parse_subscription(query_pairs(asked), now=NOW).as_json() == {
         "from": "2024-02-29T12:00:00.000Z",
         "filters": {"app_id": ["blog", "shop"], "valid": ["true"]},
+        "deliveries": True,
         "topics": ["snowbus.events"],
     }
     for text in ("latest", "earliest", "-20", "snowbus.events~0.120~1.98"):
@@ -59,8 +60,28 @@ def test_the_subscription_is_shown_as_it_was_understood() -> None:
 
 
 @pytest.mark.parametrize(
+    ("query", "wanted", "since", "shown"),
+    [
+        ("", True, None, True),
+        ("deliveries=", True, None, True),
+        ("deliveries=true", True, None, True),
+        ("deliveries=false", False, None, False),
+        ("deliveries=2024-02-29T14:00:00%2B02:00", True, NOON, "2024-02-29T12:00:00.000Z"),
+    ],
+)
+def test_whether_deliveries_are_told_and_since_when(
+    query: str, wanted: bool, since: int | None, shown: bool | str
+) -> None:
+    subscription = parse_subscription(query_pairs(query), now=NOW)
+    assert (subscription.deliveries, subscription.deliveries_since) == (wanted, since)
+    assert subscription.as_json()["deliveries"] == shown
+
+
+@pytest.mark.parametrize(
     ("query", "parameter", "reason"),
     [
+        ("deliveries=yes", "deliveries", "none of true, false or an ISO time"),
+        ("deliveries=true&deliveries=true", "deliveries", "twice"),
         ("from=yesterday", "from", "none of latest, earliest, -N, a time (ISO, or 90s, 15m, 2h, 7d ago) or a cursor"),
         ("from=0", "from", "none of"),
         ("from=-0", "from", "between -1 and -100000"),
@@ -68,7 +89,7 @@ def test_the_subscription_is_shown_as_it_was_understood() -> None:
         ("from=latest&from=latest", "from", "twice"),
         ("from=snowbus.events~x", "from", "not a cursor"),
         ("from=snowbus.bad~0.1", "from", "snowbus.bad"),
-        ("color=red", "color", "unknown; parameters are from, app_id"),
+        ("color=red", "color", "unknown; parameters are from, deliveries, app_id"),
         ("app_id=", "app_id", "is empty"),
         ("valid=yes", "valid", "neither true nor false"),
         ("schema=com.acme/cart", "schema", "not an Iglu URI"),
@@ -83,7 +104,7 @@ def test_what_cannot_be_understood_is_refused_by_its_name(query: str, parameter:
     assert reason in caught.value.reason
 
 
-names = st.sampled_from(["from", "token", *PARAMETERS]) | st.text(max_size=10)
+names = st.sampled_from(["from", "deliveries", "token", *PARAMETERS]) | st.text(max_size=10)
 values = st.sampled_from(["latest", "-5", "3m", "2024-02-29T12:00", "snowbus.events~0.1"]) | st.text(max_size=40)
 
 
