@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl
 from snowbus.bus.errors import FilterError, StartError
 from snowbus.bus.event import EVENTS_TOPIC
 from snowbus.bus.filters import PARAMETERS, Filter, parse_filter
-from snowbus.bus.start import Resume, Start, parse_start, start_text
+from snowbus.bus.start import Resume, Since, Start, parse_start, parse_time, start_text
 
 _MAX_PARAMETERS = 200
 
