@@ -21,7 +21,7 @@ logger = structlog.get_logger(__name__)
 _WARM_REPORTS = 2_000
 _MAX_REPORTS = 50  # of up to a megabyte each
 _POLL_SECONDS = 0.02  # on an embedded log every append wakes whoever polls
-_PACE_SECONDS = 0.1
+_PACE_SECONDS = 0.2
 _ABSENT_SECONDS = 1.0
 _ANSWER_SECONDS = 10.0
 _RECEIPTS_SECONDS = 1.0
@@ -58,7 +58,7 @@ class DeliveryTail:
                     finally:
                         await to_its_end(reader.close())
                 except TopicNotFoundError:
-                    self._positions = {}  # what it will hold is all new
+                    self._positions = None
                     self._begin()
                     await asyncio.sleep(_ABSENT_SECONDS)
                 except LogError as error:
@@ -137,8 +137,11 @@ class DeliveryTail:
             gone = any(offset > ends.get(partition, 0) for partition, offset in held.items())
             self._reopen = gone or bool(ends.keys() - held.keys())
         await asyncio.sleep(wait)  # the receipts of what is committed come first
+        reached = self._live.ring.positions if self._live.ring else {}
         for group, offsets in zip(groups, committed, strict=True):
-            self._deliveries.commit(group, {partition: each.offset for partition, each in offsets.items()})
+            # What lies beyond the end was committed on an earlier log.
+            done = {place: each.offset for place, each in offsets.items() if each.offset <= reached.get(place, 0)}
+            self._deliveries.commit(group, done)
 
     def _begin(self) -> None:
         self._deliveries.begin()

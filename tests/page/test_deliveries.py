@@ -148,6 +148,27 @@ def test_a_dead_event_says_why_and_where_it_is(gateway: PageServer, open_page: C
     assert page.locator("img, #panel a").count() == 0
 
 
+WRONG = [
+    {"group": None},
+    {"group": "g", "receipts": 7, "collectors": {"url": 1}},
+    {"group": "g", "receipts": [None, 1, {"status": "eaten"}, {"status": "dead", "offsets": [[0]]}]},
+    {"group": "g", "receipts": [{"status": "dead", "offsets": [[5, 1], [-3, 2], [0.5, 1], [1e300, 1e301], "x"]}]},
+    {"group": "g", "receipts": [{"status": "done", "offsets": [[0, 9]]}], "collectors": [None, {"since": "then"}]},
+]
+
+
+def test_no_message_however_wrong_breaks_the_page(gateway: PageServer, open_page: Callable[..., Page]) -> None:
+    gateway.publish(an_event("order"))
+    page = open_page()
+    expect(rows(page)).to_have_count(1)
+    for message in WRONG:
+        gateway.say(json.dumps({"type": "delivery", **message}))
+    expect(state(page, "order")).to_have_text("queued")
+    open_delivery(page, "order")
+    gateway.tell(delivered(0))
+    expect(step(page, "Delivered")).to_be_visible()
+
+
 def test_a_collector_that_is_down_is_said_in_the_bar_and_moves_nothing(
     gateway: PageServer, open_page: Callable[..., Page]
 ) -> None:

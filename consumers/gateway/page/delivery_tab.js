@@ -53,7 +53,7 @@ function deliveries(row, { group, state, story, silentSince, collectors }) {
   const line = new TimeLine(day(row.timestamp), row.timestamp);
   let before;
   for (const step of story) {
-    line.addSkipped(skipped(before, step));
+    line.addSkipped(skipped(before, step), before ? "more" : "earlier");
     line.add(attempt(step, before));
     before = step;
   }
@@ -160,7 +160,7 @@ class TimeLine {
     );
   }
 
-  addSkipped(number) {
-    if (number > 0) this.add({ sign: "skipped", title: plural(number, "more attempt") });
+  addSkipped(number, word) {
+    if (number > 0) this.add({ sign: "skipped", title: plural(number, `${word} attempt`) });
   }
 }
