@@ -1,11 +1,11 @@
 """The log on Kafka: what users move to when they outgrow one machine."""
 
 import asyncio
-import contextlib
+import time
 from collections.abc import Collection, Sequence
 from typing import Self
 
-from ..errors import LogError, LogUnavailableError, NotAssignedError, TopicNotFoundError
+from ..errors import GroupHasMembersError, NotAssignedError, TopicNotFoundError
 from ..event import ProducerRecord, TopicPartition
 from .interface import (
     AutoOffsetReset,
@@ -28,6 +28,8 @@ from .kafka_appends import Appends
 from .kafka_driver import EARLIEST, LATEST, Driver, describe, timestamps
 from .kafka_reader import KafkaGroupReader, KafkaReader
 from .kafka_url import parse_url, without_password
+
+_NEW_TOPIC_SECONDS = 0.05
 
 
 class KafkaLog(Log):
@@ -93,8 +95,19 @@ class KafkaLog(Log):
         if missing := sorted(set(topics) - found.keys()):
             await self._driver.call(self._driver.create_topics, missing)
             for topic in missing:
-                found[topic] = TopicInfo(topic, len(await self._new_partitions(topic)))
+                found[topic] = TopicInfo(topic, len(await self._partitions_of_new(topic)))
         return [found[topic] for topic in sorted(set(topics))]
+
+    async def _partitions_of_new(self, topic: str) -> list[TopicPartition]:
+        """The partitions of a topic that has just been made, which brokers hear of one after the other."""
+        deadline = time.monotonic() + self.options.append_timeout
+        while True:
+            try:
+                return await self.partitions(topic)
+            except TopicNotFoundError:
+                if time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(_NEW_TOPIC_SECONDS)
 
     async def topics(self) -> list[TopicInfo]:
         """See Log.topics. Kafka's own topics are left out."""
@@ -140,7 +153,7 @@ class KafkaLog(Log):
         try:
             await self._driver.call(self._driver.commit_alone, group_id, offsets, check_metadata(metadata))
         except NotAssignedError:
-            raise LogError(f"group {group_id!r} has members; stop them first") from None
+            raise GroupHasMembersError(group_id) from None
 
     async def close(self) -> None:
         """See Log.close. Its readers are closed too."""
@@ -148,17 +161,6 @@ class KafkaLog(Log):
         for reader in list(self._readers):
             await reader.close()
         await self._driver.close()
-
-    async def _new_partitions(self, topic: str) -> list[TopicPartition]:
-        """The partitions of a topic that was created a moment ago, of which a busy broker may not have heard yet."""
-        seconds = self.options.append_timeout
-        try:
-            async with asyncio.timeout(seconds):
-                while True:
-                    with contextlib.suppress(TopicNotFoundError):
-                        return await self.partitions(topic)
-        except TimeoutError:
-            raise LogUnavailableError(f"topic {topic} is created, and no broker knows it after {seconds:g} s") from None
 
     async def _list_offsets(self, topic: str, timestamp: int) -> dict[TopicPartition, int]:
         return await self._driver.call(self._driver.list_offsets, topic, timestamp, topic=topic)
