@@ -1,6 +1,5 @@
 """Tables for people: text that no terminal obeys, times and sizes in few characters, as wide as there is room."""
 
-import os
 import sys
 from typing import Any
 
@@ -8,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-_PIPED_WIDTH = 240
+_PIPED_WIDTH = 400
 
 
 def printable(text: str) -> str:
@@ -18,8 +17,7 @@ def printable(text: str) -> str:
 
 def console() -> Console:
     """Stdout, as wide as the terminal; a pipe is as wide as anything that we print, so that it can be searched."""
-    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    return Console(width=_PIPED_WIDTH if piped else None, highlight=False, soft_wrap=False)
+    return Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False)
 
 
 def table(*names: str, numbers: tuple[str, ...] = ()) -> Table:

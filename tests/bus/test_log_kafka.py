@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import uvloop
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.errors import UnknownTopicOrPartitionError
 from aiokafka.protocol.group import LeaveGroupRequest
 from support import aio
 from support.aio import eventually
@@ -29,7 +30,7 @@ from snowbus.bus.errors import (
     TopicNotFoundError,
 )
 from snowbus.bus.event import EVENTS_TOPIC, ProducerRecord
-from snowbus.bus.log import LogOptions, open_log
+from snowbus.bus.log import LogOptions, TopicInfo, open_log
 
 pytestmark = pytest.mark.real_kafka
 run = partial(aio.run, loop_factory=uvloop.new_event_loop)
@@ -345,6 +346,24 @@ def test_a_topic_that_is_deleted_is_not_made_again_by_an_append(real_kafka_url):
             assert await log.topics() == []
             await log.create_topics([EVENTS_TOPIC])
             assert [offset for _, offset in await log.append(EVENTS_TOPIC, numbered(3))] == [0, 1, 2]
+
+    run(main())
+
+
+def test_a_topic_that_was_created_is_waited_for_until_the_brokers_know_it(real_kafka_url, monkeypatch):
+    async def main():
+        async with await open_log(real_kafka_url) as log:
+            leaders, ignorant = log._driver.leaders, [1, 2, 3]
+
+            async def busy(topic):
+                if ignorant:
+                    ignorant.pop()
+                    raise UnknownTopicOrPartitionError(topic)
+                return await leaders(topic)
+
+            monkeypatch.setattr(log._driver, "leaders", busy)
+            assert await log.create_topics([EVENTS_TOPIC]) == [TopicInfo(EVENTS_TOPIC, 4)]
+            assert ignorant == []
 
     run(main())
 
