@@ -60,7 +60,7 @@ class DeliveryTail:
                 except TopicNotFoundError:
                     self._positions = None
                     self._begin()
-                    await asyncio.sleep(_ABSENT_SECONDS)
+                    await asyncio.sleep(min(_ABSENT_SECONDS, self._look_every))
                 except LogError as error:
                     logger.debug("the deliveries cannot be read", reason=str(error))
                     await asyncio.sleep(backoff.next_wait())
