@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from snowbus.bus.errors import SnowbusError
+from snowbus.bus.event import Record as BusRecord
 from snowbus.bus.metrics import Metrics
 
 from ..intents import DeadLetter, Hold, Retry
@@ -128,5 +129,8 @@ class Delivery:
             self._announcer.say(change, now)
 
     def _note(self, records: Sequence[Record], status: Status, http_status: int | None, error: str = "") -> None:
-        attempts = records[0].attempt  # those of a request have been sent together, as a rule
-        self._receipts.add([record.raw for record in records], Outcome(status, attempts, http_status, error))
+        by_attempt: dict[int, list[BusRecord]] = {}
+        for record in records:
+            by_attempt.setdefault(record.attempt, []).append(record.raw)
+        for attempt, sent in by_attempt.items():
+            self._receipts.add(sent, Outcome(status, attempt, http_status, error))

@@ -166,6 +166,11 @@ class PageServer:
         assert self._server
         self._server.close()
         await self._server.wait_closed()
+        # A connection that was shaking hands is not among those that the server waits for.
+        late = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
 
     async def _publish(self, messages: Iterable[Message]) -> None:
         for message in messages:

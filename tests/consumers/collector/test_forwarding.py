@@ -298,6 +298,25 @@ def test_receipts_tell_what_became_of_each_event(log_url: str) -> None:
     assert {(receipt.http_status, receipt.error) for receipt in retrying} == {(503, "HTTP 503")}
 
 
+def test_an_event_that_is_sent_with_those_of_a_second_attempt_is_at_its_first(sqlite_url: str) -> None:
+    async def main() -> list[Report]:
+        collector.respond(status(429, retry_after="1"))
+        async with forwarding(sqlite_url, collector.url) as running:
+            await publish(running.log, [numbered(0, user="same")])
+            await eventually(lambda: collector.requests)
+            await publish(running.log, [numbered(1, user="same")])
+            await eventually(lambda: len(collector.accepted) == 2)
+            await running.stop()
+            reports = [read_report(record) for record in await read_all(running.log, DELIVERIES_TOPIC)]
+        return [report for report in reports if report]
+
+    with CollectorDouble() as collector:
+        reports = run(main())
+        assert [len(request.payloads) for request in collector.requests] == [1, 2]
+    receipts = [receipt for report in reports for receipt in report.receipts if receipt.status == "delivered"]
+    assert sorted((receipt.offsets, receipt.attempts) for receipt in receipts) == [(((0, 0),), 2), (((1, 1),), 1)]
+
+
 def test_two_members_share_and_hand_over_without_a_repeat(log_url: str) -> None:
     published = 0
 
