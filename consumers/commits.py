@@ -20,6 +20,7 @@ logger = structlog.get_logger(__name__)
 
 _INTERVAL_SECONDS = 0.1
 _HEARTBEAT_SECONDS = 3.0
+_EARLY_SECONDS = 0.001  # an event loop ends a wait a little before its time, by the resolution of its clock
 _ERROR_SECONDS = 60.0
 _SAY_SECONDS = 15.0
 
@@ -48,16 +49,16 @@ class Commits:
     async def run(self) -> None:
         """Commit now and then, and at once when half of `max_in_flight` waits for it; until cancelled."""
         loop = asyncio.get_running_loop()
-        told = loop.time() - _HEARTBEAT_SECONDS
+        heartbeat_at = loop.time()
         while True:
-            await _set_within(self._moved, told + _HEARTBEAT_SECONDS - loop.time())
+            await _set_until(self._moved, heartbeat_at)
             if self._moved.is_set():
-                await _set_within(self._due, _INTERVAL_SECONDS)
+                await _set_until(self._due, loop.time() + _INTERVAL_SECONDS)
             self._moved.clear()
             self._due.clear()
             everything: Collection[TopicPartition] = ()
-            if loop.time() - told >= _HEARTBEAT_SECONDS:
-                told = loop.time()
+            if loop.time() >= heartbeat_at - _EARLY_SECONDS:
+                heartbeat_at = loop.time() + _HEARTBEAT_SECONDS
                 everything = self._work.held
             await self.commit(everything)
 
@@ -127,8 +128,8 @@ class Commits:
         )
 
 
-async def _set_within(event: asyncio.Event, seconds: float) -> None:
-    """Wait until the event is set, so long at most."""
+async def _set_until(event: asyncio.Event, deadline: float) -> None:
+    """Wait until the event is set, or until a time in the event loop's clock."""
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout_at(deadline):
             await event.wait()

@@ -24,6 +24,7 @@ from .record import Record
 from .runner import Runner
 
 _LOOK_SECONDS = 0.05
+_LEAST_STEP = 1e-6  # less than a clock of hours can add would be no time at all, for ever
 _LOOK_SHARE = 0.01  # of the time that has passed, so that a wait of hours is not looked at a million times
 
 
@@ -188,8 +189,8 @@ class _VirtualSelector(selectors.DefaultSelector):
         ready: list[tuple[selectors.SelectorKey, int]] = super().select(0)
         if not ready and timeout is None:
             raise RuntimeError("the handler waits for something that nothing in this test will bring about")
-        if not ready:
-            self.now += timeout or 0.0
+        if not ready and timeout:
+            self.now += max(timeout, _LEAST_STEP)
         return ready
 
 

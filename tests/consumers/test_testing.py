@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from snowbus.consumers import DeadLetter, Hold, Retry, Skip, consumer
 from snowbus.consumers.testing import event, run_consumer
 
@@ -153,3 +155,15 @@ def test_what_a_handler_raises_of_its_own_kind_is_only_a_failure():
         "asyncio.exceptions.CancelledError",
         "builtins.SystemExit",
     ]
+
+
+@pytest.mark.parametrize("number", [52, 117, 206, 279])
+def test_time_passes_whatever_the_waits_add_up_to(number):
+    """Sums of waits are not exact: where one ends a little early, virtual time must go on all the same."""
+
+    @consumer("snowbus.events", group_id="g")
+    async def handle(record):
+        if record.attempt <= 2:
+            raise Retry("later", delay=31.7 + number * 0.37)
+
+    assert run_consumer(handle, [event(user_id="u")]).handled == 1
