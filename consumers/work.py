@@ -292,11 +292,15 @@ class Work:
 
     def _set_alarm(self, when: float) -> None:
         if self._alarm is not None:
-            if self._loop.time() < self._alarm_at <= when and not self._alarm.cancelled():
+            if self._alarm_at <= when:
                 return
             self._alarm.cancel()
-        self._alarm = self._loop.call_at(when, self.wake)
+        self._alarm = self._loop.call_at(when, self._ring)
         self._alarm_at = when  # uvloop's handle of a time that is now does not tell it
+
+    def _ring(self) -> None:
+        self._alarm = None  # it may ring a little early, and then has to be set again
+        self.wake()
 
     def close(self) -> None:
         """Give nothing more."""

@@ -167,3 +167,18 @@ def test_time_passes_whatever_the_waits_add_up_to(number):
             raise Retry("later", delay=31.7 + number * 0.37)
 
     assert run_consumer(handle, [event(user_id="u")]).handled == 1
+
+
+@pytest.mark.parametrize("seconds", [30, 60, 90, 3600])
+def test_a_retry_is_not_late_when_its_time_comes_a_little_early(seconds):
+    """An event loop ends a wait early, by the resolution of its clock: what is not due yet must be waited for again."""
+    called = []
+
+    @consumer("snowbus.events", group_id="g")
+    async def handle(record):
+        called.append(asyncio.get_running_loop().time())
+        if record.attempt == 1:
+            raise Retry("later", delay=seconds)
+
+    run_consumer(handle, [event(user_id="u")])
+    assert called[1] - called[0] == pytest.approx(seconds, abs=0.01)
