@@ -97,6 +97,7 @@ def _take(partition: TopicPartition, result: FetchResult, limit: int) -> list[Re
         return []
     records = result._partition_records
     if isinstance(records, PartitionRecords):
+        records._records_iterator = None  # a cycle, which would keep the answer for long
         records = FetchedRecords(partition, records._records, fetch_offset=records.next_fetch_offset)
         result._partition_records = records
     taken: list[Record] = records.take(limit)
