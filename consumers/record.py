@@ -29,9 +29,11 @@ class Record:
     failures = 0
     assignment = 0
 
-    def __init__(self, record: bus.Record, original: bus.Record | None = None) -> None:
+    def __init__(
+        self, record: bus.Record, place: bus.TopicPartition | None = None, original: bus.Record | None = None
+    ) -> None:
         self.raw = original or record
-        self.place = bus.TopicPartition(record.topic, record.partition)
+        self.place = place or record.topic_partition
         self.at = record.offset
         self.order_key: Hashable = record.key if record.key is not None else (self.place, record.offset)
 

@@ -110,14 +110,14 @@ class Work:
         assignment = self._assignments.get(partition)
         if assignment is None:
             return
-        is_retry = partition.topic == RETRY_TOPIC
+        is_retry, filtered = partition.topic == RETRY_TOPIC, bool(self._consumer.filter)
         wanted: list[Record] = []
         rejected = size = 0
         for raw in records:
             if not self.tracker.read(partition, raw.offset):
                 continue
-            record = self._retried(raw) if is_retry else Record(raw)
-            if record is None or not ((is_retry and retries.retry_of(raw)) or self._matches(record)):
+            record = self._retried(raw, partition) if is_retry else Record(raw, partition)
+            if record is None or (filtered and not (is_retry and retries.retry_of(raw)) and not self._matches(record)):
                 self.tracker.finish(partition, raw.offset)
                 rejected += 1
                 continue
@@ -311,15 +311,12 @@ class Work:
     # Which records
 
     def _matches(self, record: Record) -> bool:
-        declared = self._consumer.filter
-        if not declared:
-            return True
         try:
-            return declared.matches(record.candidate)
+            return self._consumer.filter.matches(record.candidate)
         except SnowbusError:  # it is no event, so it has nothing that a filter could want
             return False
 
-    def _retried(self, raw: BusRecord) -> Record | None:
+    def _retried(self, raw: BusRecord, partition: TopicPartition) -> Record | None:
         """A record from the topic of retries, as its original; None when it is another group's or consumer's."""
         if not retries.is_for(raw, self._consumer.group_id):
             return None
@@ -327,7 +324,7 @@ class Work:
             original = retries.original_of(raw)
         except ValueError:
             return None
-        return Record(raw, original) if original.topic in self._consumer.topics else None
+        return Record(raw, partition, original) if original.topic in self._consumer.topics else None
 
     def _remember(self, record: Record, until: float) -> None:
         self._before[record.place, record.at] = _Before(record.attempt, record.failures, until)

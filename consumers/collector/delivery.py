@@ -12,7 +12,7 @@ from ..intents import DeadLetter, Hold, Retry
 from ..receipts import Outcome, PendingReceipts, Status
 from ..record import Record
 from .announcing import Announcer
-from .batches import Outgoing, Refused, body_of, prepare, size_of
+from .batches import MAX_BODY_BYTES, Outgoing, Refused, body_of, prepare
 from .collectors import Attempt, Collectors, Wait
 from .verdicts import Answer, Dead, Delivered, NoAnswer, Split, Stop, Verdict, judge
 from .verdicts import Retry as Again
@@ -53,8 +53,9 @@ class Delivery:
         events = self._prepared(records)
         reason = ""
         while True:
+            body = self._body(records, events)
             attempt = self._pick(reason)
-            outcome, verdict = await self._send(events, attempt)
+            outcome, verdict = await self._send(body, attempt, events=len(events))
             http_status = outcome.status if isinstance(outcome, Answer) else None
             match verdict:
                 case Delivered():
@@ -84,9 +85,18 @@ class Delivery:
             if prepared.alone and len(records) > 1:
                 raise NotTogetherError("one of them would make a bad row of the others")
             events.append(prepared)
-        if len(events) > 1 and size_of(events) > self._max_bytes:
-            raise NotTogetherError("together they are too large")
         return events
+
+    def _body(self, records: Sequence[Record], events: Sequence[Outgoing]) -> bytes:
+        """The body of a request with events. Raises DeadLetter, NotTogetherError."""
+        body = body_of(events, time.time_ns() // 1_000_000)
+        if len(body) > self._max_bytes and len(events) > 1:
+            raise NotTogetherError("together they are too large")
+        if len(body) > MAX_BODY_BYTES:
+            reason = f"too large: no collector takes a body over {MAX_BODY_BYTES} bytes, and it would be {len(body)}"
+            self._note(records, "dead", None, reason)
+            raise DeadLetter(reason)
+        return body
 
     def _pick(self, reason: str) -> Attempt:
         """Where the request goes. Raises Hold when no collector is to be tried now."""
@@ -99,16 +109,15 @@ class Delivery:
             raise Hold(why, delay=wait)
         return choice
 
-    async def _send(self, events: Sequence[Outgoing], attempt: Attempt) -> tuple[Answer | NoAnswer, Verdict]:
-        """Send events in one request; returns what came back, and what it means, which the collectors know then."""
+    async def _send(self, body: bytes, attempt: Attempt, *, events: int) -> tuple[Answer | NoAnswer, Verdict]:
+        """Send a body; returns what came back, and what it means, which the collectors know then."""
         metrics = self._metrics
-        body = body_of(events, time.time_ns() // 1_000_000)
-        metrics.collect_batch_events.observe(len(events))
+        metrics.collect_batch_events.observe(events)
         metrics.collect_batch_bytes.observe(len(body))
         try:
             with metrics.collect_in_flight.track_inprogress(), metrics.collect_seconds.time():
                 outcome = await attempt.collector.sender.post(body)
-            verdict = judge(outcome, events=len(events), now=time.time())
+            verdict = judge(outcome, events=events, now=time.time())
             self._settle(attempt, verdict)
         finally:
             self._collectors.give_up(attempt)

@@ -72,7 +72,7 @@ def wait_for_events(url: str, count: int, *, timeout: float = 300.0) -> None:
     deadline = time.monotonic() + timeout
     while events_taken(url) < count:
         assert time.monotonic() < deadline, f"{events_taken(url)} of {count} after {timeout} s"
-        time.sleep(0.02)
+        time.sleep(0.05)
 
 
 async def _main(seconds: float, port: int) -> None:

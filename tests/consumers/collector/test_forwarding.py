@@ -9,7 +9,8 @@ from support.aio import eventually, run
 from support.collector_double import CollectorDouble, Payload, late, status
 from support.forwarding import INGEST_TSTAMP, Forwarding, forwarding, numbered, publish, read_all
 
-from snowbus.bus.event import DEAD_TOPIC, DELIVERIES_TOPIC, EVENTS_TOPIC, ProducerRecord, TopicPartition
+from snowbus.bus.envelope import encode_event
+from snowbus.bus.event import DEAD_TOPIC, DELIVERIES_TOPIC, EVENTS_TOPIC, Event, ProducerRecord, TopicPartition
 from snowbus.bus.log import open_log
 from snowbus.consumers.dead_letters import read_death
 from snowbus.consumers.progress import read_position
@@ -255,6 +256,22 @@ def test_an_event_too_large_for_the_collector_dies(sqlite_url: str) -> None:
     with CollectorDouble(max_accepted_bytes=5_000) as collector:
         run(main())
         assert collector.duplicates == {}
+
+
+def test_an_event_too_large_for_any_collector_dies_unsent(sqlite_url: str) -> None:
+    async def main() -> None:
+        async with forwarding(sqlite_url, collector.url) as running:
+            text = '{"tv":"1","p":"srv","e":"pv","page":"\\ud800' + "é" * 400_000 + '"}'  # its é must be escaped, then
+            large = ProducerRecord(b"user", encode_event(Event("1", 1, text)))
+            await publish(running.log, [numbered(0), large, numbered(2)])
+            await eventually(lambda: nothing_left(sqlite_url))
+            await running.stop()
+            (dead,) = await read_all(running.log, DEAD_TOPIC)
+            assert read_death(dead).reason.startswith("too large: no collector takes a body over 1048576 bytes")
+
+    with CollectorDouble() as collector:
+        run(main())
+        assert sorted(collector.event_ids) == ["0", "2"]
 
 
 def test_a_record_that_cannot_carry_headers_leaves_its_place_as_a_dead_letter(sqlite_url: str) -> None:
