@@ -146,11 +146,12 @@ def test_receipts_move_no_cursor_and_break_no_silence(log_url: str) -> None:
     async def main() -> None:
         async with gateway(log_url) as running, client(running, "app_id=none") as reader:
             await publish(running.log, range(4))
-            seen = []
-            while [message["type"] for message in seen].count("delivery") < 8:
-                await report(running.log, delivered(len(seen)))
-                seen.append(await reader.next())
-            assert {message["cursor"] for message in seen[-4:] if message["type"] == "heartbeat"} == {reader.cursor}
+            seen: dict[str, list[dict[str, Any]]] = {"delivery": [], "heartbeat": []}
+            while len(seen["delivery"]) < 8 or not seen["heartbeat"]:
+                await report(running.log, delivered(len(seen["delivery"])))
+                message = await reader.next()
+                seen[message["type"]].append(message)
+            assert seen["heartbeat"][-1]["cursor"] == reader.cursor
             assert reader.cursor != reader.hello["cursor"]
 
     run(main())
