@@ -8,7 +8,7 @@ class Intent(SnowbusError):  # noqa: N818 - it is what a handler wants, not what
 
 
 class Retry(Intent):
-    """Handle the record again in `delay` seconds (when None, after the consumer's backoff).
+    """Handle the record again in `delay` seconds (when None, after the consumer's backoff, longer with each attempt).
 
     It is no failure: it may be raised as often as need be, and never makes a dead letter. Meanwhile the later records
     of the same key wait, and no others do. `overloaded` says that what the handler needs has too much to do: where

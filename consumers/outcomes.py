@@ -44,28 +44,31 @@ Outcome = Done | Again | Dead | Held
 def judge(
     error: BaseException | None,
     *,
+    attempts: int,
     failures: int,
     retries: int | None,
     backoff: float,
     backoff_max: float,
     draw: float,
 ) -> Outcome:
-    """The outcome of an attempt, after so many failed ones before it; `draw` (0 to 1) spreads the retries."""
+    """The outcome of an attempt: of so many, itself included, after so many that failed. `draw` (0 to 1) spreads the
+    retries.
+    """
     match error:
         case None | Skip():
             return Done("handled" if error is None else "skipped")
         case Retry():
             wait = error.delay
             if wait is None:
-                wait = wait_before_retry(failures + 1, backoff, maximum=backoff_max, draw=draw)
+                wait = wait_before_retry(attempts, backoff, maximum=backoff_max, draw=draw)
             return Again(error.reason, wait, failed=False)
         case Hold():
             return Held(error.reason, error.delay)
         case DeadLetter():
             return Dead(error.reason, error)
         case _ if retries is not None and failures >= retries:
-            attempts = f"{failures + 1} attempts" if failures else "the only attempt"
-            return Dead(f"failed in {attempts}: {describe(error)}", error)
+            tries = f"{failures + 1} attempts" if failures else "the only attempt"
+            return Dead(f"failed in {tries}: {describe(error)}", error)
         case _:
             wait = wait_before_retry(failures + 1, backoff, maximum=backoff_max, draw=draw)
             return Again(describe(error), wait, failed=True)

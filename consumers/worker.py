@@ -123,6 +123,7 @@ class Worker:
         consumer = self._consumer
         outcome = judge(
             error,
+            attempts=max(record.attempt for record in records),
             failures=records[0].failures,
             retries=consumer.retries,
             backoff=consumer.backoff,

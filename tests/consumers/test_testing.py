@@ -136,6 +136,17 @@ def test_what_is_retried_for_ever_is_the_lag():
     assert run_consumer(handle, [event()], max_seconds=600).lag == 1
 
 
+def test_a_retry_without_a_delay_waits_longer_each_time_and_is_no_failure():
+    @consumer("snowbus.events", group_id="g", retries=2, backoff_max=64)
+    async def handle(record):
+        if record.attempt <= 40:
+            raise Retry
+
+    result = run_consumer(handle, [event()])
+    assert (result.handled, result.retries, result.dead_letters) == (1, 40, [])
+    assert result.elapsed > 120  # 40 waits of a second at most, were they not to grow; with 64 at most, some 1,100
+
+
 def test_a_call_that_takes_too_long_is_a_failure():
     @consumer("snowbus.events", group_id="g", timeout=10, retries=0)
     async def handle(record):
