@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
 from support.kafka import KafkaServer, MockCluster, NoKafkaError, external_kafka, temporary_folder, wipe_now
 from support.requirements import require, require_program, required, stood_in, summary
@@ -20,6 +21,11 @@ CHROMIUM_FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("snowbus", deadline=None)
+settings.load_profile("snowbus")
 
 
 class SharedKafka(NamedTuple):

@@ -228,7 +228,7 @@ class Tracking(RuleBasedStateMachine):
 
 
 TestTracking = Tracking.TestCase
-TestTracking.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestTracking.settings = settings(max_examples=150, stateful_step_count=40)
 
 RANGES = st.lists(st.tuples(st.integers(1, 500), st.integers(1, 500)), max_size=300)
 

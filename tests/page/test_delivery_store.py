@@ -53,7 +53,7 @@ def store(browser: Browser) -> Iterator[Page]:
 
 
 @given(reports)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_page_makes_of_messages_what_they_tell(store: Page, told: list[Any]) -> None:
     texts: list[str] = []
     naive: dict[tuple[str, int], list[Any]] = {}

@@ -3,7 +3,7 @@
 import json
 from typing import Any, cast
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from snowbus.bus.event import TopicPartition
@@ -237,7 +237,6 @@ actions = st.lists(
 
 
 @given(actions, st.integers(1, 6))
-@settings(deadline=None)
 def test_whatever_stalls_every_reader_knows_the_end_once_its_socket_takes_it(
     actions: list[Any], max_frames: int
 ) -> None:

@@ -3,7 +3,7 @@
 from itertools import pairwise
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from snowbus.bus.event import TopicPartition
@@ -109,7 +109,6 @@ def as_told(story: list[Step]) -> list[Step]:
 
 
 @given(reports)
-@settings(deadline=None)
 def test_each_event_has_the_story_that_was_told_of_it(told: list[Report]) -> None:
     store = DeliveryStore(TOPIC, max_ranges=UNBOUNDED)
     for each in told:
@@ -119,7 +118,6 @@ def test_each_event_has_the_story_that_was_told_of_it(told: list[Report]) -> Non
 
 
 @given(reports, st.integers(1, 6))
-@settings(deadline=None)
 def test_a_full_store_holds_what_was_told_last_and_forgets_the_lowest_offsets(told: list[Report], most: int) -> None:
     store = DeliveryStore(TOPIC, max_ranges=most)
     naive: Naive = {}
@@ -135,7 +133,6 @@ def test_a_full_store_holds_what_was_told_last_and_forgets_the_lowest_offsets(to
 
 
 @given(reports, st.integers(0, 31), st.integers(0, 31))
-@settings(deadline=None)
 def test_a_snapshot_tells_everything_of_its_window(told: list[Report], start: int, other_start: int) -> None:
     store = DeliveryStore(TOPIC, max_ranges=UNBOUNDED)
     for each in told:
@@ -150,7 +147,6 @@ def test_a_snapshot_tells_everything_of_its_window(told: list[Report], start: in
 
 
 @given(reports, st.integers(0, 10), st.integers(0, 31))
-@settings(deadline=None)
 def test_a_snapshot_since_a_time_tells_what_became_since_then_of_earlier_events_too(
     told: list[Report], since: int, start: int
 ) -> None:

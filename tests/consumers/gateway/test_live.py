@@ -287,7 +287,7 @@ actions = st.lists(
 
 
 @given(actions, st.sampled_from([3, 10, 1000]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_whatever_readers_do_each_gets_every_event_after_its_position_once(steps: list[Any], max_entries: int) -> None:
     async def test(bench: Bench) -> None:
         followers: list[tuple[Socket, LiveReader, dict[TopicPartition, int]]] = []
