@@ -42,8 +42,9 @@ def ends(steps: Steps) -> int:
 
 
 async def told(reader: Client, count: int) -> Steps:
-    """What is told until the end of so many events is."""
-    return steps_of(await reader.until(lambda found: ends(steps_of(found)) >= count, "delivery"))
+    """What receipts tell until the end of so many events is told; what is committed may be heard of before them."""
+    steps = steps_of(await reader.until(lambda found: ends(steps_of(found)) >= count, "delivery"))
+    return {place: [step for step in story if step[0] != "done"] for place, story in steps.items()}
 
 
 async def report(log: Log, *receipts: Receipt, group: str = "collector", **more: Any) -> None:
