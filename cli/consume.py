@@ -66,9 +66,13 @@ async def _consume(consumers: list[AnyConsumer], settings: Settings, link: Link 
         if link:
             link.tell(address)
 
+    def begun() -> None:
+        if link:
+            link.tell("begun")
+
     async with await open_log(settings.log, settings.log_options()) as log:
         metrics = Metrics(besides=REGISTRY)  # where the consumers' own metrics are, when they have any
-        await run_consume(consumers, log, settings, metrics, ready=ready, stop=stop)
+        await run_consume(consumers, log, settings, metrics, ready=ready, begun=begun, stop=stop)
 
 
 async def _supervise(workers: int | None, settings: Settings) -> int:

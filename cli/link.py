@@ -1,4 +1,4 @@
-"""What ties a worker to the process that started it: it tells its address, and ends when that process wants or is gone.
+"""Ties a worker to the process that started it: it tells how far it is, and ends when that process wants or is gone.
 
 It is one end of a socket pair, so that the kernel says when the other process is gone, however it went.
 """
@@ -22,7 +22,7 @@ class Link:
         self._socket.set_inheritable(False)
 
     def tell(self, line: str) -> None:
-        """Say something: first that the modules are imported, then where /health, /ready and /metrics are."""
+        """Say the next thing: the modules are imported; the address of /health, /ready and /metrics; all have begun."""
         with contextlib.suppress(OSError):  # nobody is there to hear it: on_end follows
             self._socket.sendall(f"{line}\n".encode())
 

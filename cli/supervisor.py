@@ -40,8 +40,8 @@ class Supervisor:
                     break
                 keeper = _Keeper(number, listen, self._arguments, http=http, settings=self._settings)
                 tasks.create_task(self._keep(keeper, stop), name=f"snowbus-worker-{number}")
-                # What is wrong with the command line or the module is said by one worker, not by all.
-                await _first_of(keeper.was_ready, stop)
+                if number == 0:  # what keeps every worker from beginning is said by one, not by all
+                    await _first_of(keeper.has_begun, stop)
         return max(self._codes, default=exit_codes.OK)
 
     async def _keep(self, keeper: "_Keeper", stop: asyncio.Event) -> None:
@@ -55,7 +55,7 @@ class _Keeper:
     def __init__(
         self, number: int, listen: str, arguments: Sequence[str], *, http: aiohttp.ClientSession, settings: Settings
     ) -> None:
-        self.was_ready = asyncio.Event()
+        self.has_begun = asyncio.Event()  # set for good once a worker's consumers have begun
         self._number = number
         self._listen = listen
         self._arguments = arguments
@@ -71,7 +71,7 @@ class _Keeper:
                 code = await self._watch(worker, stop)
             if stop.is_set():
                 return exit_codes.FAILED if code < 0 else code
-            if code in _HOPELESS and not self.was_ready.is_set():
+            if code in _HOPELESS and not self.has_begun.is_set():
                 return code
             if time.monotonic() - started > self._settings.consume_backoff_max:
                 self._backoff.reset()
@@ -119,7 +119,20 @@ class _Keeper:
         if not address:
             await worker.wait()
             return ""
-        self.was_ready.set()
+        hearing = asyncio.create_task(self._hear_that_it_has_begun(worker))
+        try:
+            return await self._until_ill(address)
+        finally:
+            hearing.cancel()
+            await asyncio.wait({hearing})
+
+    async def _hear_that_it_has_begun(self, worker: WorkerProcess) -> None:
+        if await worker.told():
+            self.has_begun.set()
+
+    async def _until_ill(self, address: str) -> str:
+        """Return why /health was not good for `consume_stuck_timeout` seconds."""
+        limit = self._settings.consume_stuck_timeout
         last_good = time.monotonic()
         while True:
             await asyncio.sleep(limit / 10)

@@ -24,18 +24,22 @@ async def run_consume(
     metrics: Metrics,
     *,
     ready: Callable[[str], None],
+    begun: Callable[[], None],
     stop: asyncio.Event,
 ) -> None:
     """Run consumers until `stop` is set, then drain and commit.
 
-    `ready` is called with the address of /health, /ready and /metrics once they are served. /health says 503 while a
-    handler is stuck. Raises ConfigurationError when a topic does not exist or the address cannot work.
+    `ready` is called with the address of /health, /ready and /metrics once they are served, `begun` once every consumer
+    has entered its lifespan and joined its group. /health says 503 while a handler is stuck. Raises ConfigurationError
+    when a topic does not exist, a lifespan fails to begin or the address cannot work.
     """
     runners = [
         Runner(log, consumer, metrics=metrics, drain_timeout=settings.consume_drain_timeout) for consumer in consumers
     ]
-    operations = Operations(metrics, lambda: reason_log_away(log), reason_not_alive=lambda: reason_stuck(runners))
-    await run_with_operations(runners, operations, settings.consume_listen, ready=ready, stop=stop)
+    operations = Operations(
+        metrics, lambda: reason_not_ready(log, runners), reason_not_alive=lambda: reason_stuck(runners)
+    )
+    await run_with_operations(runners, operations, settings.consume_listen, ready=ready, begun=begun, stop=stop)
 
 
 async def run_with_operations(
@@ -44,6 +48,7 @@ async def run_with_operations(
     listen: str,
     *,
     ready: Callable[[str], None],
+    begun: Callable[[], None] = lambda: None,
     stop: asyncio.Event,
 ) -> None:
     """Run until `stop` is set, or one of them fails; then drain. /health, /ready and /metrics are served to the end."""
@@ -55,6 +60,7 @@ async def run_with_operations(
         asyncio.create_task(runner.run(ending), name=f"snowbus-consume-{runner.consumer.name}") for runner in runners
     ]
     stopping = asyncio.create_task(stop.wait())
+    beginning = asyncio.create_task(_when_all_have_begun(runners, begun))
     try:
         await asyncio.wait({serving, stopping, *running}, return_when=asyncio.FIRST_COMPLETED)
     except asyncio.CancelledError:
@@ -63,12 +69,19 @@ async def run_with_operations(
         raise
     finally:
         stopping.cancel()
+        beginning.cancel()
         ending.set()
-        await asyncio.wait(running)
+        await asyncio.wait({stopping, beginning, *running})
         over.set()
         await asyncio.wait({serving})
     for task in (serving, *running):
         task.result()
+
+
+async def _when_all_have_begun(runners: Sequence[Runner], call: Callable[[], None]) -> None:
+    for runner in runners:
+        await runner.begun.wait()
+    call()
 
 
 def reason_stuck(runners: Sequence[Runner]) -> str:
@@ -76,8 +89,8 @@ def reason_stuck(runners: Sequence[Runner]) -> str:
     return "; ".join(runner.stuck for runner in runners if runner.stuck)
 
 
-async def reason_log_away(log: Log) -> str:
-    """Why the log cannot be used now, or an empty string."""
+async def reason_not_ready(log: Log, runners: Sequence[Runner]) -> str:
+    """Why the log cannot be used now, or who has not begun to read it; or an empty string."""
     try:
         async with asyncio.timeout(_LOG_ANSWERS_SECONDS):
             await log.topics()
@@ -85,4 +98,4 @@ async def reason_log_away(log: Log) -> str:
         return "the log does not answer in time"
     except LogError as error:
         return f"the log does not answer: {error}"
-    return ""
+    return "; ".join(f"{runner.consumer.name} has not begun yet" for runner in runners if not runner.begun.is_set())

@@ -51,6 +51,7 @@ class Runner:
         self, log: Log, consumer: Consumer[..., object], *, metrics: Metrics, drain_timeout: float = 20.0
     ) -> None:
         self.consumer = consumer
+        self.begun = asyncio.Event()  # set once the lifespan is entered and the group joined
         self._log = log
         self._drain_timeout = drain_timeout
         self._counts = metrics.of_consumer(consumer.name)
@@ -141,6 +142,7 @@ class Runner:
             on_revoked=self._on_revoked,
             on_assigned=self._on_assigned,
         )
+        self.begun.set()
 
     async def _read_some(self) -> None:
         reader = self._reader

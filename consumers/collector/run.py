@@ -15,7 +15,7 @@ from snowbus.bus.settings import Settings
 from ..adaptive import Adaptive
 from ..declare import Consumer, consumer
 from ..receipts import CollectorState
-from ..run import reason_log_away, reason_stuck, run_with_operations
+from ..run import reason_not_ready, reason_stuck, run_with_operations
 from ..runner import Runner
 from .collectors import Collectors, Patience, State
 from .delivery import Delivery
@@ -50,7 +50,7 @@ async def run_collect(
             log, _consumer(delivery, settings), metrics=metrics, drain_timeout=settings.collect_drain_timeout
         )
         operations = Operations(
-            metrics, lambda: _reason_not_ready(log, delivery), reason_not_alive=lambda: reason_stuck([runner])
+            metrics, lambda: _reason_not_ready(log, runner, delivery), reason_not_alive=lambda: reason_stuck([runner])
         )
         await run_with_operations([runner], operations, settings.collect_listen, ready=ready, stop=stop)
 
@@ -102,5 +102,7 @@ def _as_reported(state: State, wall_ms: int) -> CollectorState:
     )
 
 
-async def _reason_not_ready(log: Log, delivery: Delivery) -> str:
-    return f"the collector refuses us: {delivery.refusal}" if delivery.refusal else await reason_log_away(log)
+async def _reason_not_ready(log: Log, runner: Runner, delivery: Delivery) -> str:
+    if delivery.refusal:
+        return f"the collector refuses us: {delivery.refusal}"
+    return await reason_not_ready(log, [runner])

@@ -27,6 +27,15 @@ def ready(process, count):
     return workers(process)
 
 
+def write_lifespan(folder, body):
+    """As `write_consumer`, with a lifespan that does this first."""
+    write_consumer(folder, HANDLED, options=", lifespan=lifespan")
+    lifespan = f"import contextlib\n@contextlib.contextmanager\ndef lifespan():\n    {body}\n    yield\n\n"
+    text = (folder / "stock.py").read_text()
+    text = text.replace("@consumer", lifespan + "@consumer").replace("(record)", "(record, _)")
+    (folder / "stock.py").write_text(text)
+
+
 def handled(process):
     return sorted(line.split()[1] for line in process.output if line.startswith("handled"))
 
@@ -144,6 +153,38 @@ def test_what_cannot_work_is_said_once_and_ends_it(tmp_path, sqlite_url):
         assert process.wait() == exit_codes.CONFIGURATION
         assert sum("there is no stok in module stock" in line for line in process.diagnostics) == 1
         assert len(workers(process)) == 1
+
+
+def test_what_cannot_begin_is_said_once_and_ends_it(tmp_path, sqlite_url):
+    write_lifespan(tmp_path, 'raise RuntimeError("no settings")')
+    with consume(tmp_path, sqlite_url, "stock", "--workers", "3") as process:
+        assert process.wait() == exit_codes.CONFIGURATION
+        assert sum("cannot begin: RuntimeError: no settings" in line for line in process.diagnostics) == 1
+        assert len(workers(process)) == 1
+
+
+def test_a_topic_that_is_not_there_ends_it(tmp_path, sqlite_url):
+    write_consumer(tmp_path, HANDLED)
+    text = (tmp_path / "stock.py").read_text()
+    (tmp_path / "stock.py").write_text(text.replace("snowbus.events", "no.such.topic"))
+    with consume(tmp_path, sqlite_url, "stock", "--workers", "2") as process:
+        assert process.wait() == exit_codes.CONFIGURATION
+        assert any("the log has no topic 'no.such.topic'" in line for line in process.diagnostics)
+        assert len(workers(process)) == 1
+
+
+def test_a_worker_that_has_run_and_cannot_begin_again_is_started_until_it_can(tmp_path, sqlite_url):
+    write_lifespan(tmp_path, 'assert not os.path.exists("broken")')
+    publish(tmp_path, sqlite_url, "one")
+    with consume(tmp_path, sqlite_url, "stock", "--workers", "1", "--session-timeout", "2") as process:
+        process.line("handled one")
+        (tmp_path / "broken").touch()
+        os.kill(workers(process)[0], signal.SIGKILL)
+        soon(lambda: sum('"exit_code": 3' in line for line in process.diagnostics) == 2)
+        (tmp_path / "broken").unlink()
+        publish(tmp_path, sqlite_url, "two")
+        process.line("handled two")
+        assert process.stop() == exit_codes.OK
 
 
 def test_a_log_that_is_not_there_is_waited_for(tmp_path):

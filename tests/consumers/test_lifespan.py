@@ -1,9 +1,12 @@
 """A lifespan is entered before the first record and left after the last, and the handler gets what it gives."""
 
 import asyncio
+import urllib.error
+import urllib.request
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 
 import pytest
+from support.aio import soon
 from support.consuming import consume, publish
 from support.snowbus import snowbus
 
@@ -116,3 +119,37 @@ def test_the_command_says_in_a_sentence_that_it_cannot_begin(tmp_path, sqlite_ur
     answer = snowbus("consume", "stock", "--log", sqlite_url, "--listen", "127.0.0.1:0", cwd=tmp_path)
     assert answer.returncode == exit_codes.CONFIGURATION
     assert answer.stderr.splitlines()[-1] == "snowbus: consumer stock cannot begin: KeyError: 'STOCK_FILE'"
+
+
+def test_the_command_is_ready_once_it_is_entered_and_the_log_is_read(tmp_path, sqlite_url):
+    slow = """\
+import asyncio, contextlib, pathlib
+from snowbus.consumers import consumer
+
+@contextlib.asynccontextmanager
+async def slow():
+    while not pathlib.Path("open").exists():
+        await asyncio.sleep(0.01)
+    yield
+
+@consumer("snowbus.events", group_id="stock", lifespan=slow)
+async def stock(record, _):
+    pass
+"""
+    (tmp_path / "stock.py").write_text(slow)
+    with consume(tmp_path, sqlite_url, "stock") as process:
+        url = process.address("consume")
+        assert get(f"{url}/ready") == (503, "stock has not begun yet\n")
+        assert get(f"{url}/health") == (200, "alive\n")
+        (tmp_path / "open").touch()
+        soon(lambda: get(f"{url}/ready") == (200, "ready\n"))
+        assert process.stop() == exit_codes.OK
+
+
+def get(url):
+    try:
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
