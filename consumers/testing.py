@@ -5,6 +5,7 @@ assert result.handled == 1
 """
 
 import asyncio
+import contextlib
 import selectors
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -104,7 +105,18 @@ def run_consumer(
     try:
         return loop.run_until_complete(_run(consumer, list(events), max_seconds))
     finally:
+        _end_tasks(loop)
         loop.close()
+
+
+def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """End what is left when the run was cut off, by Ctrl-C above all, which leaves a loop as it stands."""
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    for _ in left:  # a KeyboardInterrupt stops the loop once more with each task that passes it on
+        with contextlib.suppress(BaseException):
+            loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
 
 
 def _as_async(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,6 +1,7 @@
 """The test kit runs the real runner in virtual time, and tells what became of each event."""
 
 import asyncio
+import gc
 
 import pytest
 
@@ -166,6 +167,26 @@ def test_what_a_handler_raises_of_its_own_kind_is_only_a_failure():
         "asyncio.exceptions.CancelledError",
         "builtins.SystemExit",
     ]
+
+
+class Ended(BaseException):
+    """As what ends a test from outside."""
+
+
+@pytest.mark.parametrize("end", [Ended, KeyboardInterrupt])
+@pytest.mark.parametrize("is_async", [True, False])
+def test_a_run_that_is_cut_off_leaves_no_task_behind(end, is_async, caplog):
+    def handle(record):
+        raise end
+
+    async def handle_async(record):
+        raise end
+
+    declared = consumer("snowbus.events", group_id="g", concurrency=3, name="handle")
+    with pytest.raises(end):
+        run_consumer(declared(handle_async if is_async else handle), [event(user_id=user) for user in "abcdef"])
+    gc.collect()  # an orphan is said when it is collected
+    assert [record.message for record in caplog.records if record.name == "asyncio"] == []
 
 
 @pytest.mark.parametrize("number", [52, 117, 206, 279])
