@@ -24,7 +24,7 @@ CHROMIUM_FLAGS = (
 
 
 # How long an example takes says how busy the machine is.
-settings.register_profile("snowbus", deadline=None)
+settings.register_profile("snowbus", deadline=None, max_examples=60)
 settings.load_profile("snowbus")
 
 

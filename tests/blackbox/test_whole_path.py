@@ -1,6 +1,5 @@
 """The whole path, with the installed command: trackers → ingest → log → collector and websocket."""
 
-import itertools
 import json
 import signal
 from contextlib import ExitStack
@@ -116,15 +115,14 @@ def test_one_process_carries_every_event_of_a_tracker_once(tmp_path, sqlite_url)
         assert up.stop() == 0
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations(ROLES)), ids="-".join)
+@pytest.mark.parametrize("order", [ROLES, ROLES[::-1], ("collect", "ingest", "gateway")], ids="-".join)
 def test_roles_start_and_stop_in_any_order(tmp_path, sqlite_url, order):
     check_order(tmp_path, sqlite_url, order)
 
 
 @pytest.mark.kafka
-@pytest.mark.parametrize("order", [ROLES, ROLES[::-1], ("gateway", "ingest", "collect")], ids="-".join)
-def test_roles_start_and_stop_in_any_order_on_kafka(tmp_path, kafka_url, order):
-    check_order(tmp_path, kafka_url, order)
+def test_roles_start_and_stop_in_any_order_on_kafka(tmp_path, kafka_url):
+    check_order(tmp_path, kafka_url, ("gateway", "ingest", "collect"))
 
 
 def check_order(tmp_path, log_url, order):

@@ -154,4 +154,4 @@ class Ordering(RuleBasedStateMachine):
 
 
 TestOrdering = Ordering.TestCase
-TestOrdering.settings = settings(max_examples=100, stateful_step_count=40)
+TestOrdering.settings = settings(stateful_step_count=40)

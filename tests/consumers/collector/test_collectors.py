@@ -357,4 +357,4 @@ class Choosing(RuleBasedStateMachine):
 
 
 TestChoosing = Choosing.TestCase
-TestChoosing.settings = settings(max_examples=60, stateful_step_count=30)
+TestChoosing.settings = settings(stateful_step_count=30)
