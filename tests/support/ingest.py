@@ -60,6 +60,11 @@ class Ingest:
         records = await all_records(self.log, BAD_TOPIC)
         return [(record.value, {name: value.decode() for name, value in record.headers}) for record in records]
 
+    async def is_ready(self) -> bool:
+        """Whether it says that it is ready: its topics are there."""
+        async with self.http.get(self.url + "/ready") as answer:
+            return answer.status == 200
+
     def metric(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
 

@@ -143,8 +143,10 @@ class KafkaServer:
         self.start()
 
     def pause(self) -> None:
-        """Freeze the process: its sockets stay open and answer nothing (SIGSTOP)."""
+        """Freeze the process: its sockets stay open and answer nothing (SIGSTOP); returns once all threads stand."""
         os.kill(self.pid, signal.SIGSTOP)
+        while not _stopped(self.pid):
+            time.sleep(_POLL / 10)
 
     def resume(self) -> None:
         """Let a frozen process go on (SIGCONT)."""
@@ -316,6 +318,12 @@ def _alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def _stopped(pid: int) -> bool:
+    """Whether SIGSTOP has reached every thread of a process; some go on for a moment when the machine is busy."""
+    threads = Path(f"/proc/{pid}/task").glob("*/stat")
+    return all(stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in threads)
 
 
 def _discard(*_: object) -> None:

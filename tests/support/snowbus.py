@@ -1,4 +1,4 @@
-"""Runs the installed `snowbus` command, as users do."""
+"""Runs the `snowbus` command, as users do."""
 
 import os
 import re
@@ -12,7 +12,10 @@ from pathlib import Path
 from queue import Empty, Queue
 from typing import Self
 
+from .command_server import CommandServer
+
 COMMAND = Path(sys.executable).with_name("snowbus")
+_SERVER = CommandServer()
 
 
 def environment(**settings: str) -> dict[str, str]:
@@ -24,17 +27,9 @@ def environment(**settings: str) -> dict[str, str]:
 def snowbus(
     *arguments: str, cwd: Path, stdin: str = "", timeout: float = 30.0, settings: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, with settings in its environment."""
-    return subprocess.run(
-        [COMMAND, *arguments],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=environment(**(settings or {})),
-        timeout=timeout,
-        check=False,
-    )
+    """Run a command to its end, in a process of its own, with settings in its environment."""
+    variables = environment(**(settings or {}))
+    return _SERVER.run(list(arguments), cwd=cwd, variables=variables, stdin=stdin, timeout=timeout)
 
 
 class Process:

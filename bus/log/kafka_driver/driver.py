@@ -214,6 +214,10 @@ class Driver:
         request = ProduceRequest(None, -1, self._timeout_ms, [(partition.topic, [(partition.partition, batch)])])
         response = await self.send(leaders[partition.partition], request)
         _, code, offset, *_ = response.topics[0][1][0]
+        if errors.for_code(code) is errors.UnknownTopicOrPartitionError:
+            self._leaders.pop(partition.topic, None)
+            await self.leaders(partition.topic)  # it raises when the topic has gone; else it is new to this broker
+            raise errors.LeaderNotAvailableError(f"{partition.topic}-{partition.partition}")
         check(code, f"{partition.topic}-{partition.partition}")
         return int(offset)
 

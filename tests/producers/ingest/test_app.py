@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from support.aio import run
+from support.aio import eventually, run
 from support.ingest import TP2, Ingest, all_records, payload_data, raw, serving
 
 from snowbus.bus.envelope import event_headers
@@ -422,6 +422,7 @@ def test_other_paths_and_methods_are_told_so(serve_embedded: Serve) -> None:
                 assert (await answer.json())["error"] == "redirects disabled"
             async with ingest.http.get(ingest.url + "/robots.txt") as answer:
                 assert await answer.text() == "User-agent: *\nDisallow: /\n"
+            await eventually(ingest.is_ready)
             assert await ingest.bad() == []
 
     run(main())

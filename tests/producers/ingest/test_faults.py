@@ -103,15 +103,10 @@ def test_it_starts_without_the_log_and_takes_events_as_soon_as_it_is_there(monke
             assert log.appends == 0
             log.on_topics = None
             assert await ingest.post(payload_data(EVENT)) == (200, "ok")
-            await eventually(lambda: ready(ingest))
+            await eventually(ingest.is_ready)
             assert set(log.records) == {EVENTS_TOPIC, BAD_TOPIC}
 
     run(main())
-
-
-async def ready(ingest: Ingest) -> bool:
-    async with ingest.http.get(ingest.url + "/ready") as answer:
-        return answer.status == 200
 
 
 def test_the_topics_are_made_without_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +126,7 @@ def test_a_log_that_never_answers_makes_it_not_ready_in_bounded_time(monkeypatch
         log = FakeLog()
         log.on_topics = hang
         async with serve(log, append_timeout=60.0) as ingest:
-            assert not await ready(ingest)
+            assert not await ingest.is_ready()
 
     monkeypatch.setattr("snowbus.producers.ingest.topics._CHECK_SECONDS", 0.1)
     run(main(), timeout=10)
@@ -142,7 +137,7 @@ def test_being_asked_whether_it_is_ready_a_hundred_times_asks_the_log_once() -> 
         log = FakeLog()
         async with serve(log) as ingest:
             before = log.asked
-            assert all(await asyncio.gather(*(ready(ingest) for _ in range(100))))
+            assert all(await asyncio.gather(*(ingest.is_ready() for _ in range(100))))
             assert log.asked - before <= 2
 
     run(main())
@@ -154,17 +149,17 @@ def test_it_is_not_ready_while_appends_fail_even_where_the_log_answers() -> None
     async def main() -> None:
         log = FakeLog()
         async with serve(log) as ingest:
-            assert await ready(ingest)
+            assert await ingest.is_ready()
             log.on_append = away
             assert (await ingest.post(payload_data(EVENT)))[0] == 503
             async with ingest.http.get(ingest.url + "/ready") as answer:
                 assert (answer.status, await answer.text()) == (503, "nobody answers at kafka:9092\n")
             log.on_append = None
             assert (await ingest.post(payload_data(EVENT)))[0] == 200
-            assert await ready(ingest)
+            assert await ingest.is_ready()
             log.on_append = too_large
             assert (await ingest.post(payload_data(EVENT)))[0] == 413
-            assert await ready(ingest)
+            assert await ingest.is_ready()
 
     def too_large(topic: str, records: Sequence[ProducerRecord]) -> None:
         raise RecordTooLargeError(topic, size=2, limit=1)
@@ -180,9 +175,9 @@ def test_it_is_ready_again_after_a_while_without_appends_as_nobody_sends_to_who_
         log.on_append = away
         async with serve(log) as ingest:
             assert (await ingest.post(payload_data(EVENT)))[0] == 503
-            assert not await ready(ingest)
+            assert not await ingest.is_ready()
             monkeypatch.setattr("snowbus.producers.ingest.topics._FAILURE_SECONDS", 0.0)
-            assert await ready(ingest)
+            assert await ingest.is_ready()
 
     run(main())
 
@@ -376,7 +371,7 @@ def test_a_stop_does_not_wait_for_a_body_that_stalls(monkeypatch: pytest.MonkeyP
         async with serve(FakeLog()) as ingest:
             reader, writer = await asyncio.open_connection(*ingest.address)
             writer.write(f"POST {TP2} HTTP/1.1\r\nContent-Length: 100\r\n\r\nhalf".encode())
-            await ready(ingest)  # by then the app is reading
+            await ingest.is_ready()  # by then the app is reading
             ingest.stop.set()
             assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
             writer.close()
