@@ -1,4 +1,6 @@
-"""`snowbus status`: what each group does, how far it is behind, what it waits for, and what went wrong."""
+"""`snowbus status`: what each group does, how far it is behind, what it waits for, and what went wrong; and how the
+collectors stand.
+"""
 
 import asyncio
 import contextlib
@@ -9,12 +11,14 @@ from dataclasses import asdict
 from typing import NamedTuple
 
 import click
+from rich.console import Group
 from rich.live import Live
 
 from snowbus.bus.errors import LogUnavailableError
 from snowbus.bus.json_text import dumps
 from snowbus.bus.log import Log
 from snowbus.bus.settings import Settings
+from snowbus.consumers.collector_status import CollectorStatus, collector_statuses
 from snowbus.consumers.look import look
 from snowbus.consumers.status import Look, Status, partition_statuses, topic_statuses, with_rates
 
@@ -41,6 +45,7 @@ class _Seen(NamedTuple):
     """What a look has shown at one time (ms), and what there is to say of it; `missing` are groups asked for."""
 
     statuses: Sequence[Status]
+    collectors: Sequence[CollectorStatus]
     notes: Sequence[str]
     at: int
     missing: bool
@@ -51,11 +56,12 @@ class _Seen(NamedTuple):
 @click.option("--partitions", "by_partition", is_flag=True, help="Show every partition.")
 @click.option(
     "--rate",
-    type=click.FloatRange(min=0.1),
-    is_flag=False,
-    flag_value=_RATE_SECONDS,
-    metavar="[SECONDS]",
-    help="Look twice, so many seconds apart (1), and tell how fast each group works and when its backlog is done with.",
+    type=click.FloatRange(min=0.0),
+    default=_RATE_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="Where a group works on a backlog look twice, so many seconds apart, and tell how fast it works and when that "
+    "is done with; 0 looks once.",
 )
 @click.option(
     "--watch",
@@ -65,14 +71,19 @@ class _Seen(NamedTuple):
     metavar="[SECONDS]",
     help="Look again every so many seconds (2), until Ctrl-C; rates are those of the last 30 seconds.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON lines, one a group and topic (or partition).")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print JSON lines, one a group and topic (or partition) and one a collector.",
+)
 @with_settings(creates_topics=False)
 def command(
     settings: Settings,
     *,
     groups: tuple[str, ...],
     by_partition: bool,
-    rate: float | None,
+    rate: float,
     watch: float | None,
     as_json: bool,
 ) -> None:
@@ -81,6 +92,8 @@ def command(
 
     A group is running, idle, waiting for a retry, stopped, stuck in a call that should have ended long ago, or has not
     been heard of for ten seconds or more: then its process was killed, hangs, or cannot reach the log.
+
+    A collector is up, down, or refusing: then only another configuration, here or there, will help.
     """
     wanted = _Wanted(groups, by_partition, as_json)
     if watch is not None:
@@ -92,9 +105,10 @@ def command(
     sys.exit(exit_codes.FAILED if seen.missing else exit_codes.OK)
 
 
-async def _look(log: Log, wanted: _Wanted, *, rate: float | None) -> _Seen:
+async def _look(log: Log, wanted: _Wanted, *, rate: float) -> _Seen:
     looks = [await _look_once(log, wanted)]
-    if rate is not None:
+    works = any(status.state == "running" and status.lag for status in partition_statuses(looks[0]))
+    if rate and works:
         await asyncio.sleep(rate)
         looks.append(await _look_once(log, wanted))
     return _see(looks, wanted, log.url)
@@ -103,7 +117,7 @@ async def _look(log: Log, wanted: _Wanted, *, rate: float | None) -> _Seen:
 async def _watch(log: Log, wanted: _Wanted, *, every: float) -> None:
     """Look and show until cancelled. While the log is away, what was seen last stays, with a note."""
     looks: deque[Look] = deque()
-    seen = _Seen([], [], at=0, missing=False)
+    seen = _Seen([], [], [], at=0, missing=False)
     screen = console()
     in_place = screen.is_terminal and not wanted.as_json
     with Live(console=screen, auto_refresh=False) if in_place else contextlib.nullcontext() as live:
@@ -119,7 +133,7 @@ async def _watch(log: Log, wanted: _Wanted, *, every: float) -> None:
             if live is None:
                 _print(shown, wanted)
             else:
-                live.update(status_view(shown.statuses, notes=shown.notes), refresh=True)
+                live.update(_view(shown), refresh=True)
             await asyncio.sleep(every)
 
 
@@ -139,15 +153,25 @@ def _see(looks: Sequence[Look], wanted: _Wanted, url: str) -> _Seen:
     notes += [f"There is no group {group!r} on {url}." for group in missing]
     if not wanted.groups and not now.committed:
         notes.append(f"No group has read from {url} yet.")
-    return _Seen(statuses if wanted.by_partition else topic_statuses(statuses), notes, at=now.at, missing=bool(missing))
+    return _Seen(
+        statuses if wanted.by_partition else topic_statuses(statuses),
+        collector_statuses(now.reports, now=now.at),
+        notes,
+        at=now.at,
+        missing=bool(missing),
+    )
+
+
+def _view(seen: _Seen) -> Group:
+    return status_view(seen.statuses, seen.collectors, notes=seen.notes)
 
 
 def _print(seen: _Seen, wanted: _Wanted) -> None:
     if not wanted.as_json:
-        console().print(status_view(seen.statuses, notes=seen.notes))
+        console().print(_view(seen))
         return
-    for status in seen.statuses:
-        print(dumps({"time": seen.at, **asdict(status)}))
+    for told in (*map(asdict, seen.statuses), *map(asdict, seen.collectors)):
+        print(dumps({"time": seen.at, **told}))
     sys.stdout.flush()
     for note in seen.notes:
         print(note, file=sys.stderr)

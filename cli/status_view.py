@@ -1,4 +1,4 @@
-"""How `snowbus status` looks in a terminal: a table of groups, and below it what went wrong."""
+"""How `snowbus status` looks in a terminal: a table of groups, one of collectors, and below what went wrong."""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,6 +6,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from snowbus.consumers.collector_status import CollectorStatus
 from snowbus.consumers.status import KEEPS_UP_SECONDS, State, Status
 
 from .tables import cell, duration, line, table
@@ -21,15 +22,21 @@ _WORDS: dict[State, str] = {
     "never_committed": "never committed",
 }
 _STYLES: dict[State, str] = {"running": "green", "waiting": "yellow", "stuck": "red", "silent": "red", "stopped": "dim"}
+_COLLECTOR_STYLES = {"up": "green", "down": "yellow", "refusing": "red"}
 
 
-def status_view(statuses: Sequence[Status], *, notes: Iterable[str] = ()) -> Group:
-    """The table, the last error of each line of it, and then the notes."""
+def status_view(
+    statuses: Sequence[Status], collectors: Sequence[CollectorStatus] = (), *, notes: Iterable[str] = ()
+) -> Group:
+    """The tables, the last error of each line of them, and then the notes."""
     by_partition = any(status.partition is not None for status in statuses)
     rated = any(status.handled_per_second is not None for status in statuses)
     errors = [line(f"{_place(status)}: {status.last_error}") for status in statuses if status.last_error]
+    errors += [line(f"{each.collector}: {each.last_error}") for each in collectors if each.last_error]
     told = [line(note, "yellow") for note in notes]
     parts: list[Table | Text] = [_table(statuses, by_partition=by_partition, rated=rated)] if statuses else []
+    if collectors:
+        parts += [Text(), _collector_table(collectors)]
     if errors:
         parts += [Text(), line("Last errors", "bold"), *errors]
     if told:
@@ -53,7 +60,7 @@ def _table(statuses: Iterable[Status], *, by_partition: bool, rated: bool) -> Ta
         numbers += ["done/s", "new/s", "done in"]
     made = table("group", "topic", *(["partition"] if by_partition else []), "state", numbers=tuple(numbers))
     for status in statuses:
-        values = [status.lag, _about(status), status.in_flight or None, status.waiting or None, _next_try(status)]
+        values = [status.lag, _about(status), status.in_flight or None, status.waiting or None, _in(status.next_try_in)]
         if by_partition:
             values = [status.committed, status.end_offset, *values]
         if rated:
@@ -68,6 +75,22 @@ def _table(statuses: Iterable[Status], *, by_partition: bool, rated: bool) -> Ta
     return made
 
 
+def _collector_table(collectors: Iterable[CollectorStatus]) -> Table:
+    made = table("group", "collector", "state", numbers=("next try", "heard of"))
+    for each in collectors:
+        words = f"{each.state} for {duration(each.state_age)}"
+        if each.state_members < each.members:
+            words += f" ({each.state_members} of {each.members})"
+        made.add_row(
+            cell(each.group),
+            cell(each.collector),
+            cell(words, _COLLECTOR_STYLES[each.state]),
+            cell(_in(each.next_try_in)),
+            cell(f"{duration(each.heard_age)} ago"),
+        )
+    return made
+
+
 def _place(status: Status) -> str:
     partition = "" if status.partition is None else f"/{status.partition}"
     return f"{status.group}, {status.topic}{partition}"
@@ -77,10 +100,10 @@ def _about(status: Status) -> str:
     return "?" if status.lag and status.oldest_age is None else duration(status.oldest_age)
 
 
-def _next_try(status: Status) -> str:
-    if status.next_try_in is None:
+def _in(seconds: float | None) -> str:
+    if seconds is None:
         return ""
-    return f"in {duration(status.next_try_in)}" if status.next_try_in else "now"
+    return f"in {duration(seconds)}" if seconds else "now"
 
 
 def _rate(rate: float | None) -> str:

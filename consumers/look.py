@@ -6,19 +6,23 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from snowbus.bus.errors import LogError, LogUnavailableError
-from snowbus.bus.event import TopicPartition
+from snowbus.bus.event import DELIVERIES_TOPIC, TopicPartition
 from snowbus.bus.log.interface import Log, Place
 from snowbus.bus.side_by_side import side_by_side
 
+from .collector_status import LATELY_SECONDS
+from .receipts import Report, read_report
 from .status import Look, oldest_places
 
 Offsets = dict[TopicPartition, int]
 
 _PLACES_AT_ONCE = 200
+_MOST_REPORTS = 2000  # of a partition
 
 
-async def look(log: Log, groups: Collection[str], *, ages_within: float = 3.0) -> Look:
-    """How these groups stand. What the log does not tell of the age of records in so many seconds stays unknown.
+async def look(log: Log, groups: Collection[str], *, within: float = 3.0) -> Look:
+    """How these groups stand. The age of records, and what is reported of collectors, stay unknown where the log does
+    not tell them in so many seconds.
 
     Raises LogUnavailableError when the log tells nothing at all.
     """
@@ -40,7 +44,10 @@ async def look(log: Log, groups: Collection[str], *, ages_within: float = 3.0) -
         ends={place: offset for _, ends in known for place, offset in ends.items()},
         silent_topics={topic: str(error) for topic, error in silent.items()},
     )
-    return replace(seen, timestamps=await _timestamps(log, oldest_places(seen), seconds=ages_within))
+    timestamps, reports = await asyncio.gather(
+        _timestamps(log, oldest_places(seen), seconds=within), _reports(log, set(groups), at=at, seconds=within)
+    )
+    return replace(seen, timestamps=timestamps, reports=reports)
 
 
 async def _offsets(log: Log, topic: str) -> tuple[Offsets, Offsets] | LogError:
@@ -61,3 +68,24 @@ async def _timestamps(log: Log, places: Iterable[Place], *, seconds: float) -> d
     except (TimeoutError, LogError):
         pass  # unknown is better than late
     return found
+
+
+async def _reports(log: Log, groups: Collection[str], *, at: int, seconds: float) -> list[Report]:
+    """What was reported of the deliveries of these groups lately, or last, in the order of each group's reports."""
+    found = []
+    try:
+        async with asyncio.timeout(seconds):
+            ends = await log.end_offsets(DELIVERIES_TOPIC)
+            beginnings = await log.beginning_offsets(DELIVERIES_TOPIC)
+            lately = await log.offsets_for_time(DELIVERIES_TOPIC, at - round(1000 * LATELY_SECONDS))
+            starts = {
+                place: max(beginnings[place], end - _MOST_REPORTS, min(lately[place], end - 1))
+                for place, end in ends.items()
+                if beginnings[place] < end
+            }
+            async with await log.read(starts) as reader:
+                while any(reader.position(place) < ends[place] for place in starts):
+                    found += [report for record in await reader.poll() if (report := read_report(record))]
+    except (TimeoutError, LogError):
+        pass  # as above
+    return [report for report in found if report.group in groups]

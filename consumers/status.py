@@ -10,6 +10,7 @@ from snowbus.bus.log.interface import Committed, Offsets, Place
 
 from .offsets import Position
 from .progress import Progress, read_position, read_progress
+from .receipts import Report
 
 State = Literal["running", "idle", "waiting", "stuck", "silent", "stopped", "unknown", "never_committed"]
 """What a group does: `waiting` is for a retry; `stuck` is in a call that should have ended long ago; `silent` has
@@ -43,7 +44,8 @@ class Look:
     """What the log tells at one time (`at`, in ms since 1970).
 
     `committed` has what each group has committed. Of the topics in `silent_topics` the log did not tell where they
-    begin and end, with the reason. `timestamps` has what is known of the places that `oldest_places` names.
+    begin and end, with the reason. `timestamps` has what is known of the places that `oldest_places` names. `reports`
+    are those of lately about deliveries, or the last there are.
     """
 
     at: int
@@ -52,6 +54,7 @@ class Look:
     ends: Offsets
     silent_topics: Mapping[str, str] = field(default_factory=dict)
     timestamps: Mapping[Place, int] = field(default_factory=dict)
+    reports: Sequence[Report] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from math import inf
 from types import TracebackType
 from typing import Self
 
@@ -14,6 +15,7 @@ from snowbus.bus.log.interface import Log
 from snowbus.bus.sparingly import Sparingly
 from snowbus.bus.version import producer_name
 
+from ..collector_status import REPORT_SECONDS
 from ..receipts import CollectorState, PendingReceipts, Report, report_record
 
 logger = structlog.get_logger(__name__)
@@ -37,7 +39,8 @@ class Reporter:
         self._group = group
         self._states = states
         self._topic_is_there = False
-        self._told: Sequence[tuple[str, str, str]] = ()
+        self._told: Sequence[tuple[str, str, str]] = []
+        self._told_at = -inf
         self._sender = producer_name("collect")
         self._said = Sparingly(_SAY_SECONDS)
 
@@ -70,7 +73,8 @@ class Reporter:
         while True:
             states = tuple(self._states())
             standing = [(state.url, state.state, state.error) for state in states]
-            if not self.pending and standing == list(self._told):
+            known = standing == self._told and time.monotonic() - self._told_at < REPORT_SECONDS
+            if known and not self.pending:
                 return
             taken = self.pending.take()
             report = Report(
@@ -89,4 +93,4 @@ class Reporter:
                 self.pending.put_back(taken)
                 self.pending.forget_beyond(_MOST_PENDING)
                 raise
-            self._told = standing
+            self._told, self._told_at = standing, time.monotonic()

@@ -21,6 +21,7 @@ from support.snowbus import COMMAND, Process, environment, snowbus
 from snowbus.bus.event import EVENTS_TOPIC, ProducerRecord, TopicPartition
 from snowbus.bus.log import LogOptions, open_log
 from snowbus.cli import exit_codes
+from snowbus.consumers.collector_status import CollectorStatus
 from snowbus.consumers.offsets import Position
 from snowbus.consumers.progress import Progress, write_metadata
 from snowbus.consumers.status import State, Status
@@ -59,7 +60,8 @@ def told(at=-60, *, offset=0, done=(), **progress):
 
 
 def statuses(folder, url, *arguments):
-    answer = snowbus("status", "--json", "--log", url, *arguments, cwd=folder)
+    """What is told as JSON, after one look unless told otherwise."""
+    answer = snowbus("status", "--json", "--rate", "0", "--log", url, *arguments, cwd=folder)
     assert answer.returncode == exit_codes.OK, answer.stderr
     return [json.loads(line) for line in answer.stdout.splitlines()]
 
@@ -130,7 +132,8 @@ def test_every_field_is_told_as_json(tmp_path, log_url):
 
 def test_the_docs_name_every_field_and_state():
     text = DOCS.read_text("utf-8")
-    names = {"time", *(field.name for field in fields(Status)), *get_args(State)}
+    told = (*fields(Status), *fields(CollectorStatus))
+    names = {"time", *(field.name for field in told), *get_args(State), "up", "down", "refusing"}
     assert {name for name in names if f"`{name}`" not in text} == set()
 
 
@@ -145,7 +148,7 @@ def test_people_see_what_each_group_does(tmp_path, log_url):
         "other": (4, "not ours"),
     }
     has_committed(log_url, commits)
-    answer = snowbus("status", "--log", log_url, cwd=tmp_path)
+    answer = snowbus("status", "--rate", "0", "--log", log_url, cwd=tmp_path)
     assert (answer.returncode, answer.stderr) == (exit_codes.OK, "")
     lines = {line.split()[0]: " ".join(line.split()) for line in answer.stdout.splitlines() if line}
     assert lines["group"] == "group topic state lag oldest in flight waiting next try"
@@ -192,7 +195,7 @@ def test_a_group_and_its_partitions_are_shown_alone(tmp_path, sqlite_url):
     assert [status["group"] for status in statuses(tmp_path, sqlite_url, "--group", "prices")] == ["prices"]
     (status,) = statuses(tmp_path, sqlite_url, "--group", "stock", "--partitions")
     assert (status["partition"], status["committed"], status["end_offset"]) == (0, 4, 10)
-    shown = snowbus("status", "--log", sqlite_url, "--partitions", cwd=tmp_path).stdout.splitlines()
+    shown = snowbus("status", "--log", sqlite_url, "--partitions", "--rate", "0", cwd=tmp_path).stdout.splitlines()
     head = "group topic partition state committed end lag oldest in flight waiting next try"
     assert " ".join(shown[0].split()) == head
     assert shown[1].split()[:7] == ["prices", "snowbus.events", "0", "running", "5", "10", "5"]
@@ -233,7 +236,7 @@ def test_how_fast_a_group_works_and_when_its_backlog_is_done_is_told_after_two_l
     with consume(tmp_path, sqlite_url, "stock") as process, watching(tmp_path, sqlite_url) as watch:
         process.address("consume")
         watch.line(r'"lag":1\d\d\d,')
-        (status,) = statuses(tmp_path, sqlite_url, "--rate")
+        (status,) = statuses(tmp_path, sqlite_url, "--rate", "1")
         assert 0 < status["handled_per_second"] < 200
         assert status["appended_per_second"] == 0
         assert status["backlog_done_in"] == pytest.approx(status["lag"] / status["handled_per_second"])
