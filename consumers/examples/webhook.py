@@ -3,7 +3,8 @@
     WEBHOOK_URL=https://hooks.example/events snowbus consume snowbus.consumers.examples.webhook
 
 A 2xx is a yes. What may heal is sent again, later and later, or when Retry-After says; an event that is refused is a
-dead letter. Whoever receives them knows an event that comes again by its Idempotency-Key, which is the event's id.
+dead letter. While the receiver is away, or takes nothing from us, nothing is sent but one event now and then, to see.
+Whoever receives events knows one that comes again by its Idempotency-Key, which is the event's id.
 """
 
 import os
@@ -15,12 +16,13 @@ from functools import partial
 
 import aiohttp
 
-from snowbus.consumers import DeadLetter, Record, Retry, consumer
+from snowbus.consumers import DeadLetter, Hold, Record, Retry, consumer
 
 Post = Callable[..., AbstractAsyncContextManager[aiohttp.ClientResponse]]
 
-# With these the receiver, or we, must be put right; the event itself may be good.
-NOT_THE_EVENT = {401, 403, 404, 405, 407, 408, 425, 429}
+# With these the receiver, or we, must be put right, and no event is to blame.
+AWAY = {401, 403, 404, 405, 407, 429, 502, 503}
+TOO_LATE_OR_EARLY = {408, 425}
 LONGEST_WAIT = 3600.0
 
 
@@ -33,29 +35,31 @@ async def posting() -> AsyncIterator[Post]:
         yield partial(session.post, url, allow_redirects=False)
 
 
-@consumer("snowbus.events", group_id="webhook", concurrency=16, lifespan=posting)
+@consumer("snowbus.events", group_id="webhook", concurrency=16, backoff=2.0, backoff_max=300.0, lifespan=posting)
 async def webhook(record: Record, post: Post) -> None:
     """Send one event."""
-    later = min(300.0, 2.0 ** min(record.attempt, 9))
     try:
         async with post(json=record.event, headers={"Idempotency-Key": record.event_id}) as answer:
-            status, wait = answer.status, answer.headers.get("Retry-After", "")
+            status, wait = answer.status, seconds_of(answer.headers.get("Retry-After", ""))
             said = await answer.text(errors="replace")
+    except aiohttp.ClientConnectorError as error:
+        raise Hold(f"no connection: {error}") from error
     except (aiohttp.ClientError, TimeoutError) as error:
-        raise Retry(f"no answer: {error!r}", delay=later) from error
-    if 200 <= status < 300:
-        return
-    if 400 <= status < 500 and status not in NOT_THE_EVENT:
+        raise Retry(f"no answer: {error!r}") from error
+    if status in AWAY:
+        raise Hold(f"HTTP {status}", delay=wait)
+    if 400 <= status < 500 and status not in TOO_LATE_OR_EARLY:
         raise DeadLetter(f"HTTP {status}: {said[:200]}")
-    raise Retry(f"HTTP {status}", delay=seconds_of(wait, otherwise=later))
+    if not 200 <= status < 300:
+        raise Retry(f"HTTP {status}", delay=wait)
 
 
-def seconds_of(retry_after: str, *, otherwise: float) -> float:
-    """The seconds in a Retry-After, which is a number of them or a date."""
+def seconds_of(retry_after: str) -> float | None:
+    """The seconds in a Retry-After, which is a number of them or a date; None where it says nothing."""
     if retry_after.isascii() and retry_after.isdigit():
         return min(LONGEST_WAIT, float(retry_after))
     try:
         moment = parsedate_to_datetime(retry_after).timestamp()
     except ValueError:
-        return otherwise
+        return None
     return min(LONGEST_WAIT, max(0.0, moment - time.time()))
