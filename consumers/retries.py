@@ -11,6 +11,8 @@ from snowbus.bus.event import Headers, ProducerRecord, Record
 _GROUP = "retry_group"
 _OF = "retry_of"
 _PREFIX = "retry_"
+_SAME_TIME_MS = 3_600_000
+_MOST_LETTERS = 100_000
 
 
 def retry_record(original: Record, *, group: str, dead_letter: Record | None = None) -> ProducerRecord:
@@ -61,6 +63,28 @@ def retry_of(record: Record) -> str:
 def identity_of(dead_letter: Record) -> str:
     """What tells a dead letter from all others: where it stands, and its time, as a topic may have been made anew."""
     return f"{dead_letter.topic}/{dead_letter.partition}-{dead_letter.offset}@{dead_letter.timestamp}"
+
+
+class SecondCopies:
+    """Tells a copy of a dead letter that has another one, made about the same time: by two commands at one moment.
+
+    One that is made more than an hour later is wanted once more. It knows the last 100,000 letters.
+    """
+
+    def __init__(self) -> None:
+        self._first: dict[str, tuple[int, int, int]] = {}
+
+    def has(self, copy: Record, letter: str) -> bool:
+        """Whether this copy of a letter (`retry_of`) is a second one."""
+        place = (copy.partition, copy.offset, copy.timestamp)
+        first = self._first.get(letter)
+        if first is None or copy.timestamp - first[2] > _SAME_TIME_MS:
+            self._first.pop(letter, None)
+            self._first[letter] = place
+            if len(self._first) > _MOST_LETTERS:
+                del self._first[next(iter(self._first))]
+            return False
+        return place != first
 
 
 def _without_ours(headers: Headers) -> Headers:

@@ -67,6 +67,7 @@ class Work:
         self._assigned_count = 0
         self._before: dict[tuple[TopicPartition, int], _Before] = {}
         self._bytes: dict[TopicPartition, int] = {}
+        self._second_copies = retries.SecondCopies()
 
     # What comes in
 
@@ -105,7 +106,8 @@ class Work:
 
     def offer(self, partition: TopicPartition, records: Iterable[BusRecord]) -> None:
         """Take in what was read of a partition; what a filter rejects is finished, unless it was a dead letter, which
-        had been let through before. What is not ours is ignored: it is read again by whoever has it.
+        had been let through before, and so is a second copy of one. What is not ours is ignored: it is read again by
+        whoever has it.
         """
         assignment = self._assignments.get(partition)
         if assignment is None:
@@ -116,8 +118,9 @@ class Work:
         for raw in records:
             if not self.tracker.read(partition, raw.offset):
                 continue
-            record = self._retried(raw, partition) if is_retry else Record(raw, partition)
-            if record is None or (filtered and not (is_retry and retries.retry_of(raw)) and not self._matches(record)):
+            letter = retries.retry_of(raw) if is_retry else ""
+            record = self._retried(raw, partition, letter) if is_retry else Record(raw, partition)
+            if record is None or (filtered and not letter and not self._matches(record)):
                 self.tracker.finish(partition, raw.offset)
                 rejected += 1
                 continue
@@ -316,9 +319,13 @@ class Work:
         except SnowbusError:  # it is no event, so it has nothing that a filter could want
             return False
 
-    def _retried(self, raw: BusRecord, partition: TopicPartition) -> Record | None:
-        """A record from the topic of retries, as its original; None when it is another group's or consumer's."""
+    def _retried(self, raw: BusRecord, partition: TopicPartition, letter: str) -> Record | None:
+        """A record from the topic of retries, as its original; None when it is another group's or consumer's, or its
+        letter has an earlier copy: two commands at the same moment make two.
+        """
         if not retries.is_for(raw, self._consumer.group_id):
+            return None
+        if letter and self._second_copies.has(raw, letter):
             return None
         try:
             original = retries.original_of(raw)

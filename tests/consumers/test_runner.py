@@ -2,14 +2,16 @@
 
 import asyncio
 import threading
+import time
 from contextlib import asynccontextmanager
 
 from support.aio import eventually, run
 
-from snowbus.bus.event import DEAD_TOPIC, EVENTS_TOPIC, RETRY_TOPIC
+from snowbus.bus.event import DEAD_TOPIC, EVENTS_TOPIC, RETRY_TOPIC, Record
 from snowbus.bus.log.memory import MemoryLog
 from snowbus.bus.metrics import Metrics
 from snowbus.consumers import consumer
+from snowbus.consumers.retries import retry_record
 from snowbus.consumers.runner import Runner
 from snowbus.consumers.testing import event
 
@@ -226,5 +228,35 @@ def test_two_members_share_the_partitions_and_neither_repeats_the_other():
             await second.stop()
             assert await lag(log) == 0
         assert len(calls) == len(set(calls)) == 250
+
+    run(main())
+
+
+def test_of_two_copies_of_a_dead_letter_that_were_made_at_the_same_time_one_is_handled():
+    """And of two letters, or of copies that were made hours apart, each."""
+    calls = []
+
+    @consumer("snowbus.events", group_id="g")
+    async def handle(record):
+        calls.append(record.event_id)
+
+    def copy(letter, *, event_id, at):
+        """A copy with this time, in seconds, of the letter that stands at an offset."""
+        made = event(event_id=event_id, user_id="ann")
+        original = Record(EVENTS_TOPIC, 0, 0, 0, made.key, made.value, made.headers)
+        dead = Record(DEAD_TOPIC, 0, letter, 0, None, b"", ())
+        return retry_record(original, group="g", dead_letter=dead)._replace(timestamp=1000 * at)
+
+    async def main():
+        now = time.time_ns() // 1_000_000_000
+        async with log_with() as log:
+            made = (("one", 1, 0), ("one again", 1, 60), ("two", 2, 60), ("one much later", 1, 7200))
+            copies = [copy(letter, event_id=name, at=now - 10_000 + at) for name, letter, at in made]
+            await log.append(RETRY_TOPIC, copies)
+            running = Running(log, handle)
+            await eventually(lambda: len(calls) == 3)
+            await running.stop()
+            assert sum((await log.lag("g")).values()) == 0
+        assert calls == ["one", "two", "one much later"]
 
     run(main())
