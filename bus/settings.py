@@ -2,7 +2,7 @@
 
 A setting `ingest_listen` is `--listen` on `snowbus ingest`, `--ingest-listen` on `snowbus up`,
 `SNOWBUS_INGEST_LISTEN` in the environment and `ingest_listen = …` in `snowbus.toml`. Settings that begin with no
-role's name are the same everywhere.
+role's name are the same everywhere, but for `worker_…`, which are for the roles that may run in several processes.
 """
 
 from typing import Annotated, Any, Literal
@@ -15,6 +15,8 @@ PositiveInt = Annotated[int, Field(gt=0)]
 PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 ROLES = ("ingest", "collect", "gateway", "consume")
+WORKER = "worker"
+"""What stands for a role in the names of settings that all roles with `--workers` have."""
 _ROLE_BY_NAME = {"collector": "collect", "group": "collect"}
 
 THE_LOG = "The log"
@@ -27,13 +29,14 @@ _SECTIONS = {
     "collect": "Collector consumer",
     "gateway": "Gateway",
     "consume": "Consumers",
+    WORKER: "Workers",
 }
 
 
 def role_of(name: str) -> str | None:
-    """The role that a setting belongs to, or None when it is the same for all."""
+    """The role that a setting belongs to, `worker` for those of whatever has workers, or None when it is for all."""
     prefix = name.partition("_")[0]
-    return prefix if prefix in ROLES else _ROLE_BY_NAME.get(name)
+    return prefix if prefix in (*ROLES, WORKER) else _ROLE_BY_NAME.get(name)
 
 
 def section_of(name: str) -> str:
@@ -130,7 +133,9 @@ class Settings(BaseModel):
     )
     group: str = Field("collector", description="The group that the collector consumer reads in.")
     collect_listen: str = Field(
-        "127.0.0.1:8082", description="HOST:PORT of /health, /ready and /metrics; port 0 picks a free one."
+        "127.0.0.1:8082",
+        description="HOST:PORT of /health, /ready and /metrics; each further worker takes the next port, and port 0 "
+        "picks a free one.",
     )
     collect_batch_events: PositiveInt = Field(200, description="Events in one request, at most.")
     collect_batch_bytes: int = Field(
@@ -210,11 +215,13 @@ class Settings(BaseModel):
     consume_drain_timeout: PositiveSeconds = Field(
         20.0, description="Seconds that handlers under way get to finish at a stop or a rebalance."
     )
-    consume_backoff: PositiveSeconds = Field(
+
+    # Workers
+    worker_backoff: PositiveSeconds = Field(
         0.5, description="Seconds before a worker that died is started again, about; twice as many each time."
     )
-    consume_backoff_max: PositiveSeconds = Field(60.0, description="Those seconds, at most.")
-    consume_stuck_timeout: PositiveSeconds = Field(
+    worker_backoff_max: PositiveSeconds = Field(60.0, description="Those seconds, at most.")
+    worker_stuck_timeout: PositiveSeconds = Field(
         30.0, description="Seconds without a good /health after which a worker is killed and started again."
     )
 

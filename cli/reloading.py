@@ -10,7 +10,6 @@ import structlog
 from watchfiles import PythonFilter, awatch
 
 from snowbus.bus.errors import ConfigurationError
-from snowbus.bus.settings import Settings
 
 from . import exit_codes
 from .worker_process import WorkerProcess
@@ -21,11 +20,12 @@ logger = structlog.get_logger(__name__)
 _ENVIRONMENT = {"PYTHONDONTWRITEBYTECODE": "1"}
 
 
-async def run_reloading(arguments: Sequence[str], settings: Settings, *, stop: asyncio.Event) -> int:
+async def run_reloading(arguments: Sequence[str], *, listen: str, drain_timeout: float, stop: asyncio.Event) -> int:
     """Run a worker until `stop` is set, each time from what the files say now; returns its exit code.
 
-    A worker that ends by itself, for example because its module cannot be imported, is not started again before the
-    next change. When this is cancelled, it kills the worker. Raises ConfigurationError when files cannot be watched.
+    `arguments` and `listen` are those of WorkerProcess.start; draining may take `drain_timeout` seconds. A worker that
+    ends by itself, for example because its module cannot be imported, is not started again before the next change. When
+    this is cancelled, it kills the worker. Raises ConfigurationError when files cannot be watched.
     """
     changed = asyncio.Event()
     watching = asyncio.create_task(_note_changes(changed), name="snowbus-reload")
@@ -33,10 +33,8 @@ async def run_reloading(arguments: Sequence[str], settings: Settings, *, stop: a
     try:
         while True:
             changed.clear()
-            async with await WorkerProcess.start(
-                arguments, listen=settings.consume_listen, environment=_ENVIRONMENT
-            ) as worker:
-                code = await _run_until_change(worker, changed, ends=(watching, stopping), settings=settings)
+            async with await WorkerProcess.start(arguments, listen=listen, environment=_ENVIRONMENT) as worker:
+                code = await _run_until_change(worker, changed, ends=(watching, stopping), drain_timeout=drain_timeout)
             if watching.done():
                 watching.result()
             if stopping.done():
@@ -48,7 +46,7 @@ async def run_reloading(arguments: Sequence[str], settings: Settings, *, stop: a
 
 
 async def _run_until_change(
-    worker: WorkerProcess, changed: asyncio.Event, *, ends: Iterable[asyncio.Task[Any]], settings: Settings
+    worker: WorkerProcess, changed: asyncio.Event, *, ends: Iterable[asyncio.Task[Any]], drain_timeout: float
 ) -> int:
     """Let the worker run until something has changed or one of `ends` is done, and drain it. Its exit code."""
     changing = asyncio.create_task(changed.wait())
@@ -60,7 +58,7 @@ async def _run_until_change(
             logger.warning("worker ended; the next change of a file starts it again", exit_code=ended.result())
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             return exit_codes.OK
-        code = await worker.stop(within=settings.consume_drain_timeout)
+        code = await worker.stop(within=drain_timeout)
         return exit_codes.FAILED if code < 0 else code
     finally:
         changing.cancel()

@@ -8,7 +8,7 @@ import click
 from pydantic.fields import FieldInfo
 
 from snowbus.bus.errors import ConfigurationError
-from snowbus.bus.settings import NEW_TOPICS, Settings, is_secret, role_of, section_of
+from snowbus.bus.settings import NEW_TOPICS, WORKER, Settings, is_secret, role_of, section_of
 
 from .load_settings import environment_name, load_settings, with_where
 
@@ -37,14 +37,16 @@ class _SettingOption(click.Option):
         self.section = section
 
 
-def with_settings(*roles: str, creates_topics: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Give a command the flags of these roles and of the log, and pass it `settings`."""
+def with_settings(
+    *roles: str, creates_topics: bool = True, workers: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command the flags of these roles, of the log and perhaps of workers, and pass it `settings`."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         names = [
             name
             for name in Settings.model_fields
-            if role_of(name) in (None, *roles)
+            if (role_of(name) in (None, *roles) or (workers and role_of(name) == WORKER))
             and (creates_topics or section_of(name) != NEW_TOPICS)
             and not is_secret(name)  # a process's arguments are for everyone to see
         ]

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Literal, get_args, get_origin
 
-from snowbus.bus.settings import NEW_TOPICS, Settings, is_secret, role_of, section_of
+from snowbus.bus.settings import NEW_TOPICS, WORKER, Settings, is_secret, role_of, section_of
 
 from . import exit_codes
 from .load_settings import environment_name
@@ -36,7 +36,12 @@ _SECTION_WORDS = {
     "log, which is stored anew when it is named. A Kafka keeps records for as long as it is set to.",
 }
 
-_COMMANDS = {"ingest": ("ingest", "up"), "collect": ("collect", "up"), "gateway": ("gateway", "up")}
+_COMMANDS = {
+    "ingest": ("ingest", "up"),
+    "collect": ("collect", "up"),
+    "gateway": ("gateway", "up"),
+    WORKER: ("collect", "consume"),
+}
 
 
 def render() -> str:

@@ -4,11 +4,11 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import aiohttp
 import structlog
 
-from snowbus.bus.settings import Settings
 from snowbus.consumers.backoff import Backoff
 
 from . import exit_codes
@@ -19,13 +19,26 @@ logger = structlog.get_logger(__name__)
 _HOPELESS = (exit_codes.CONFIGURATION, exit_codes.USAGE)
 
 
-class Supervisor:
-    """Runs `count` workers of one command line until it is stopped."""
+class Limits(NamedTuple):
+    """How long workers may take for what, in seconds."""
 
-    def __init__(self, arguments: Sequence[str], *, count: int, settings: Settings) -> None:
+    opening: float  # to open the log, before /health is served
+    stuck: float  # without a good /health
+    draining: float  # at the end
+    backoff: float  # until one that died is started again, about; twice as long each time
+    backoff_max: float
+
+
+class Supervisor:
+    """Runs `count` workers of one command line (the command's name first) until it is stopped.
+
+    The first listens on `listen`, the others on the ports after it. Raises ConfigurationError where that cannot be.
+    """
+
+    def __init__(self, arguments: Sequence[str], *, listen: str, count: int, limits: Limits) -> None:
         self._arguments = arguments
-        self._settings = settings
-        self._addresses = listen_addresses(settings.consume_listen, count)
+        self._limits = limits
+        self._addresses = listen_addresses(listen, count)
         self._codes: list[int] = []
 
     async def run(self, stop: asyncio.Event) -> int:
@@ -38,7 +51,7 @@ class Supervisor:
             for number, listen in enumerate(self._addresses):
                 if stop.is_set():
                     break
-                keeper = _Keeper(number, listen, self._arguments, http=http, settings=self._settings)
+                keeper = _Keeper(number, listen, self._arguments, http=http, limits=self._limits)
                 tasks.create_task(self._keep(keeper, stop), name=f"snowbus-worker-{number}")
                 if number == 0:  # what keeps every worker from beginning is said by one, not by all
                     await _first_of(keeper.has_begun, stop)
@@ -53,15 +66,15 @@ class _Keeper:
     """Keeps one worker running."""
 
     def __init__(
-        self, number: int, listen: str, arguments: Sequence[str], *, http: aiohttp.ClientSession, settings: Settings
+        self, number: int, listen: str, arguments: Sequence[str], *, http: aiohttp.ClientSession, limits: Limits
     ) -> None:
         self.has_begun = asyncio.Event()  # set for good once a worker's consumers have begun
         self._number = number
         self._listen = listen
         self._arguments = arguments
         self._http = http
-        self._settings = settings
-        self._backoff = Backoff(settings.consume_backoff, maximum=settings.consume_backoff_max)
+        self._limits = limits
+        self._backoff = Backoff(limits.backoff, maximum=limits.backoff_max)
 
     async def run(self, stop: asyncio.Event) -> int:
         """Run until `stop` is set; the exit code of the worker that ran last."""
@@ -73,7 +86,7 @@ class _Keeper:
                 return exit_codes.FAILED if code < 0 else code
             if code in _HOPELESS and not self.has_begun.is_set():
                 return code
-            if time.monotonic() - started > self._settings.consume_backoff_max:
+            if time.monotonic() - started > self._limits.backoff_max:
                 self._backoff.reset()
             wait = self._backoff.next_wait()
             logger.error(
@@ -95,7 +108,7 @@ class _Keeper:
         try:
             await asyncio.wait({ended, stopping, stuck}, return_when=asyncio.FIRST_COMPLETED)
             if stopping.done():
-                return await worker.stop(within=self._settings.consume_drain_timeout)
+                return await worker.stop(within=self._limits.draining)
             if not ended.done():
                 logger.error("worker is stuck; killing it", worker=self._number, pid=worker.pid, reason=stuck.result())
                 worker.kill()
@@ -105,15 +118,14 @@ class _Keeper:
                 task.cancel()
 
     async def _until_stuck(self, worker: WorkerProcess) -> str:
-        """Return why the worker's /health was not good for `consume_stuck_timeout` seconds.
+        """Return why the worker's /health was not good for too long.
 
         Imports may take as long as they like; after them, opening the log may take a while.
         """
-        limit = self._settings.consume_stuck_timeout
         address = await worker.told()
         if address:
             try:
-                address = await asyncio.wait_for(worker.told(), limit + self._settings.append_timeout)
+                address = await asyncio.wait_for(worker.told(), self._limits.stuck + self._limits.opening)
             except TimeoutError:
                 return "/health is not served"
         if not address:
@@ -131,8 +143,8 @@ class _Keeper:
             self.has_begun.set()
 
     async def _until_ill(self, address: str) -> str:
-        """Return why /health was not good for `consume_stuck_timeout` seconds."""
-        limit = self._settings.consume_stuck_timeout
+        """Return why /health was not good for as long as it may be so."""
+        limit = self._limits.stuck
         last_good = time.monotonic()
         while True:
             await asyncio.sleep(limit / 10)

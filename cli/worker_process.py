@@ -29,7 +29,8 @@ class WorkerProcess:
     async def start(
         cls, arguments: Sequence[str], *, listen: str, environment: Mapping[str, str] | None = None
     ) -> Self:
-        """Run `snowbus consume` with these arguments as a worker that listens on `listen`."""
+        """Run `snowbus` with these arguments, the command's name first, as a worker that listens on `listen`."""
+        command, *others = arguments
         ours, theirs = socket.socketpair()
         with theirs:
             # Not in our session: Ctrl-C on the terminal is for us, who then ask every worker once.
@@ -38,10 +39,10 @@ class WorkerProcess:
                 "-P",  # the working directory is for the user's modules, not for ours
                 "-m",
                 __package__ or "",
-                "consume",
+                command,
                 f"--worker-link={theirs.fileno()}",
                 f"--worker-listen={listen}",
-                *arguments,
+                *others,
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,

@@ -2,14 +2,15 @@
 
 A record of that topic is one report, a JSON object, with the group as its key:
 
-    {"group": "collector", "time": 1795558695823, "sender": "collect/0.1.0@host",
+    {"group": "collector", "time": 1795558695823, "sender": "snowbus-collect/0.1.0@host:4711",
      "receipts": [{"topic": "snowbus.events", "partition": 0, "offsets": [[120, 187], [190, 190]],
                    "status": "delivered", "attempts": 1, "http_status": 200, "error": ""}],
      "collectors": [{"url": "https://collector.example", "state": "up", "since": 1795558000000,
                      "error": "", "next_try": null}]}
 
-Times are in ms since 1970. `offsets` are ranges, both ends included. `status` is delivered, retrying or dead; of
-several receipts for an event the last counts. `http_status` is null when there was no answer.
+Times are in ms since 1970. `sender` is the process that tells it. `offsets` are ranges, both ends included. `status` is
+delivered, retrying or dead; of several receipts for an event the last counts. `http_status` is null when there was no
+answer.
 """
 
 from collections.abc import Iterable

@@ -51,16 +51,24 @@ async def run_with_operations(
     begun: Callable[[], None] = lambda: None,
     stop: asyncio.Event,
 ) -> None:
-    """Run until `stop` is set, or one of them fails; then drain. /health, /ready and /metrics are served to the end."""
-    over, ending = asyncio.Event(), asyncio.Event()
+    """Run until `stop` is set, or one of them fails; then drain. /health, /ready and /metrics are served to the end.
+
+    `ready` is called first, `begun` once every runner has begun.
+    """
+    over, ending, served = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    def serves(address: str) -> None:
+        ready(address)
+        served.set()
+
     serving = asyncio.create_task(
-        serve_http(operations_app(operations), listen, ready=ready, stop=over), name="snowbus-consume-http"
+        serve_http(operations_app(operations), listen, ready=serves, stop=over), name="snowbus-consume-http"
     )
     running = [
         asyncio.create_task(runner.run(ending), name=f"snowbus-consume-{runner.consumer.name}") for runner in runners
     ]
     stopping = asyncio.create_task(stop.wait())
-    beginning = asyncio.create_task(_when_all_have_begun(runners, begun))
+    beginning = asyncio.create_task(_when_set([served, *(runner.begun for runner in runners)], begun))
     try:
         await asyncio.wait({serving, stopping, *running}, return_when=asyncio.FIRST_COMPLETED)
     except asyncio.CancelledError:
@@ -78,9 +86,9 @@ async def run_with_operations(
         task.result()
 
 
-async def _when_all_have_begun(runners: Sequence[Runner], call: Callable[[], None]) -> None:
-    for runner in runners:
-        await runner.begun.wait()
+async def _when_set(events: Sequence[asyncio.Event], call: Callable[[], None]) -> None:
+    for event in events:
+        await event.wait()
     call()
 
 

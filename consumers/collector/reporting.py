@@ -1,6 +1,7 @@
 """Puts receipts, and how the collectors stand, on the topic of deliveries, a few times a second at most."""
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Sequence
 from math import inf
@@ -41,7 +42,7 @@ class Reporter:
         self._topic_is_there = False
         self._told: Sequence[tuple[str, str, str]] = []
         self._told_at = -inf
-        self._sender = producer_name("collect")
+        self._sender = f"{producer_name('collect')}:{os.getpid()}"
         self._said = Sparingly(_SAY_SECONDS)
 
     async def __aenter__(self) -> Self:

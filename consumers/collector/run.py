@@ -28,13 +28,19 @@ _SLOWLY = 6  # times the longest backoff, where only a change of configuration h
 
 
 async def run_collect(
-    log: Log, settings: Settings, metrics: Metrics, *, ready: Callable[[str], None], stop: asyncio.Event
+    log: Log,
+    settings: Settings,
+    metrics: Metrics,
+    *,
+    ready: Callable[[str], None],
+    begun: Callable[[], None] = lambda: None,
+    stop: asyncio.Event,
 ) -> None:
     """Forward events to the collectors of the settings until `stop` is set, then drain and commit.
 
     `ready` is called with the address of /health, /ready and /metrics once they are served; neither the log nor the
-    collectors need be there by then. Raises ConfigurationError when a collector's URL, what is set for all of them, or
-    the address cannot work.
+    collectors need be there by then. `begun` is called once the group is joined. Raises ConfigurationError when a
+    collector's URL, what is set for all of them, or the address cannot work.
     """
     async with AsyncExitStack() as stack:
         senders = [Sender(target, settings=settings) for target in targets_of(settings)]
@@ -52,7 +58,7 @@ async def run_collect(
         operations = Operations(
             metrics, lambda: _reason_not_ready(log, runner, delivery), reason_not_alive=lambda: reason_stuck([runner])
         )
-        await run_with_operations([runner], operations, settings.collect_listen, ready=ready, stop=stop)
+        await run_with_operations([runner], operations, settings.collect_listen, ready=ready, begun=begun, stop=stop)
 
 
 def _collectors(senders: list[Sender], settings: Settings) -> Collectors:

@@ -18,7 +18,7 @@ from snowbus.cli.worker_process import listen_addresses
 # In one write each, as the workers share their parent's stdout.
 HANDLED = 'os.write(1, f"handled {record.event_id} by {os.getpid()}\\n".encode())'
 
-STUCK_SOON = ["--workers", "1", "--stuck-timeout", "1", "--session-timeout", "2", "--append-timeout", "0.5"]
+STUCK_SOON = ["--workers", "1", "--worker-stuck-timeout", "1", "--session-timeout", "2", "--append-timeout", "0.5"]
 
 
 def ready(process, count):
@@ -190,7 +190,7 @@ def test_a_worker_that_has_run_and_cannot_begin_again_is_started_until_it_can(tm
 def test_a_log_that_is_not_there_is_waited_for(tmp_path):
     write_consumer(tmp_path, HANDLED)
     arguments = ["stock", "--workers", "1", "--log", "kafka://127.0.0.1:1", "--listen", "127.0.0.1:0"]
-    with Process("consume", *arguments, "--append-timeout", "0.2", "--backoff", "0.01", cwd=tmp_path) as process:
+    with Process("consume", *arguments, "--append-timeout", "0.2", "--worker-backoff", "0.01", cwd=tmp_path) as process:
         soon(lambda: any("the log is away" in line for line in process.diagnostics))
         assert process.stop() == exit_codes.OK
         assert len(workers(process)) == 1

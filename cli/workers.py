@@ -1,0 +1,94 @@
+"""What commands share that run in one process or in several: --workers, and how a worker tells how far it is."""
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from snowbus.bus.log import open_log
+from snowbus.bus.metrics import Metrics
+from snowbus.bus.settings import Settings
+
+from .link import Link
+from .running import Role, announce, stop_on_signals
+
+_AFTER_DRAINING_SECONDS = 10.0
+
+
+def with_workers(role: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command --workers, and pass it `workers`, how many are asked for, and `link`.
+
+    `link` is None unless this process is a worker itself, which starts no others; the `settings` that the command is
+    given then say where this one is to listen.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @click.option(
+            "--workers",
+            type=click.IntRange(1, 256),
+            metavar="N",
+            help="Run N processes that share the partitions, and start again what dies or is stuck.",
+        )
+        @click.option("--worker-link", type=int, hidden=True)
+        @click.option("--worker-listen", hidden=True)
+        @functools.wraps(function)
+        def command(
+            settings: Settings, *, worker_link: int | None, worker_listen: str | None, **parameters: Any
+        ) -> Any:
+            link = None
+            if worker_link is not None:
+                link = Link(worker_link)
+                settings = settings.model_copy(update={f"{role}_listen": worker_listen})
+            return function(settings=settings, link=link, **parameters)
+
+        return command
+
+    return decorate
+
+
+async def supervise(role: str, settings: Settings, *, count: int) -> int:
+    """Run this process's command line in `count` others until SIGTERM or Ctrl-C; the exit code."""
+    # Only here, since what it imports takes a third of the time in which a worker starts.
+    from .supervisor import Limits, Supervisor  # noqa: PLC0415
+
+    stop = stop_on_signals()
+    limits = Limits(
+        opening=settings.append_timeout,
+        stuck=settings.worker_stuck_timeout,
+        draining=_drain_timeout(role, settings),
+        backoff=settings.worker_backoff,
+        backoff_max=settings.worker_backoff_max,
+    )
+    return await Supervisor(sys.argv[1:], listen=_listen(role, settings), count=count, limits=limits).run(stop)
+
+
+async def run_worker(name: str, role: Role, settings: Settings, metrics: Metrics, *, link: Link | None) -> None:
+    """Run one role until SIGTERM, Ctrl-C or the end of the link, and tell where it listens and when it has begun."""
+    stop = stop_on_signals()
+    if link:
+        link.on_end(stop.set, deadline=_drain_timeout(name, settings) + _AFTER_DRAINING_SECONDS)
+        link.tell("imported")
+
+    def ready(address: str) -> None:
+        announce(name, address)
+        if link:
+            link.tell(address)
+
+    def begun() -> None:
+        if link:
+            link.tell("begun")
+
+    async with await open_log(settings.log, settings.log_options()) as log:
+        await role(log, settings, metrics, ready=ready, begun=begun, stop=stop)
+
+
+def _listen(role: str, settings: Settings) -> str:
+    address: str = getattr(settings, f"{role}_listen")
+    return address
+
+
+def _drain_timeout(role: str, settings: Settings) -> float:
+    seconds: float = getattr(settings, f"{role}_drain_timeout")
+    return seconds
