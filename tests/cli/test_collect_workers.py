@@ -34,7 +34,7 @@ def collector():
 
 
 def collect(folder, url, *arguments, listen="127.0.0.1:0"):
-    return Process("collect", *arguments, "--log", url, "--listen", listen, "--session-timeout", "2", cwd=folder)
+    return Process("collect", *arguments, "--log", url, "--listen", listen, cwd=folder)
 
 
 def ready(process, count):
@@ -90,7 +90,8 @@ def test_workers_share_the_partitions_and_what_they_left_at_a_stop_comes_once(tm
 
 
 def test_a_worker_that_was_killed_comes_back_and_nothing_is_lost(tmp_path, sqlite_url, collector):
-    with collect(tmp_path, sqlite_url, "--collector", collector.url, *SLOWLY, "--workers", "2") as process:
+    arguments = (*SLOWLY, "--workers", "2", "--session-timeout", "2", "--worker-backoff", "0.05")
+    with collect(tmp_path, sqlite_url, "--collector", collector.url, *arguments) as process:
         ready(process, 2)
         append(sqlite_url, map(numbered, range(400)))
         soon(lambda: len(collector.accepted) > 50)

@@ -12,7 +12,8 @@ from support.forwarding import FAST, numbered, publish, read_all
 
 from snowbus.bus.errors import ConfigurationError, LogUnavailableError
 from snowbus.bus.event import DEAD_TOPIC, ProducerRecord
-from snowbus.bus.log import TopicInfo, open_log
+from snowbus.bus.log import LogOptions, TopicInfo, open_log
+from snowbus.bus.log.memory import MemoryLog
 from snowbus.bus.log.sqlite import SqliteLog
 from snowbus.bus.metrics import Metrics
 from snowbus.bus.settings import Settings
@@ -34,6 +35,7 @@ class LogThatIsAway(SqliteLog):
     """The embedded log, with a network in between that is down for a while."""
 
     away = False
+    refusals = 0
 
     async def create_topics(self, topics: Collection[str]) -> list[TopicInfo]:
         self._reach()
@@ -49,6 +51,7 @@ class LogThatIsAway(SqliteLog):
 
     def _reach(self) -> None:
         if self.away:
+            self.refusals += 1
             raise LogUnavailableError("away")
 
 
@@ -58,6 +61,42 @@ async def run_on(log: SqliteLog, collector: CollectorDouble) -> tuple[asyncio.Ta
     task = asyncio.create_task(run_collect(log, settings, Metrics(), ready=lambda _: ready.set(), stop=stop))
     await ready.wait()
     return task, stop
+
+
+def test_it_has_begun_once_it_serves_and_has_joined_its_group() -> None:
+    async def main() -> None:
+        told, stop = [], asyncio.Event()
+        async with MemoryLog(LogOptions()) as log:  # where joining takes less time than to serve
+            settings = Settings(collector=collector.url, **FAST)
+            serves, begins = (lambda _: told.append("serves")), (lambda: told.append("has begun"))
+            task = asyncio.create_task(run_collect(log, settings, Metrics(), ready=serves, begun=begins, stop=stop))
+            await eventually(lambda: len(told) == 2)
+            stop.set()
+            await task
+        assert told == ["serves", "has begun"]
+
+    with CollectorDouble() as collector:
+        run(main())
+
+
+def test_it_has_not_begun_while_the_log_is_away(tmp_path: Path) -> None:
+    async def main() -> None:
+        ready, begun, stop = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        async with await LogThatIsAway.open(f"sqlite:///{tmp_path / 'log.db'}", Settings().log_options()) as log:
+            log.away = True
+            settings = Settings(log=log.url, collector=collector.url, **FAST)
+            serves, begins = (lambda _: ready.set()), begun.set
+            task = asyncio.create_task(run_collect(log, settings, Metrics(), ready=serves, begun=begins, stop=stop))
+            await ready.wait()
+            await eventually(lambda: log.refusals > 1)
+            assert not begun.is_set()
+            log.away = False
+            await begun.wait()
+            stop.set()
+            await task
+
+    with CollectorDouble() as collector:
+        run(main())
 
 
 def test_it_starts_before_the_log_does(tmp_path: Path) -> None:
