@@ -36,37 +36,55 @@ class CollectorStatus:
     last_error: str = ""
 
 
+def lately(reports: Iterable[Report]) -> list[Report]:
+    """The last report of each member of a group that told of its collectors, of reports in the order in which they
+    came; less those of members who have told nothing for so long, while others have, that they must be gone.
+    """
+    last = {report.sender: report for report in reports if report.collectors}
+    heard = max((report.time for report in last.values()), default=0)
+    return [report for report in last.values() if report.time >= heard - 1000 * LATELY_SECONDS]
+
+
+def by_collector(reports: Iterable[Report]) -> dict[str, list[CollectorState]]:
+    """How each collector stands, by its URL, as each of some reports tells, with the worst first."""
+    found: defaultdict[str, list[CollectorState]] = defaultdict(list)
+    for report in reports:
+        for told in report.collectors:
+            found[told.url].append(told)
+    return {url: sorted(told, key=_badness) for url, told in found.items()}
+
+
 def collector_statuses(reports: Iterable[Report], *, now: int) -> list[CollectorStatus]:
     """How each collector stands, from reports in the order in which they came; `now` is in ms since 1970."""
-    by_group: defaultdict[str, dict[str, Report]] = defaultdict(dict)
+    by_group: defaultdict[str, list[Report]] = defaultdict(list)
     for report in reports:
-        if report.collectors:
-            by_group[report.group][report.sender] = report
+        by_group[report.group].append(report)
     statuses = []
-    for group, by_sender in sorted(by_group.items()):
-        heard = max(report.time for report in by_sender.values())
-        found: defaultdict[str, list[CollectorState]] = defaultdict(list)
-        for report in by_sender.values():
-            for told in report.collectors if report.time >= heard - 1000 * LATELY_SECONDS else ():
-                found[told.url].append(told)
-        statuses += [_status(group, url, told, heard=heard, now=now) for url, told in found.items()]
+    for group, told_by_group in sorted(by_group.items()):
+        last = lately(told_by_group)
+        heard = max((report.time for report in last), default=0)
+        statuses += [_status(group, told, heard=heard, now=now) for told in by_collector(last).values()]
     return statuses
 
 
-def _status(group: str, url: str, told: Sequence[CollectorState], *, heard: int, now: int) -> CollectorStatus:
-    state = min((each.state for each in told), key=_WORST_FIRST.index)
-    these = [each for each in told if each.state == state]
+def _badness(told: CollectorState) -> tuple[int, int]:
+    return _WORST_FIRST.index(told.state), told.since
+
+
+def _status(group: str, told: Sequence[CollectorState], *, heard: int, now: int) -> CollectorStatus:
+    worst = told[0]
+    these = [each for each in told if each.state == worst.state]
     next_tries = [each.next_try for each in these if each.next_try is not None]
     return CollectorStatus(
         group=group,
-        collector=url,
-        state=state,
+        collector=worst.url,
+        state=worst.state,
         state_members=len(these),
         members=len(told),
-        state_age=_seconds(now - min(each.since for each in these)),
+        state_age=_seconds(now - worst.since),
         heard_age=_seconds(now - heard),
         next_try_in=_seconds(min(next_tries) - now) if next_tries else None,
-        last_error=next((each.error for each in reversed(these) if each.error), ""),
+        last_error=next((each.error for each in these if each.error), ""),
     )
 
 

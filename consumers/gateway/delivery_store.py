@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from snowbus.bus.event import TopicPartition
 
+from ..collector_status import by_collector, lately
 from ..receipts import CollectorState, OffsetRange, Receipt, Report
 
 MOST_STEPS = 8
@@ -18,6 +19,7 @@ MOST_STEPS = 8
 
 _MOST_GROUPS = 100
 _MOST_COLLECTORS = 20
+_MOST_MEMBERS = 256
 _ERROR_CHARACTERS = 200
 _FIRST = attrgetter("first")
 _LAST = attrgetter("last")
@@ -52,12 +54,21 @@ class Lane(NamedTuple):
 
 
 class Group:
-    """What a group told last: when (ms since 1970), how its collectors stand, and what it has committed."""
+    """What a group told last: when (ms since 1970), how its collectors stand (as told by the member to whom one stands
+    worst), and what it has committed.
+    """
 
     def __init__(self) -> None:
         self.heard = 0
         self.collectors: tuple[CollectorState, ...] = ()
+        self._told: list[Report] = []
         self.committed: dict[TopicPartition, int] = {}
+
+    def hear(self, report: Report) -> None:
+        """Take what a member tells of the collectors."""
+        if report.collectors:
+            self._told = lately([*self._told, report.model_copy(update={"receipts": ()})])[-_MOST_MEMBERS:]
+            self.collectors = tuple(told[0] for told in by_collector(self._told).values())[:_MOST_COLLECTORS]
 
 
 class DeliveryStore:
@@ -86,7 +97,7 @@ class DeliveryStore:
         """Take what a report tells; of other topics than ours it is passed over."""
         group = self._group(report.group)
         self.heard = group.heard = report.time
-        group.collectors = report.collectors[:_MOST_COLLECTORS] or group.collectors
+        group.hear(report)
         for receipt in report.receipts:
             if receipt.topic != self._topic or not (ranges := in_order(receipt.offsets)):
                 continue

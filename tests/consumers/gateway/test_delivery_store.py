@@ -190,6 +190,17 @@ def test_what_a_group_committed_is_done_whatever_became_of_it() -> None:
 _EPOCH = "1970-01-01T00:00:00.000Z"
 
 
+def test_of_members_that_differ_the_one_counts_to_whom_a_collector_stands_worst() -> None:
+    down = CollectorState(url="https://one", state="down", since=500, error="HTTP 503")
+    up = CollectorState(url="https://one", state="up", since=100)
+    store = DeliveryStore(TOPIC, max_ranges=10)
+    for time, sender, state in ((1000, "a", down), (1100, "b", up), (1200, "b", up)):
+        store.add(Report(group="collector", time=time, sender=sender, collectors=(state,)))
+        assert store.groups["collector"].collectors == (down,)
+    store.add(Report(group="collector", time=1300, sender="a", collectors=(up,)))
+    assert store.groups["collector"].collectors == (up,)
+
+
 def test_a_group_that_told_nothing_but_how_its_collectors_stand_is_told_of() -> None:
     down = CollectorState(url="https://user:secret@c.example/x?key=1", state="down", since=0, error="e" * 900)
     store = DeliveryStore(TOPIC, max_ranges=UNBOUNDED)
