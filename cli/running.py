@@ -26,14 +26,18 @@ _QUIET = ("aiokafka", "kafka", "snowplow_tracker", "uvicorn.error", "websockets.
 def run(main: Coroutine[Any, Any, T], settings: Settings) -> T:
     """Run a coroutine to its end, with diagnostics on stderr as the settings say."""
     configure_logging(settings)
-    # What is imported by now stays; and what an event leaves behind hardly ever has cycles: look for them less often.
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    collect_garbage_seldom()
     try:
         import uvloop  # noqa: PLC0415 - there is none on Windows
     except ImportError:
         return asyncio.run(main)
     return uvloop.run(main)
+
+
+def collect_garbage_seldom() -> None:
+    """Leave out what is imported by now, which stays; and what an event leaves behind hardly ever has cycles."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def run_role(name: str, role: Role, settings: Settings) -> None:
