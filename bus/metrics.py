@@ -32,12 +32,12 @@ class Metrics:
         self.ingest_pending = Gauge("snowbus_ingest_pending", "Requests waiting for the log.", registry=registry)
         self.collect_requests = Counter(
             "snowbus_collect_requests",
-            "Answers of the collector; 0 is no answer.",
-            ("status",),
+            "Requests to a collector, by the status of its answer; 0 is no answer.",
+            ("collector", "status"),
             registry=registry,
         )
         self.collect_delivered = Counter(
-            "snowbus_collect_delivered_events", "Events that the collector took.", registry=registry
+            "snowbus_collect_delivered_events", "Events that a collector took.", registry=registry
         )
         self.collect_batch_events = Histogram(
             "snowbus_collect_batch_events", "Events of a request.", buckets=_BATCH_EVENTS, registry=registry
@@ -48,7 +48,8 @@ class Metrics:
         self.collect_in_flight = Gauge("snowbus_collect_in_flight", "Requests under way.", registry=registry)
         self.collect_seconds = Histogram(
             "snowbus_collect_seconds",
-            "From a request to the collector's answer.",
+            "From a request to the collector's answer, or to its failure.",
+            ("collector",),
             buckets=_LATENCY_SECONDS,
             registry=registry,
         )

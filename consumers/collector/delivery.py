@@ -41,6 +41,8 @@ class Delivery:
         self._receipts = receipts
         self._announcer = Announcer()
         self._failures: Counter[str] = Counter()
+        for state in collectors.states(time.monotonic()):
+            metrics.collect_collector_up.labels(state.name).set(state.up)
 
     @property
     def refusal(self) -> str:
@@ -56,7 +58,7 @@ class Delivery:
             body = self._body(records, events)
             attempt = self._pick(reason)
             outcome, verdict = await self._send(body, attempt, events=len(events))
-            http_status = outcome.status if isinstance(outcome, Answer) else None
+            http_status = _status(outcome)
             match verdict:
                 case Delivered():
                     self._metrics.collect_delivered.inc(len(records))
@@ -111,17 +113,17 @@ class Delivery:
 
     async def _send(self, body: bytes, attempt: Attempt, *, events: int) -> tuple[Answer | NoAnswer, Verdict]:
         """Send a body; returns what came back, and what it means, which the collectors know then."""
-        metrics = self._metrics
+        metrics, collector = self._metrics, attempt.collector
         metrics.collect_batch_events.observe(events)
         metrics.collect_batch_bytes.observe(len(body))
         try:
-            with metrics.collect_in_flight.track_inprogress(), metrics.collect_seconds.time():
-                outcome = await attempt.collector.sender.post(body)
+            with metrics.collect_in_flight.track_inprogress(), metrics.collect_seconds.labels(collector.name).time():
+                outcome = await collector.sender.post(body)
+            metrics.collect_requests.labels(collector.name, _status(outcome) or 0).inc()
             verdict = judge(outcome, events=events, now=time.time())
             self._settle(attempt, verdict)
         finally:
             self._collectors.give_up(attempt)
-        metrics.collect_requests.labels(outcome.status if isinstance(outcome, Answer) else 0).inc()
         return outcome, verdict
 
     def _settle(self, attempt: Attempt, verdict: Verdict) -> None:
@@ -135,6 +137,7 @@ class Delivery:
                 return
         now = time.monotonic()
         if (change := self._collectors.settle(attempt, verdict, now)) is not None:
+            self._metrics.collect_collector_up.labels(name).set(change.over)
             self._announcer.say(change, now)
 
     def _note(self, records: Sequence[Record], status: Status, http_status: int | None, error: str = "") -> None:
@@ -143,3 +146,7 @@ class Delivery:
             by_attempt.setdefault(record.attempt, []).append(record.raw)
         for attempt, sent in by_attempt.items():
             self._receipts.add(sent, Outcome(status, attempt, http_status, error))
+
+
+def _status(outcome: Answer | NoAnswer) -> int | None:
+    return outcome.status if isinstance(outcome, Answer) else None

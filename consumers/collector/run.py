@@ -47,7 +47,7 @@ async def run_collect(
         for sender in senders:
             await stack.enter_async_context(sender)
         collectors = _collectors(senders, settings)
-        reporter = Reporter(log, group=settings.group, states=lambda: _states(collectors, metrics))
+        reporter = Reporter(log, group=settings.group, states=lambda: _states(collectors))
         await stack.enter_async_context(reporter)
         delivery = Delivery(
             collectors, max_bytes=settings.collect_batch_bytes, metrics=metrics, receipts=reporter.pending
@@ -90,12 +90,9 @@ def _consumer(delivery: Delivery, settings: Settings) -> Consumer[..., Any]:
     return declare(delivery)
 
 
-def _states(collectors: Collectors, metrics: Metrics) -> list[CollectorState]:
-    now, wall_ms = time.monotonic(), time.time_ns() // 1_000_000
-    states = collectors.states(now)
-    for state in states:
-        metrics.collect_collector_up.labels(state.name).set(state.up)
-    return [_as_reported(state, wall_ms) for state in states]
+def _states(collectors: Collectors) -> list[CollectorState]:
+    wall_ms = time.time_ns() // 1_000_000
+    return [_as_reported(state, wall_ms) for state in collectors.states(time.monotonic())]
 
 
 def _as_reported(state: State, wall_ms: int) -> CollectorState:

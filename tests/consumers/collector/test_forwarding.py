@@ -6,7 +6,7 @@ from collections import defaultdict
 
 import pytest
 from support.aio import eventually, run
-from support.collector_double import CollectorDouble, Payload, late, status
+from support.collector_double import PATH, CollectorDouble, Payload, late, status
 from support.forwarding import INGEST_TSTAMP, Forwarding, forwarding, numbered, publish, read_all
 
 from snowbus.bus.envelope import encode_event
@@ -97,8 +97,8 @@ def test_a_collector_that_is_away_costs_lag_and_no_event(log_url: str) -> None:
             assert await lag_of(log_url) == 0
             assert await read_all(running.log, DEAD_TOPIC) == []
 
-    refused = ("snowbus_collect_requests_total", {"status": "0"})
     with CollectorDouble() as collector:
+        refused = ("snowbus_collect_requests_total", {"collector": f"{collector.url}{collector.path}", "status": "0"})
         run(main())
         assert sorted(map(int, collector.event_ids)) == list(range(300))
 
@@ -213,7 +213,7 @@ def test_a_stop_does_not_wait_for_a_collector_that_is_away(log_url: str) -> None
                 await running.stop()
             assert await lag_of(log_url) == 1
 
-    refused = ("snowbus_collect_requests_total", {"status": "0"})
+    refused = ("snowbus_collect_requests_total", {"collector": f"http://127.0.0.1:1{PATH}", "status": "0"})
     run(main())
 
 
@@ -395,7 +395,7 @@ def test_it_tells_how_it_is(sqlite_url: str) -> None:
             assert (await get(running.address, "/ready"))[0] == 200
             metrics = (await get(running.address, "/metrics"))[1]
             assert "snowbus_collect_delivered_events_total 1.0" in metrics
-            assert 'snowbus_collect_requests_total{status="401"}' in metrics
+            assert f'snowbus_collect_requests_total{{collector="{collector.url}{PATH}",status="401"}}' in metrics
 
     with CollectorDouble() as collector:
         run(main())
