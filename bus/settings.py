@@ -183,6 +183,12 @@ class Settings(BaseModel):
     collect_backoff_max: PositiveSeconds = Field(
         5.0, description="Seconds between retries, at most; six times that where only a change of configuration helps."
     )
+    collect_refusals: int = Field(
+        100,
+        ge=0,
+        description="Events in a row that a collector may refuse, each sent alone, before it is taken to refuse "
+        "everything, and the others wait; with 0 every event that is refused dies.",
+    )
     collect_drain_timeout: PositiveSeconds = Field(
         20.0, description="Seconds that requests under way get to finish at a stop or a rebalance."
     )

@@ -1,13 +1,19 @@
 """Which collector the next request goes to: the first, in order of preference, that takes events.
 
-One that does not is tried again now and then, with one request at a time. Pure: outcomes and `now` in, choices out;
-`now` is in seconds of any clock that never goes back. The edge that uses it does this for each request:
+One that does not is tried again now and then, with one request at a time. So is one that has refused many events in a
+row, each sent alone, and taken none: it may be that it, or what stands before it, refuses everything, and then no event
+is at fault. Whether one is cannot be told from outside, so each of those tries may cost one event its place: a run of
+events that are at fault passes by itself, if slowly, and a collector that refuses everything costs few.
+
+Pure: outcomes and `now` in, choices out; `now` is in seconds of any clock that never goes back. The edge that uses it
+does this for each request:
 
     choice = collectors.pick(now)
     if isinstance(choice, Wait):
         ...                                     # until choice.until, or until a request is settled; then pick again
     outcome = await choice.collector.sender.post(body)
-    change = collectors.settle(choice, judge(outcome, …), now)
+    verdict = collectors.weigh(choice, judge(outcome, …))
+    change = collectors.settle(choice, verdict, now)
     if change is not None:
         ...                                     # say it
 
@@ -21,7 +27,7 @@ from math import inf
 from typing import NamedTuple, Protocol
 
 from ..backoff import wait_before_retry
-from .verdicts import Answer, NoAnswer, Retry, Stop, Verdict
+from .verdicts import Answer, Dead, Delivered, NoAnswer, Retry, Split, Stop, Verdict
 
 STEADY_SECONDS = 60.0
 """One that goes away again within so long of its return is trusted less than one that goes away for the first time."""
@@ -52,7 +58,10 @@ class Outage:
 
 @dataclass(slots=True, eq=False)
 class Collector:
-    """One collector and how it stands. `name` is its URL without what is secret; its state last `changed` then."""
+    """One collector and how it stands. `name` is its URL without what is secret; its state last `changed` then.
+
+    `refused` counts the events that it has refused alone since it last took any.
+    """
 
     name: str
     sender: Sends
@@ -60,6 +69,7 @@ class Collector:
     changed: float = 0.0
     changes: int = 0
     relapses: int = 0
+    refused: int = 0
     probe: "Attempt | None" = None
 
 
@@ -105,7 +115,8 @@ class Patience:
     """How long a collector that failed is left alone, in seconds.
 
     From none to `first`, doubled with each failure, and `maximum` at most; `failback` at most while another takes its
-    events; `configuration` where waiting alone will not heal it. Retry-After goes before the first two.
+    events; `configuration` where waiting alone will not heal it, and at most where that is only supposed. Retry-After
+    goes before the first two.
     """
 
     first: float
@@ -115,18 +126,24 @@ class Patience:
 
 
 class Collectors:
-    """Collectors in order of preference, and which of them take events. `draw` gives numbers from 0 to 1."""
+    """Collectors in order of preference, and which of them take events.
+
+    One that has refused so many events in a row as `refusals` says is taken to refuse everything; 0 trusts it for ever.
+    `draw` gives numbers from 0 to 1.
+    """
 
     def __init__(
         self,
         collectors: Sequence[tuple[str, Sends]],
         patience: Patience,
         *,
+        refusals: int,
         now: float,
         draw: Callable[[], float] = random.random,
     ) -> None:
         self._collectors = [Collector(name, sender, changed=now) for name, sender in collectors]
         self._patience = patience
+        self._refusals = refusals
         self._draw = draw
 
     @property
@@ -164,8 +181,20 @@ class Collectors:
             soonest = min(soonest, next_try)
         return Wait(None if soonest == inf else soonest)
 
+    def weigh(self, attempt: Attempt, verdict: Verdict) -> Verdict:
+        """What a verdict comes to, given how the collector stands: no event dies of a request that was sent before that
+        changed, nor at one that refuses everything while another one takes events.
+        """
+        if not isinstance(verdict, Dead):
+            return verdict
+        collector, outage = attempt.collector, attempt.collector.outage
+        elsewhere = self._refuses(collector) and self._first_up() is not None
+        if attempt.changes == collector.changes and not elsewhere:
+            return verdict
+        return Stop(outage.reason if outage is not None else verdict.reason, supposed=True)
+
     def settle(self, attempt: Attempt, verdict: Verdict, now: float) -> Change | None:
-        """Take in what became of an attempt, and return what is to be said of it, if anything.
+        """Take in what an attempt has come to, and return what is to be said of it, if anything.
 
         What was sent before its collector went away, or came back, says nothing of how that stands now; but for how
         long it wants to be left alone.
@@ -176,6 +205,15 @@ class Collectors:
             if collector.outage and isinstance(verdict, Retry) and verdict.after:
                 _leave_alone(collector.outage, now + verdict.after)
             return None
+        if isinstance(verdict, Delivered):
+            collector.refused = 0
+        elif isinstance(verdict, Dead):
+            collector.refused += 1
+            if self._refuses(collector):
+                count = collector.refused
+                verdict = Stop(f"it refused {count} events in a row, each sent alone: {verdict.reason}", supposed=True)
+        elif isinstance(verdict, Split) and self._refuses(collector):
+            return None  # a part of them will tell
         if isinstance(verdict, Retry | Stop):
             return self._failed(collector, verdict, now)
         return self._took(collector, now)
@@ -197,10 +235,14 @@ class Collectors:
         outage.reason = verdict.reason
         outage.configuration = isinstance(verdict, Stop)
         draw = self._draw()
-        if isinstance(verdict, Stop):
-            outage.next_try = now + self._patience.configuration
-        else:
-            outage.next_try = now + (verdict.after or self._wait(outage.failures, self._patience.maximum, draw))
+        match verdict:
+            case Stop(supposed=True):
+                wait = self._wait(outage.failures, self._patience.configuration, 1.0)
+            case Stop():
+                wait = self._patience.configuration
+            case Retry(after=after):
+                wait = after or self._wait(outage.failures, self._patience.maximum, draw)
+        outage.next_try = now + wait
         spared = self._wait(outage.failures + collector.relapses, self._patience.failback, draw)
         outage.next_try_spared = max(outage.next_try, now + spared)
         first_up = self._first_up()
@@ -217,6 +259,9 @@ class Collectors:
 
     def _wait(self, failures: int, maximum: float, draw: float) -> float:
         return wait_before_retry(failures, self._patience.first, maximum=maximum, draw=draw)
+
+    def _refuses(self, collector: Collector) -> bool:
+        return 0 < self._refusals <= collector.refused
 
     def _first_up(self) -> Collector | None:
         return next((each for each in self._collectors if each.outage is None), None)

@@ -30,8 +30,8 @@ class Delivery:
 
     When it returns, a collector has them. A collector that fails three times in a row, or says how long it wants to be
     left alone, is away: another one gets the request, and when none is left, everything is held. A failure before that
-    puts off its own records alone. What no collector will take is halved by the runner, down to the guilty event, which
-    becomes a dead letter.
+    puts off its own records alone. What the collector will not take is halved by the runner, down to the guilty event,
+    which becomes a dead letter; a collector that refuses one after the other, and takes none, is away.
     """
 
     def __init__(self, collectors: Collectors, *, max_bytes: int, metrics: Metrics, receipts: PendingReceipts) -> None:
@@ -120,7 +120,7 @@ class Delivery:
             with metrics.collect_in_flight.track_inprogress(), metrics.collect_seconds.labels(collector.name).time():
                 outcome = await collector.sender.post(body)
             metrics.collect_requests.labels(collector.name, _status(outcome) or 0).inc()
-            verdict = judge(outcome, events=events, now=time.time())
+            verdict = self._collectors.weigh(attempt, judge(outcome, events=events, now=time.time()))
             self._settle(attempt, verdict)
         finally:
             self._collectors.give_up(attempt)

@@ -68,7 +68,8 @@ def _collectors(senders: list[Sender], settings: Settings) -> Collectors:
         failback=settings.collect_failback,
         configuration=_SLOWLY * settings.collect_backoff_max,
     )
-    return Collectors([(sender.name, sender) for sender in senders], patience, now=time.monotonic())
+    named = [(sender.name, sender) for sender in senders]
+    return Collectors(named, patience, refusals=settings.collect_refusals, now=time.monotonic())
 
 
 def _consumer(delivery: Delivery, settings: Settings) -> Consumer[..., Any]:

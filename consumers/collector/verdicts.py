@@ -80,9 +80,13 @@ class Dead:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """No event is at fault but the configuration, here or there: say so, and try again now and then."""
+    """No event is at fault but the configuration, here or there: say so, and try again now and then.
+
+    `supposed` says that it is gathered from many refusals, none of which said so.
+    """
 
     reason: str
+    supposed: bool = False
 
 
 Verdict = Delivered | Retry | Split | Dead | Stop

@@ -44,6 +44,16 @@ class Forwarding:
         self.stopping = asyncio.Event()
         self.task: asyncio.Task[None]
 
+    async def get(self, path: str) -> tuple[int, str]:
+        """What it answers: the status and the body."""
+        host, port = self.address.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+        return int(head.split()[1]), body
+
     async def stop(self) -> None:
         """As SIGTERM does: drain, and wait for the end."""
         self.stopping.set()

@@ -1,48 +1,16 @@
 """The choice among collectors: the first that takes events, and a probe now and then of one that does not."""
 
 from dataclasses import dataclass, field
+from math import inf
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
+from support.choosing import AWAY, FORBIDDEN, PATIENCE, REFUSED, collectors, pick, send, waiting
 
-from snowbus.consumers.collector.collectors import Attempt, Collectors, Outage, Patience, State, Wait
-from snowbus.consumers.collector.verdicts import Answer, Dead, Delivered, NoAnswer, Retry, Split, Stop, Verdict
-
-PATIENCE = Patience(first=1.0, maximum=4.0, failback=16.0, configuration=24.0)
-AWAY = Retry("away")
-FORBIDDEN = Stop("HTTP 403")
-
-
-class Unused:
-    """What a collector has for a sender where nothing is sent."""
-
-    async def post(self, body: bytes) -> Answer | NoAnswer:
-        raise AssertionError(body)
-
-
-def collectors(*names: str) -> Collectors:
-    return Collectors([(name, Unused()) for name in names], PATIENCE, now=0.0, draw=lambda: 1.0)
-
-
-def pick(choice: Collectors, now: float) -> Attempt:
-    attempt = choice.pick(now)
-    assert isinstance(attempt, Attempt)
-    return attempt
-
-
-def send(choice: Collectors, verdict: Verdict, now: float) -> str:
-    """Send one request; the name of the collector that it went to."""
-    attempt = pick(choice, now)
-    choice.settle(attempt, verdict, now)
-    return attempt.collector.name
-
-
-def waiting(choice: Collectors, now: float) -> float | None:
-    wait = choice.pick(now)
-    assert isinstance(wait, Wait)
-    return wait.until
+from snowbus.consumers.collector.collectors import Attempt, Outage, State, Wait
+from snowbus.consumers.collector.verdicts import Delivered, Retry, Split, Stop, Verdict
 
 
 def test_the_preferred_one_has_all_while_it_takes_events() -> None:
@@ -61,14 +29,14 @@ def test_the_next_one_takes_over_at_once(verdict: Verdict) -> None:
     assert send(choice, Delivered(), 0.0) == "c"
 
 
-@pytest.mark.parametrize("verdict", [Split("no"), Dead("no", 400, "")])
+@pytest.mark.parametrize("verdict", [Split("no"), REFUSED])
 def test_events_that_are_not_taken_are_no_reason_to_change(verdict: Verdict) -> None:
     choice = collectors("a", "b")
-    assert [send(choice, verdict, 0.0) for _ in range(3)] == ["a"] * 3
+    assert [send(choice, each, 0.0) for each in [verdict, verdict, Delivered()] * 5] == ["a"] * 15
     assert choice.outage is None
 
 
-@pytest.mark.parametrize("verdict", [Delivered(), Split("no"), Dead("no", 400, "")])
+@pytest.mark.parametrize("verdict", [Delivered(), Split("no"), REFUSED])
 def test_any_answer_of_one_that_is_there_brings_it_back(verdict: Verdict) -> None:
     choice = collectors("a", "b")
     send(choice, AWAY, 0.0)
@@ -228,6 +196,16 @@ class Naive:
     trying: bool = False
 
     @property
+    def refused(self) -> int:
+        """How many events it has refused since it last took any."""
+        count = 0
+        for _, verdict, news in reversed(self.settled):
+            if news and verdict == Delivered():
+                break
+            count += news and (verdict == REFUSED or (isinstance(verdict, Stop) and verdict.supposed))
+        return count
+
+    @property
     def news(self) -> list[tuple[float, bool]]:
         return [(when, isinstance(verdict, Retry | Stop)) for when, verdict, news in self.settled if news]
 
@@ -250,7 +228,7 @@ class Naive:
                 break
             failures += 1
         if isinstance(verdict, Stop):
-            next_try = when + PATIENCE.configuration
+            next_try = when + min(PATIENCE.configuration, 2 ** (failures - 1) if verdict.supposed else inf)
         else:
             assert isinstance(verdict, Retry)
             next_try = when + (verdict.after or min(PATIENCE.maximum, 2 ** (failures - 1)))
@@ -277,7 +255,7 @@ class Choosing(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
-        self.choice = collectors("a", "b", "c")
+        self.choice = collectors("a", "b", "c", refusals=2)
         self.naive = {name: Naive() for name in "abc"}
 
     def expected(self) -> str | float | None:
@@ -312,7 +290,7 @@ class Choosing(RuleBasedStateMachine):
 
     @rule(
         sent=consumes(sent),
-        verdict=st.sampled_from([Delivered(), Dead("no", 400, ""), AWAY, AWAY, Retry("busy", 20.0), FORBIDDEN]),
+        verdict=st.sampled_from([Delivered(), REFUSED, REFUSED, AWAY, AWAY, Retry("busy", 20.0), FORBIDDEN]),
     )
     def settle(self, sent: tuple[Attempt, int, bool] | None, verdict: Verdict) -> None:
         if sent is None:
@@ -327,9 +305,14 @@ class Choosing(RuleBasedStateMachine):
         elif news:
             naive.asked = 0.0
         was_up = naive.up
-        naive.settled.append((self.now, verdict, news))
-        change = self.choice.settle(attempt, verdict, self.now)
-        failed = isinstance(verdict, Retry | Stop)
+        weighed = self.choice.weigh(attempt, verdict)
+        elsewhere = naive.refused >= 2 and any(each.up for each in self.naive.values())
+        assert (weighed != verdict) == (verdict == REFUSED and (not news or elsewhere))
+        refuses = verdict == REFUSED and naive.refused + 1 >= 2
+        taken_for = Stop("it refuses everything", supposed=True) if refuses else verdict
+        naive.settled.append((self.now, taken_for, news))
+        change = self.choice.settle(attempt, weighed, self.now)
+        failed = isinstance(taken_for, Retry | Stop)
         assert (change is not None) == (news and (failed or not was_up))
         assert change is None or change.over != failed
 

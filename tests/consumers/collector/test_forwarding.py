@@ -369,31 +369,22 @@ def test_two_members_share_and_hand_over_without_a_repeat(log_url: str) -> None:
 
 
 def test_it_tells_how_it_is(sqlite_url: str) -> None:
-    async def get(address: str, path: str) -> tuple[int, str]:
-        host, port = address.removeprefix("http://").split(":")
-        reader, writer = await asyncio.open_connection(host, int(port))
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
-        head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
-        writer.close()
-        await writer.wait_closed()
-        return int(head.split()[1]), body
-
     async def main() -> None:
         collector.always(status(401))
         async with forwarding(sqlite_url, collector.url) as running:
             await publish(running.log, [numbered(1)])
-            assert (await get(running.address, "/health"))[0] == 200
-            assert (await get(running.address, "/nothing"))[0] == 404
+            assert (await running.get("/health"))[0] == 200
+            assert (await running.get("/nothing"))[0] == 404
 
             async def refused() -> bool:
-                code, body = await get(running.address, "/ready")
+                code, body = await running.get("/ready")
                 return code == 503 and "401" in body
 
             await eventually(refused)
             collector.always(None)
             await eventually(lambda: collector.accepted)
-            assert (await get(running.address, "/ready"))[0] == 200
-            metrics = (await get(running.address, "/metrics"))[1]
+            assert (await running.get("/ready"))[0] == 200
+            metrics = (await running.get("/metrics"))[1]
             assert "snowbus_collect_delivered_events_total 1.0" in metrics
             assert f'snowbus_collect_requests_total{{collector="{collector.url}{PATH}",status="401"}}' in metrics
 

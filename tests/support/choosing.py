@@ -1,0 +1,49 @@
+"""A choice among collectors, and requests that are made up."""
+
+from snowbus.consumers.collector.collectors import Attempt, Collectors, Patience, Wait
+from snowbus.consumers.collector.verdicts import Answer, Dead, NoAnswer, Retry, Stop, Verdict
+
+PATIENCE = Patience(first=1.0, maximum=4.0, failback=16.0, configuration=24.0)
+AWAY = Retry("away")
+FORBIDDEN = Stop("HTTP 403")
+REFUSED = Dead("no", 400, "")
+REFUSALS = 3
+
+
+class Unused:
+    """What a collector has for a sender where nothing is sent."""
+
+    async def post(self, body: bytes) -> Answer | NoAnswer:
+        raise AssertionError(body)
+
+
+def collectors(*names: str, refusals: int = REFUSALS) -> Collectors:
+    senders = [(name, Unused()) for name in names]
+    return Collectors(senders, PATIENCE, refusals=refusals, now=0.0, draw=lambda: 1.0)
+
+
+def pick(choice: Collectors, now: float) -> Attempt:
+    attempt = choice.pick(now)
+    assert isinstance(attempt, Attempt)
+    return attempt
+
+
+def send(choice: Collectors, verdict: Verdict, now: float) -> str:
+    """Send one request; the name of the collector that it went to."""
+    attempt = pick(choice, now)
+    choice.settle(attempt, choice.weigh(attempt, verdict), now)
+    return attempt.collector.name
+
+
+def refuse(choice: Collectors, now: float) -> bool:
+    """Send one event, which is refused; whether it dies."""
+    attempt = pick(choice, now)
+    verdict = choice.weigh(attempt, REFUSED)
+    choice.settle(attempt, verdict, now)
+    return verdict == REFUSED
+
+
+def waiting(choice: Collectors, now: float) -> float | None:
+    wait = choice.pick(now)
+    assert isinstance(wait, Wait)
+    return wait.until
