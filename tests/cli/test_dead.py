@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from support.aio import run, soon
+from support.collector_double import CollectorDouble
 from support.consuming import consume, write_consumer
 from support.forwarding import numbered, read_all
-from support.snowbus import snowbus
+from support.snowbus import Process, snowbus
 
-from snowbus.bus.event import DEAD_TOPIC, EVENTS_TOPIC, RETRY_TOPIC, ProducerRecord
+from snowbus.bus.event import DEAD_TOPIC, EVENTS_TOPIC, RETRY_TOPIC, ProducerRecord, TopicPartition
 from snowbus.bus.log import open_log
 from snowbus.cli import exit_codes
 from snowbus.cli.dead import command
@@ -86,6 +87,36 @@ def test_a_poison_event_among_ten_thousand_makes_one_letter_and_a_retry_complete
         assert dead(tmp_path, log_url, "retry", "--all").stdout == "1 retried, 1 done already\n"
         process.line("^handled poison$")
     assert handled(process) == sorted([*map(str, range(9_999)), "poison"])
+
+
+@pytest.mark.real_kafka
+def test_an_event_among_ten_thousand_that_the_collector_refuses_is_delivered_once_by_a_retry(tmp_path, log_url):
+    async def origin(log, letter):
+        place = TopicPartition(letter["topic"], letter["partition"])
+        async with await log.read({place: letter["offset"]}) as reader:
+            return (await reader.poll(max_records=1))[0].value
+
+    events = [*map(numbered, range(5_000)), numbered(0, eid="poison"), *map(numbered, range(5_000, 9_999))]
+    run(with_log(log_url, lambda log: log.append(EVENTS_TOPIC, events)))
+    arguments = ("--log", log_url, "--listen", "127.0.0.1:0")
+    with (
+        CollectorDouble(refused={"poison": 400}) as collector,
+        Process("collect", *arguments, "--collector", collector.url, cwd=tmp_path) as process,
+    ):
+        soon(lambda: len(collector.accepted) >= 9_999)
+        (letter,) = soon(lambda: letters(tmp_path, log_url))
+        shown = json.loads(dead(tmp_path, log_url, "show", letter["id"], "--json").stdout)
+        assert (shown["state"], shown["group"], shown["topic"]) == ("dead", "collector", EVENTS_TOPIC)
+        assert (shown["reason"], shown["status"], shown["response"]) == ("the collector answered 400", 400, "refused")
+        assert run(with_log(log_url, lambda log: origin(log, shown))) == events[5_000].value
+        assert "poison" not in collector.event_ids
+        collector.refused = {}
+        assert dead(tmp_path, log_url, "retry", letter["id"]).stdout == "1 retried\n"
+        soon(lambda: "poison" in collector.event_ids)
+        soon(lambda: [letter["state"] for letter in letters(tmp_path, log_url)] == ["done"])
+        assert process.stop() == exit_codes.OK
+    assert sorted(collector.event_ids) == sorted([*map(str, range(9_999)), "poison"])
+    assert collector.violations == []
 
 
 @pytest.mark.real_kafka
