@@ -71,12 +71,7 @@ class _Seen(NamedTuple):
     metavar="[SECONDS]",
     help="Look again every so many seconds (2), until Ctrl-C; rates are those of the last 30 seconds.",
 )
-@click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    help="Print JSON lines, one a group and topic (or partition) and one a collector.",
-)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON lines, one a group and topic (or partition).")
 @with_settings(creates_topics=False)
 def command(
     settings: Settings,
@@ -170,8 +165,9 @@ def _print(seen: _Seen, wanted: _Wanted) -> None:
     if not wanted.as_json:
         console().print(_view(seen))
         return
-    for told in (*map(asdict, seen.statuses), *map(asdict, seen.collectors)):
-        print(dumps({"time": seen.at, **told}))
+    for status in seen.statuses:
+        collectors = [asdict(each) for each in seen.collectors if each.group == status.group]
+        print(dumps({"time": seen.at, **asdict(status), "collectors": collectors}))
     sys.stdout.flush()
     for note in seen.notes:
         print(note, file=sys.stderr)

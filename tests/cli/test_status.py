@@ -127,13 +127,14 @@ def test_every_field_is_told_as_json(tmp_path, log_url):
         "handled_per_second": None,
         "appended_per_second": None,
         "backlog_done_in": None,
+        "collectors": [],
     }
 
 
 def test_the_docs_name_every_field_and_state():
     text = DOCS.read_text("utf-8")
     told = (*fields(Status), *fields(CollectorStatus))
-    names = {"time", *(field.name for field in told), *get_args(State), "up", "down", "refusing"}
+    names = {"time", "collectors", *(field.name for field in told), *get_args(State), "up", "down", "refusing"}
     assert {name for name in names if f"`{name}`" not in text} == set()
 
 

@@ -30,7 +30,7 @@ def statuses(folder, url):
     answer = snowbus("status", "--json", "--rate", "0", "--log", url, cwd=folder)
     assert answer.returncode == exit_codes.OK, answer.stderr
     lines = map(json.loads, answer.stdout.splitlines())
-    return {line["collector"]: line for line in lines if "collector" in line}
+    return {each["collector"]: each for line in lines for each in line["collectors"]}
 
 
 def test_each_collector_is_told_with_its_state_its_error_and_its_next_try(tmp_path, log_url):
