@@ -13,6 +13,7 @@ from snowbus.bus.errors import RecordTooLargeError
 from snowbus.bus.event import Headers, ProducerRecord, Record
 from snowbus.bus.log.interface import Log
 
+REASON_LIMIT = 1_000
 RESPONSE_LIMIT = 500
 TRACEBACK_LIMIT = 4_000
 _PREFIX = "dead_"
@@ -22,9 +23,9 @@ _WITHOUT = "dead_without"
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """Why and where a record died: its reason; the record's own place on the log; the group that gave it up, when (in
-    ms since 1970) and after how many attempts; the exception's type and traceback (its last 4,000 characters), or the
-    HTTP status and answer (its first 500), if there were any.
+    """Why and where a record died: its reason (the first 1,000 characters); the record's own place on the log; the
+    group that gave it up, when (in ms since 1970) and after how many attempts; the exception's type and traceback (its last
+    4,000 characters), or the HTTP status and answer (its first 500), if there were any.
     """
 
     reason: str
@@ -98,7 +99,7 @@ def original_headers(headers: Headers) -> Headers:
 
 def _headers(record: Record, death: Death) -> Headers:
     facts = {
-        "dead_reason": death.reason,
+        "dead_reason": death.reason[:REASON_LIMIT],
         "dead_topic": death.topic,
         "dead_partition": str(death.partition),
         "dead_offset": str(death.offset),

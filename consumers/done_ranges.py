@@ -16,10 +16,10 @@ DoneRanges = tuple[tuple[int, int], ...]
 _MAX_RANGES = 100_000
 
 
-def add_to_ranges(ranges: DoneRanges, offset: int) -> DoneRanges:
-    """The ranges with one more offset."""
+def joined(*ranges: tuple[int, int]) -> DoneRanges:
+    """Ranges in any order, as ranges in order of which none touches another."""
     merged: list[tuple[int, int]] = []
-    for first, stop in sorted((*ranges, (offset, offset + 1))):
+    for first, stop in sorted(ranges):
         if merged and first <= merged[-1][1]:
             merged[-1] = (merged[-1][0], max(stop, merged[-1][1]))
         else:

@@ -2,6 +2,8 @@
 
 from snowbus.bus.errors import SnowbusError
 
+_LONGEST_SECONDS = 10 * 365 * 86_400
+
 
 class Intent(SnowbusError):  # noqa: N818 - it is what a handler wants, not what went wrong
     """The base of what a handler raises on purpose."""
@@ -62,5 +64,5 @@ class Hold(Intent):
 
 
 def _check_delay(delay: float | None) -> None:
-    if delay is not None and not 0 <= delay < float("inf"):
-        raise ValueError(f"a delay is a number of seconds from 0 on, not {delay!r}")
+    if delay is not None and not 0 <= delay <= _LONGEST_SECONDS:
+        raise ValueError(f"a delay is a number of seconds from 0 to {_LONGEST_SECONDS:,}, not {str(delay)[:40]}")

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from snowbus.bus.errors import NotAssignedError
 from snowbus.bus.event import TopicPartition
 
-from .done_ranges import DoneRanges, add_to_ranges
+from .done_ranges import DoneRanges, joined
 
 _COMPACT_ABOVE = 1_000
 
@@ -31,6 +31,11 @@ class Position(NamedTuple):
             return True
         after = bisect_right(self.done, offset, key=itemgetter(0))
         return after > 0 and offset < self.done[after - 1][1]
+
+    def with_done(self, other: "Position") -> "Position":
+        """What is done by this position or by another."""
+        (_, offset), *done = joined((0, self.offset), (0, other.offset), *self.done, *other.done)
+        return Position(offset, tuple(done))
 
 
 class Snapshot(NamedTuple):
@@ -211,7 +216,7 @@ class _Partition:
             self.in_flight.remove(offset)
             self.unconfirmed += 1
             if offset >= self.next:
-                self._done_ahead = add_to_ranges(self._done_ahead, offset)
+                self._done_ahead = joined(*self._done_ahead, (offset, offset + 1))
                 self.changed = True
         if offset not in self.unfinished:
             return

@@ -40,6 +40,8 @@ class Held:
 
 Outcome = Done | Again | Dead | Held
 
+_LONGEST = 1_000
+
 
 def judge(
     error: BaseException | None,
@@ -75,6 +77,9 @@ def judge(
 
 
 def describe(error: BaseException) -> str:
-    """An exception in one line."""
-    text = " ".join(str(error).split())
+    """An exception in one line, of bounded length."""
+    try:
+        text = " ".join(str(error)[:_LONGEST].split())
+    except Exception:  # noqa: BLE001 - how it describes itself is the handler's, too
+        text = "it cannot be described"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -96,8 +96,9 @@ class Runner:
                 others = [
                     tasks.create_task(self._watch(), name=f"snowbus-{consumer.name}-watch"),
                     tasks.create_task(self._commits.run(), name=f"snowbus-{consumer.name}-commit"),
-                    *(tasks.create_task(worker.run(), name=f"snowbus-{consumer.name}") for worker in self._workers),
                 ]
+                for worker in self._workers:
+                    tasks.create_task(worker.run(), name=f"snowbus-{consumer.name}")
                 try:
                     await stop.wait()
                 except asyncio.CancelledError:
@@ -109,6 +110,8 @@ class Runner:
                     await asyncio.wait({reading})
                     if self._reader is not None:
                         await self._reader.close()
+                    for worker in self._workers:
+                        worker.stop()
                     for task in others:
                         task.cancel()
         except BaseExceptionGroup as group:
@@ -215,7 +218,9 @@ class Runner:
             position = read_position(found) if found is not None else Position(reader.position(partition))
             ours = self._work.tracker.position(partition)
             if ours is not None and self._left.get(partition) == position.offset:
-                position = ours  # nobody had it meanwhile: what was finished since we left it counts
+                position = position.with_done(
+                    ours
+                )  # nobody set it back: what was finished here since we left it counts
             self._work.arrive(partition, position, calling=calling)
             reader.seek({partition: position.offset})
         gone = self._left.keys() - partitions

@@ -68,6 +68,9 @@ class Work:
         self._before: dict[tuple[TopicPartition, int], _Before] = {}
         self._bytes: dict[TopicPartition, int] = {}
         self._second_copies = retries.SecondCopies()
+        self.strays: set[Record] = (
+            set()
+        )  # read from the topic of retries, and of a topic that the consumer does not read
 
     # What comes in
 
@@ -96,6 +99,7 @@ class Work:
         for partition in partitions:
             self._assignments.pop(partition, None)
         self._order.forget(partitions)
+        self.strays = {record for record in self.strays if record.place not in partitions}
 
     def forget(self, partitions: Collection[TopicPartition]) -> None:
         """Partitions are gone."""
@@ -320,8 +324,8 @@ class Work:
             return False
 
     def _retried(self, raw: BusRecord, partition: TopicPartition, letter: str) -> Record | None:
-        """A record from the topic of retries, as its original; None when it is another group's or consumer's, or its
-        letter has an earlier copy: two commands at the same moment make two.
+        """A record from the topic of retries, as its original; None when it is another group's, or its letter has an
+        earlier copy: two commands at the same moment make two.
         """
         if not retries.is_for(raw, self._consumer.group_id):
             return None
@@ -331,7 +335,10 @@ class Work:
             original = retries.original_of(raw)
         except ValueError:
             return None
-        return Record(raw, partition, original) if original.topic in self._consumer.topics else None
+        record = Record(raw, partition, original)
+        if original.topic not in self._consumer.topics:
+            self.strays.add(record)
+        return record
 
     def _remember(self, record: Record, until: float) -> None:
         self._before[record.place, record.at] = _Before(record.attempt, record.failures, until)

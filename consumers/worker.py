@@ -40,6 +40,7 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
         self._interruption = ""
+        self._stopped = False
         self._yielded = self._loop.time()
         self.in_hand: Sequence[Record] = ()
         self.calling: Sequence[Record] = ()
@@ -56,10 +57,16 @@ class Worker:
             self._interruption = reason
             self._task.cancel()
 
+    def stop(self) -> None:
+        """End `run`, and with it what is under way."""
+        self._stopped = True
+        if self._task is not None:
+            self._task.cancel()
+
     async def run(self) -> None:
-        """Take and handle, until cancelled."""
+        """Take and handle, until stopped. What else cancels is the handler's doing, and the failure of its call."""
         self._task = asyncio.current_task()
-        while True:
+        while not self._stopped:
             records = await self._work.take()
             self.in_hand = records
             try:
@@ -79,8 +86,15 @@ class Worker:
             part = parts.pop()
             if not part or not self._work.holds(part):
                 continue
+            if self._work.strays and (strays := self._work.strays.intersection(part)):
+                parts.append([record for record in part if record not in strays])
+                for record in strays:
+                    reason = f"this process of the group does not read {record.topic}, where it comes from"
+                    await self._bury(record, reason, DeadLetter(reason))
+                continue
             if self._calls.store is not None:
-                part = await self._without_known(part, self._calls.store)
+                part, again = await self._without_known(part, self._calls.store)
+                parts.append(again)
                 if not part:
                     continue
             call, error = await self._call(part)
@@ -100,19 +114,29 @@ class Worker:
         error: BaseException | None = None
         try:
             await self._calls.call(records if self._consumer.batch is not None else records[0])
+            if self._is_cancelled():
+                await asyncio.sleep(0)  # a cancellation that has not come yet is this call's
         except asyncio.CancelledError as cancelled:
-            error = cancelled  # the handler's own, unless it is ours: something that it waited for was cancelled
-            if self._task is not None and self._task.cancelling():
-                if not self._interruption or self._task.uncancel():
-                    raise
-                error = TimeoutError(self._interruption)
-        except (Exception, SystemExit) as raised:  # noqa: BLE001 - whatever a handler raises is its failure alone
+            if self._stopped:
+                raise
+            error = TimeoutError(self._interruption) if self._interruption else cancelled
+        except KeyboardInterrupt:
+            raise
+        except BaseException as raised:  # noqa: BLE001 - whatever a handler raises is its failure alone
             error = raised
         finally:
             self.calling = ()
             self._interruption = ""
+            self._forget_cancellation()
         self._work.end(call, error=error)
         return call, error
+
+    def _is_cancelled(self) -> bool:
+        return self._task is not None and self._task.cancelling() > 0
+
+    def _forget_cancellation(self) -> None:
+        while self._task is not None and not self._stopped and self._task.cancelling():
+            self._task.uncancel()
 
     async def _settle(
         self, records: Sequence[Record], call: Call, error: BaseException, parts: list[Sequence[Record]]
@@ -152,13 +176,18 @@ class Worker:
             await self._calls.store.add([record.event_id for record in records if record.event_id])
         self._work.finish(records, how)
 
-    async def _without_known(self, records: Sequence[Record], store: DedupeStore) -> list[Record]:
-        """Finish those records whose events have been handled before, and return the others."""
+    async def _without_known(self, records: Sequence[Record], store: DedupeStore) -> tuple[list[Record], list[Record]]:
+        """Finish those records whose events have been handled before. Returns the first of each other event, and what
+        is to be looked at once those are handled.
+        """
         known = await store.seen([record.event_id for record in records if record.event_id])
-        if again := [record for record in records if record.event_id in known]:
-            self._work.start(again)
-            self._work.finish(again, "known")
-        return [record for record in records if record.event_id not in known]
+        if finished := [record for record in records if record.event_id in known]:
+            self._work.start(finished)
+            self._work.finish(finished, "known")
+        first: dict[str, Record] = {}
+        left = [record for record in records if record.event_id not in known]
+        again = {record for record in left if record.event_id and first.setdefault(record.event_id, record) != record}
+        return [record for record in left if record not in again], [record for record in left if record in again]
 
     async def _bury(self, record: Record, reason: str, error: BaseException) -> None:
         topic = self._consumer.dead_letter
@@ -177,6 +206,7 @@ class Worker:
                 await asyncio.sleep(backoff.next_wait())
                 if not self._work.holds([record]):  # whoever has its partition next sees to it
                     return
+        self._work.strays.discard(record)
         self._work.finish([record], "dead")
 
 

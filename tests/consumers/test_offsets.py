@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from snowbus.bus.errors import NotAssignedError
 from snowbus.bus.event import TopicPartition
 from snowbus.bus.log.interface import Committed
-from snowbus.consumers.done_ranges import add_to_ranges, decode_ranges, encode_ranges
+from snowbus.consumers.done_ranges import decode_ranges, encode_ranges, joined
 from snowbus.consumers.offsets import OffsetTracker, Position
 from snowbus.consumers.progress import Progress, read_position, read_progress, write_metadata
 
@@ -251,11 +251,26 @@ def test_ranges_that_do_not_fit_lose_their_end_only():
     assert kept
 
 
+POSITIONS = st.builds(
+    lambda offset, done: Position(offset, joined(*((offset + 1 + each, offset + 2 + each) for each in done))),
+    st.integers(0, 20),
+    st.sets(st.integers(0, 40)),
+)
+
+
+@given(POSITIONS, POSITIONS)
+def test_two_positions_together_have_done_what_either_has(one, other):
+    both = one.with_done(other)
+    assert [both.has_done(each) for each in range(70)] == [one.has_done(x) or other.has_done(x) for x in range(70)]
+    assert not both.has_done(both.offset)
+    assert all(before[1] < after[0] for before, after in itertools.pairwise(((0, both.offset), *both.done)))
+
+
 @given(st.sets(st.integers(0, 60)))
 def test_offsets_added_one_by_one_make_the_fewest_ranges(offsets):
     ranges = ()
     for offset in offsets:
-        ranges = add_to_ranges(ranges, offset)
+        ranges = joined(*ranges, (offset, offset + 1))
     assert {each for first, stop in ranges for each in range(first, stop)} == offsets
     assert all(before[1] < after[0] for before, after in itertools.pairwise(ranges))
 

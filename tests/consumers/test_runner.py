@@ -6,11 +6,13 @@ import time
 from contextlib import asynccontextmanager
 
 from support.aio import eventually, run
+from support.forwarding import read_all
 
 from snowbus.bus.event import DEAD_TOPIC, EVENTS_TOPIC, RETRY_TOPIC, Record
 from snowbus.bus.log.memory import MemoryLog
 from snowbus.bus.metrics import Metrics
-from snowbus.consumers import consumer
+from snowbus.consumers import Dedupe, Retry, consumer
+from snowbus.consumers.dead_letters import read_death
 from snowbus.consumers.retries import retry_record
 from snowbus.consumers.runner import Runner
 from snowbus.consumers.testing import event
@@ -258,5 +260,58 @@ def test_of_two_copies_of_a_dead_letter_that_were_made_at_the_same_time_one_is_h
             await running.stop()
             assert sum((await log.lag("g")).values()) == 0
         assert calls == ["one", "two", "one much later"]
+
+    run(main())
+
+
+def test_a_copy_that_this_process_cannot_handle_is_a_dead_letter_again():
+    """As when a group has members that read different topics: the copy comes to any of them."""
+    calls = []
+
+    @consumer("snowbus.events", group_id="g")
+    async def handle(record):
+        calls.append(record.event_id)
+
+    async def main():
+        made = event(event_id="one")
+        original = Record("orders", 0, 7, 0, made.key, made.value, made.headers)
+        copy = retry_record(original, group="g", dead_letter=Record(DEAD_TOPIC, 0, 1, 0, None, b"", ()))
+        async with log_with(event(event_id="two")) as log:
+            await log.append(RETRY_TOPIC, [copy])
+            running = Running(log, handle)
+            await eventually(lambda: dead_letters(log))
+            await eventually(lambda: calls)
+            await running.stop()
+            (letter,) = await read_all(log, DEAD_TOPIC)
+            assert await lag(log) == 0
+        death = read_death(letter)
+        assert (death.topic, death.offset, death.group) == ("orders", 7, "g")
+        assert "does not read orders" in death.reason
+        assert calls == ["two"]
+
+    run(main())
+
+
+def test_an_event_that_comes_twice_in_one_batch_is_handled_once(tmp_path):
+    batches = []
+
+    @consumer(
+        "snowbus.events", group_id="g", batch=10, batch_wait=0.1, dedupe=Dedupe(tmp_path / "handled.db"), backoff=0.01
+    )
+    async def handle(records):
+        batches.append([record.event_id for record in records])
+        if len(batches) == 1:
+            raise Retry(delay=0.01)
+
+    async def main():
+        sent = [event(event_id=each, user_id="ann") for each in ("one", "two", "one", "three", "two")]
+        async with log_with(*sent) as log:
+            running = Running(log, handle)
+            await eventually(lambda: running.count("handled") == 3)
+            await running.stop()
+            assert await lag(log) == 0
+            assert running.count("known") == 2
+        assert batches[0] == ["one", "two", "three"]
+        assert sorted(each for batch in batches[1:] for each in batch) == ["one", "three", "two"]
 
     run(main())

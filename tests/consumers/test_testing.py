@@ -1,6 +1,7 @@
 """The test kit runs the real runner in virtual time, and tells what became of each event."""
 
 import asyncio
+import contextlib
 import gc
 
 import pytest
@@ -160,30 +161,102 @@ def test_a_call_that_takes_too_long_is_a_failure():
 def test_what_a_handler_raises_of_its_own_kind_is_only_a_failure():
     @consumer("snowbus.events", group_id="g", retries=0)
     async def handle(record):
-        raise {"exit": SystemExit, "cancel": asyncio.CancelledError}[record.event["page_title"]]
+        raise {"exit": SystemExit, "cancel": asyncio.CancelledError, "end": GeneratorExit}[record.event["page_title"]]
 
-    result = run_consumer(handle, [event(page_title="exit"), event(page_title="cancel")])
+    result = run_consumer(handle, [event(page_title=title) for title in ("exit", "cancel", "end")])
     assert sorted(dead.exception for dead in result.dead_letters) == [
         "asyncio.exceptions.CancelledError",
+        "builtins.GeneratorExit",
         "builtins.SystemExit",
     ]
 
 
-class Ended(BaseException):
-    """As what ends a test from outside."""
+class UntellableError(Exception):
+    """Cannot say what it is."""
+
+    def __str__(self):
+        raise RuntimeError
 
 
-@pytest.mark.parametrize("end", [Ended, KeyboardInterrupt])
+def test_an_exception_that_cannot_be_described_is_a_failure_as_any_other():
+    @consumer("snowbus.events", group_id="g", retries=1)
+    async def handle(record):
+        raise UntellableError
+
+    (dead,) = run_consumer(handle, [event()]).dead_letters
+    assert dead.reason == "failed in 2 attempts: UntellableError: it cannot be described"
+
+
+@pytest.mark.parametrize("error", [ValueError("x" * 1_100_000), DeadLetter("x" * 1_100_000)], ids=["error", "letter"])
+def test_a_reason_as_long_as_a_record_makes_a_dead_letter_all_the_same(error):
+    @consumer("snowbus.events", group_id="g", retries=0)
+    async def handle(record):
+        raise error
+
+    (dead,) = run_consumer(handle, [event()]).dead_letters
+    assert 900 < len(dead.reason) <= 1_000
+
+
+@pytest.mark.parametrize("delay", [-1, float("nan"), float("inf"), 10**400])
+def test_a_delay_that_is_none_is_a_failure(delay):
+    @consumer("snowbus.events", group_id="g", retries=0)
+    async def handle(record):
+        raise Retry("later", delay=delay)
+
+    (dead,) = run_consumer(handle, [event()]).dead_letters
+    assert "a delay is a number of seconds from 0" in dead.reason
+
+
+async def swallows():
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.sleep(60)
+
+
+async def converts():
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        raise ConnectionError from None
+
+
+async def cancels_itself():
+    asyncio.current_task().cancel()
+
+
+async def cancels_itself_and_waits():
+    asyncio.current_task().cancel()
+    await asyncio.sleep(1)
+
+
+@pytest.mark.parametrize("first", [swallows, converts, cancels_itself, cancels_itself_and_waits])
+def test_what_a_handler_makes_of_a_cancellation_does_not_end_its_worker(first):
+    """Nor does the next timeout, or cancellation, of that worker."""
+    calls = []
+
+    @consumer("snowbus.events", group_id="g", retries=0, timeout=10, concurrency=1)
+    async def handle(record):
+        calls.append(record.event_id)
+        if len(calls) <= 2:
+            await first()
+        elif len(calls) == 3:
+            await asyncio.sleep(60)
+
+    result = run_consumer(handle, [event(user_id="ann") for _ in range(5)])
+    assert (len(calls), result.lag) == (5, 0)
+    assert result.handled + len(result.dead_letters) == 5
+    assert any("longer than 10 s" in dead.reason for dead in result.dead_letters)
+
+
 @pytest.mark.parametrize("is_async", [True, False])
-def test_a_run_that_is_cut_off_leaves_no_task_behind(end, is_async, caplog):
+def test_a_run_that_is_cut_off_leaves_no_task_behind(is_async, caplog):
     def handle(record):
-        raise end
+        raise KeyboardInterrupt
 
     async def handle_async(record):
-        raise end
+        raise KeyboardInterrupt
 
     declared = consumer("snowbus.events", group_id="g", concurrency=3, name="handle")
-    with pytest.raises(end):
+    with pytest.raises(KeyboardInterrupt):
         run_consumer(declared(handle_async if is_async else handle), [event(user_id=user) for user in "abcdef"])
     gc.collect()  # an orphan is said when it is collected
     assert [record.message for record in caplog.records if record.name == "asyncio"] == []
