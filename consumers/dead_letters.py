@@ -23,9 +23,11 @@ _WITHOUT = "dead_without"
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """Why and where a record died: its reason (the first 1,000 characters); the record's own place on the log; the
-    group that gave it up, when (in ms since 1970) and after how many attempts; the exception's type and traceback (its last
-    4,000 characters), or the HTTP status and answer (its first 500), if there were any.
+    """Why and where a record died.
+
+    Its reason (the first 1,000 characters); the record's own place on the log; the group that gave it up, when (in ms
+    since 1970) and after how many attempts; the exception's type and traceback (its last 4,000 characters), or the HTTP
+    status and answer (its first 500), if there were any.
     """
 
     reason: str
