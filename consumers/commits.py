@@ -13,7 +13,7 @@ from snowbus.bus.log.interface import GroupReader
 from snowbus.bus.sparingly import Sparingly
 
 from .declare import Consumer
-from .progress import Progress, write_metadata
+from .progress import Progress, left_out, write_metadata
 from .work import Work
 
 logger = structlog.get_logger(__name__)
@@ -88,7 +88,8 @@ class Commits:
                 if self._said.due():
                     logger.warning("handled, but not committed", group_id=self._consumer.group_id, reason=str(error))
                 return not isinstance(error, LogUnavailableError)
-            tracker.committed(snapshot)
+            untold = {place: left_out(position, metadata[place]) for place, position in snapshot.positions.items()}
+            tracker.committed(snapshot, untold)
             self._work.wake()
             return True
 

@@ -8,6 +8,7 @@ are none.
 import binascii
 import zlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 
 DoneRanges = tuple[tuple[int, int], ...]
@@ -32,12 +33,14 @@ def encode_ranges(offset: int, ranges: DoneRanges, *, limit: int) -> str:
 
     Where all do not fit, the last are left out: to handle a record again does less harm than to lose one.
     """
-    while ranges:
-        text = urlsafe_b64encode(zlib.compress(_runs(offset, ranges))).rstrip(b"=").decode()
-        if len(text) <= limit:
-            return text
-        ranges = ranges[: len(ranges) * 3 // 4]
-    return ""
+
+    def text_of(count: int) -> str:
+        return urlsafe_b64encode(zlib.compress(_runs(offset, ranges[:count]))).rstrip(b"=").decode() if count else ""
+
+    text = text_of(len(ranges))
+    if len(text) <= limit:
+        return text
+    return text_of(bisect_right(range(len(ranges)), limit, key=lambda count: len(text_of(count))) - 1)
 
 
 def decode_ranges(offset: int, text: str) -> DoneRanges:

@@ -3,7 +3,7 @@
 import heapq
 import itertools
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 
 from snowbus.bus.event import TopicPartition
@@ -26,10 +26,15 @@ class KeyOrder:
         self._put_off: dict[Hashable, int] = {}  # held keys that wait for their time, and their entries in `due`
         self._due: list[tuple[float, int, Hashable]] = []
         self._count = itertools.count()
+        self._kept: Counter[TopicPartition] = Counter()
 
     def __len__(self) -> int:
         """About how many there are to take; not 0 when there may be one."""
         return len(self._arrived) + len(self._free)
+
+    def kept(self, partition: TopicPartition) -> int:
+        """How many records of a partition are put off, or wait behind one that is."""
+        return self._kept[partition]
 
     def offer(self, records: Iterable[Record]) -> None:
         """Add records, in order."""
@@ -40,6 +45,7 @@ class KeyOrder:
         key = record.order_key
         if key in self._waiting:
             self._waiting[key].append(record)
+            self._kept[record.place] += key in self._put_off
         else:
             self._waiting[key] = deque()
             self.put_off([record], until)
@@ -66,6 +72,7 @@ class KeyOrder:
             waiting_now = waiting_for.get(key)
             if waiting_now is not None and (waiting_now or key not in mine):
                 waiting_now.append(arrived.popleft())
+                self._kept[record.place] += key in self._put_off
                 continue
             room -= len(record.raw.value)
             if taken and room < 0:
@@ -75,6 +82,15 @@ class KeyOrder:
                 mine.add(key)
             taken.append(arrived.popleft())
         return taken
+
+    def take_again(self) -> list[Record]:
+        """One record that was put off and may be handled now, or none."""
+        for key in self._free:
+            waiting = self._waiting[key]
+            if waiting[0].attempt:
+                self._free.remove(key)
+                return [waiting.popleft()]
+        return []
 
     def release(self, records: Sequence[Record]) -> None:
         """Records that were taken together are finished or put off; what waits for the others' keys is free."""
@@ -91,10 +107,12 @@ class KeyOrder:
         """Records in hand are to be taken again, before all others of their keys, but not before `until`."""
         for record in reversed(records):
             key = record.order_key
-            self._waiting[key].appendleft(record)
             if key not in self._put_off:
                 entry = self._put_off[key] = next(self._count)
                 heapq.heappush(self._due, (until, entry, key))
+                self._kept.update([each.place for each in self._waiting[key]])
+            self._waiting[key].appendleft(record)
+            self._kept[record.place] += 1
 
     def due(self, now: float) -> float | None:
         """Free the keys whose time has come; returns when the next one's comes."""
@@ -103,6 +121,7 @@ class KeyOrder:
             if self._put_off.get(key) == entry:
                 del self._put_off[key]
                 self._free.append(key)
+                self._kept.subtract([each.place for each in self._waiting[key]])
         return self._due[0][0] if self._due else None
 
     def forget(self, partitions: Collection[TopicPartition]) -> None:
@@ -116,6 +135,8 @@ class KeyOrder:
                 self._put_off.pop(key, None)
                 del self._waiting[key]
         self._free = deque(key for key in self._free if key in self._waiting)
+        for partition in partitions:
+            self._kept.pop(partition, None)
 
     def __iter__(self) -> Iterator[Record]:
         """All records, in no order."""

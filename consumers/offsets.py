@@ -7,7 +7,7 @@ whoever reads on handles none of those again.
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from snowbus.bus.event import TopicPartition
 from .done_ranges import DoneRanges, joined
 
 _COMPACT_ABOVE = 1_000
+_NOTHING: Mapping[TopicPartition, int] = {}
 
 
 class Position(NamedTuple):
@@ -66,8 +67,10 @@ class OffsetTracker:
         self._partitions: dict[TopicPartition, _Partition] = {}
         self.exposed = 0
         """How many records would be handled again if the process were killed now: in flight, or finished and not
-        covered by a commit.
+        covered by a commit, or left out of one.
         """
+        self.untold = 0
+        """How many of them there was no room for in the commits."""
 
     def assign(self, partition: TopicPartition, position: Position, *, in_flight: Collection[int] = ()) -> None:
         """Track a partition from where it is committed. Offsets of it that are still in flight here, from before a
@@ -81,7 +84,7 @@ class OffsetTracker:
         """Forget these partitions."""
         for partition in partitions:
             if (state := self._partitions.pop(partition, None)) is not None:
-                self.exposed -= state.exposed
+                self._forget(state)
 
     @property
     def assigned(self) -> frozenset[TopicPartition]:
@@ -98,7 +101,7 @@ class OffsetTracker:
         if state is None:
             raise NotAssignedError(f"{partition.topic}/{partition.partition} is not tracked")
         if offset < state.next:
-            self.exposed -= state.exposed
+            self._forget(state)
             state = self._partitions[partition] = _Partition(Position(offset), ())
         return state.read(offset)
 
@@ -162,19 +165,26 @@ class OffsetTracker:
                 finished[partition] = state.unconfirmed
         return Snapshot(positions, finished)
 
-    def committed(self, snapshot: Snapshot) -> None:
-        """These positions have been committed."""
+    def committed(self, snapshot: Snapshot, untold: Mapping[TopicPartition, int] = _NOTHING) -> None:
+        """These positions have been committed, less so many records that are done and of which there is no word."""
         for partition, finished in snapshot.finished.items():
             if (state := self._partitions.get(partition)) is not None:
                 confirmed = min(finished, state.unconfirmed)
+                more = untold.get(partition, 0) - state.untold
                 state.unconfirmed -= confirmed
-                self.exposed -= confirmed
+                state.untold += more
+                self.untold += more
+                self.exposed += more - confirmed
 
     def not_committed(self, snapshot: Snapshot) -> None:
         """These positions have not been committed; they are committable again."""
         for partition in snapshot.positions:
             if (state := self._partitions.get(partition)) is not None:
                 state.changed = True
+
+    def _forget(self, state: "_Partition") -> None:
+        self.exposed -= state.exposed
+        self.untold -= state.untold
 
 
 class _Partition:
@@ -185,6 +195,7 @@ class _Partition:
         self.retry_at: dict[int, float] = {}
         self.unfinished: set[int] = set()
         self.unconfirmed = 0
+        self.untold = 0
         self.changed = False
         self.next = position.offset
         self._in_order: deque[int] = deque()
@@ -193,7 +204,7 @@ class _Partition:
 
     @property
     def exposed(self) -> int:
-        return len(self.in_flight) + self.unconfirmed
+        return len(self.in_flight) + self.unconfirmed + self.untold
 
     def read(self, offset: int) -> bool:
         self.next = offset + 1

@@ -15,6 +15,7 @@ from .done_ranges import decode_ranges, encode_ranges
 from .offsets import Position
 
 _DONE_LIMIT = METADATA_LIMIT - 1_000
+_FIT_ALWAYS = 200  # ranges, at ten bytes each
 _ERROR_CHARACTERS = 160
 _NEVER_MS = 253_402_300_800_000  # the year 10000
 
@@ -47,6 +48,14 @@ def write_metadata(position: Position, progress: Progress | None) -> str:
     if done := encode_ranges(position.offset, position.done, limit=_DONE_LIMIT):
         fields["done"] = done
     return json_text.dumps(fields) if fields else ""
+
+
+def left_out(position: Position, metadata: str) -> int:
+    """How many records that are done behind a committed offset its metadata has no room for."""
+    if len(position.done) <= _FIT_ALWAYS:
+        return 0
+    told = read_position(Committed(position.offset, metadata))
+    return sum(stop - first for first, stop in position.done[len(told.done) :])
 
 
 def read_position(committed: Committed) -> Position:

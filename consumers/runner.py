@@ -32,6 +32,7 @@ _PLACE = attrgetter("topic", "partition")
 _OURS = frozenset({EVENTS_TOPIC, DEAD_TOPIC, RETRY_TOPIC})
 _POLL_RECORDS = 1_000
 _BUFFER_BYTES = 64_000_000
+_KEPT_RECORDS = 50_000
 _LEAST_SHARE = 100
 _LOOK_FOR_ROOM_EVERY = 32  # records
 _SAY_SECONDS = 15.0
@@ -162,10 +163,10 @@ class Runner:
 
     def _fullness(self, partition: TopicPartition) -> float:
         """What is read ahead of a partition, as a part of what it may be."""
-        partitions = max(1, len(self._work.held))
-        records, size = self._work.buffered(partition)
+        partitions = max(1, len({each for each in self._work.held if each.topic != RETRY_TOPIC}))
+        records, kept, size = self._work.buffered(partition)
         most = max(_LEAST_SHARE, self.consumer.buffer // partitions)
-        return max(records / most, size * partitions / _BUFFER_BYTES)
+        return max(records / most, kept * partitions / _KEPT_RECORDS, size * partitions / _BUFFER_BYTES)
 
     def _on_released(self, count: int) -> None:
         self._released.set()

@@ -144,9 +144,12 @@ class Work:
             self.on_finished()
         self.wake()
 
-    def buffered(self, partition: TopicPartition) -> tuple[int, int]:
-        """How many records of a partition are read and not finished, and the bytes of their values."""
-        return self.tracker.unfinished(partition), self._bytes.get(partition, 0)
+    def buffered(self, partition: TopicPartition) -> tuple[int, int, int]:
+        """How many records of a partition are read and not finished, how many others wait for a retry or behind one,
+        and the bytes of all their values.
+        """
+        kept = self._order.kept(partition)
+        return self.tracker.unfinished(partition) - kept, kept, self._bytes.get(partition, 0)
 
     # What goes out
 
@@ -267,17 +270,23 @@ class Work:
         room = self._consumer.max_in_flight - self.tracker.exposed
         if room <= 0:
             self.on_full()
-            return []
+            return self._take_again() if self.tracker.untold else []
         wanted = self._consumer.batch or 1
         if self._consumer.batch_wait and len(self._order) < wanted and self._gather(now):
             return []
         self._gathering_until = 0.0
-        taken = self._order.take(min(wanted, room), max_bytes=self._consumer.batch_bytes)
-        if taken:
+        return self._taken(self._order.take(min(wanted, room), max_bytes=self._consumer.batch_bytes))
+
+    def _take_again(self) -> list[Record]:
+        """What was put off, where commits have no room for all that is done behind it: only it can make some."""
+        return self._taken(self._order.take_again())
+
+    def _taken(self, records: list[Record]) -> list[Record]:
+        if records:
             self._in_use += 1
             if self.breaker.begin_probe():
-                self._probe = taken
-        return taken
+                self._probe = records
+        return records
 
     def _may_call(self, now: float) -> bool:
         """Whether neither an outage nor the number of calls under way forbids one more."""

@@ -1,17 +1,20 @@
 """The runner drains when it is told to stop, and outlives whatever a handler does."""
 
 import asyncio
+import random
 import threading
 import time
+from collections import Counter
 from contextlib import asynccontextmanager
 
 from support.aio import eventually, run
 from support.forwarding import read_all
 
 from snowbus.bus.event import DEAD_TOPIC, EVENTS_TOPIC, RETRY_TOPIC, Record
+from snowbus.bus.log import LogOptions
 from snowbus.bus.log.memory import MemoryLog
 from snowbus.bus.metrics import Metrics
-from snowbus.consumers import Dedupe, Retry, consumer
+from snowbus.consumers import Dedupe, Retry, consumer, progress
 from snowbus.consumers.dead_letters import read_death
 from snowbus.consumers.retries import retry_record
 from snowbus.consumers.runner import Runner
@@ -313,5 +316,56 @@ def test_an_event_that_comes_twice_in_one_batch_is_handled_once(tmp_path):
             assert running.count("known") == 2
         assert batches[0] == ["one", "two", "three"]
         assert sorted(each for batch in batches[1:] for each in batch) == ["one", "three", "two"]
+
+    run(main())
+
+
+def test_a_user_who_waits_holds_back_nobody_else_however_much_waits_behind_him():
+    """All with the usual options."""
+
+    @consumer("snowbus.events", group_id="g")
+    async def handle(record):
+        if record.event["user_id"] == "ann":
+            raise Retry(delay=3600)
+
+    async def main():
+        users = ["ann", "bob", "eve", "ida"]
+        async with log_with(*(event(user_id=users[number % 4]) for number in range(12_000))) as log:
+            running = Running(log, handle)
+            await eventually(lambda: running.count("handled") == 9_000)
+            await running.stop()
+
+    run(main())
+
+
+def test_what_commits_have_no_room_for_is_no_more_than_may_be_handled_again(monkeypatch):
+    """Many records wait for hours, here and there."""
+    monkeypatch.setattr(progress, "_DONE_LIMIT", 300)
+    calls, due = Counter(), asyncio.Event()
+    draw = random.Random(7)
+    waits = {f"u{number}" for number in range(4_000) if draw.random() < 0.4}
+
+    @consumer("snowbus.events", group_id="g", max_in_flight=300, buffer=50_000, concurrency=4)
+    async def handle(record):
+        user = record.event["user_id"]
+        calls[user] += 1
+        if user in waits and not due.is_set():
+            raise Retry(delay=3600)
+
+    async def main():
+        async with MemoryLog(LogOptions(partitions=1)) as log:
+            await log.create_topics([EVENTS_TOPIC, DEAD_TOPIC, RETRY_TOPIC])
+            await log.append(EVENTS_TOPIC, [event(user_id=f"u{number}") for number in range(4_000)])
+            running = Running(log, handle)
+            await eventually(lambda: running.runner._work.tracker.untold > 250)
+            await running.stop()
+            before = Counter({user: count for user, count in calls.items() if user not in waits})
+            assert 600 < len(before) < 2_400
+            due.set()
+            running = Running(log, handle)
+            await eventually(lambda: len(calls) == 4_000)
+            await running.stop()
+            again = [user for user, count in before.items() if calls[user] > count]
+            assert len(again) <= 300 + 4
 
     run(main())
