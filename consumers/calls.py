@@ -1,5 +1,7 @@
 """Calls a consumer's function: an async one in the event loop, a plain one in a thread of its own."""
 
+import asyncio
+import inspect
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
@@ -39,11 +41,34 @@ class Calls:
         self._function = lambda argument: consumer.function(argument, given)
 
     async def call(self, argument: Record | Sequence[Record]) -> None:
-        """Call the function. Raises what it raises."""
+        """Call the function. Raises what it raises, and TypeError when what it returned is a generator."""
         if self._threads is not None:
-            await self._threads.call(self._function, argument)
+            result = await self._threads.call(self._function, argument)
         else:
-            await self._function(argument)
+            result = await self._function(argument)
+        if result is not None:
+            await self._see_through(result)
+
+    async def _see_through(self, result: object) -> None:
+        """Await what a function returned, if it can be: a plain decorator round an async handler returns a coroutine,
+        in which everything is still to be done.
+        """
+        if inspect.isgenerator(result) or inspect.isasyncgen(result):
+            raise TypeError("the handler returned a generator, of which nothing has run; a handler cannot yield")
+        if not inspect.isawaitable(result):
+            return
+        if self._threads is None:
+            await result
+            return
+        timeout = self._consumer.timeout
+        deadline = asyncio.timeout(timeout)  # our own: nobody ends the call of a plain function
+        try:
+            async with deadline:
+                await result
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            raise TimeoutError(f"the handler took longer than {timeout:g} s") from None
 
     async def close(self) -> None:
         """Let go of the threads and of the store, and leave the lifespan. Raises what the lifespan raises."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
-from functools import WRAPPER_ASSIGNMENTS
+from functools import WRAPPER_ASSIGNMENTS, partial
 from typing import Any, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, get_args
 
 from snowbus.bus.errors import ConfigurationError, FilterError
@@ -261,5 +261,8 @@ def _check_function(function: Any, lifespan: Lifespan | None) -> None:
         raise ConfigurationError("a handler cannot yield; let it return when its record is done with")
 
 
-def _is_async(function: Callable[..., Any]) -> bool:
+def _is_async(function: Any) -> bool:
+    """Whether a call of it gives a coroutine, as far as can be known: of what a decorator made, only the call tells."""
+    while isinstance(function, partial | staticmethod):
+        function = function.func if isinstance(function, partial) else function.__func__
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004

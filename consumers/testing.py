@@ -120,8 +120,8 @@ def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _as_async(function: Callable[..., Any]) -> Callable[..., Any]:
-    async def call(*arguments: Any) -> None:
-        function(*arguments)
+    async def call(*arguments: Any) -> Any:
+        return function(*arguments)
 
     return call
 
