@@ -10,7 +10,7 @@ from functools import WRAPPER_ASSIGNMENTS, partial
 from typing import Any, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, get_args
 
 from snowbus.bus.errors import ConfigurationError, FilterError
-from snowbus.bus.event import DEAD_TOPIC
+from snowbus.bus.event import DEAD_TOPIC, EVENTS_TOPIC, RETRY_TOPIC
 from snowbus.bus.filters import PARAMETERS, Filter, parse_filter
 from snowbus.bus.log.interface import AutoOffsetReset
 
@@ -22,7 +22,9 @@ R = TypeVar("R")
 Values = str | Iterable[str]
 Lifespan = Callable[[], AbstractAsyncContextManager[Any] | AbstractContextManager[Any]]
 
-_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+_TOPIC = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
+_LONGEST_GROUP_ID = 255
+_SHORTEST_TIMEOUT, _LONGEST_SECONDS = 0.001, 1e9
 
 
 class Options(TypedDict, total=False):
@@ -127,7 +129,7 @@ def consumer(*topics: str, group_id: str, **options: Unpack[Options]) -> Callabl
     Raises ConfigurationError for options that cannot work.
     """
     _check_topics(topics)
-    _check_name("group_id", group_id)
+    _check_name("group_id", group_id, most=_LONGEST_GROUP_ID)
     given: dict[str, Any] = dict(options)
     _check_known(given)
     filters = {name: given.pop(name) for name in list(given) if name in PARAMETERS}
@@ -135,6 +137,7 @@ def consumer(*topics: str, group_id: str, **options: Unpack[Options]) -> Callabl
     given.pop("name", None)
     if "dead_letter" in given:
         given["dead_letter"] = {True: DEAD_TOPIC, False: ""}.get(given["dead_letter"], given["dead_letter"])
+    _check_dead_letter_topic(given.get("dead_letter", DEAD_TOPIC), topics)
     declared_filter = _filter(filters)
 
     def declare(function: Callable[P, R]) -> Consumer[P, R]:
@@ -155,11 +158,27 @@ def _check_topics(topics: tuple[str, ...]) -> None:
             raise ConfigurationError(f"{topic!r} is not the name of a topic; several are several arguments")
         if not _TOPIC.fullmatch(topic):
             raise ConfigurationError(f"{topic!r} cannot be a topic: they have letters, digits, dots, - and _")
+        if topics.count(topic) > 1:
+            raise ConfigurationError(f"{topic!r} is there twice; name each topic once")
+    if RETRY_TOPIC in topics:
+        raise ConfigurationError(f"every group reads its copies on {RETRY_TOPIC} anyway; name the topics they are of")
 
 
-def _check_name(option: str, value: Any) -> None:
+def _check_dead_letter_topic(dead_letter: str, topics: tuple[str, ...]) -> None:
+    if dead_letter in topics:
+        raise ConfigurationError(
+            f"the dead letters of a consumer of {dead_letter} cannot go to {dead_letter}, where each would make the "
+            "next; give dead_letter=False, or a topic of its own"
+        )
+    if dead_letter in (EVENTS_TOPIC, RETRY_TOPIC):
+        raise ConfigurationError(f"dead_letter={dead_letter!r} is not for dead letters; give a topic of its own")
+
+
+def _check_name(option: str, value: Any, *, most: int | None = None) -> None:
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
         raise ConfigurationError(f"{option} {value!r} is not a name")
+    if most is not None and len(value) > most:
+        raise ConfigurationError(f"{option} {value[:20]!r}… has {len(value):,} characters; {most} is the most")
 
 
 def _check_known(options: dict[str, Any]) -> None:
@@ -182,9 +201,7 @@ def _check_values(options: dict[str, Any]) -> None:
             raise ConfigurationError(f"{name}={value!r}: it is a whole number from {least} on")
     if not isinstance(value := options.get("concurrency", 1), Adaptive) and not _is_count(value, 1):
         raise ConfigurationError(f"concurrency={value!r}: it is a whole number from 1 on, or Adaptive()")
-    for name in ("batch_wait", "backoff", "backoff_max", "timeout"):
-        if not _is_seconds(value := options.get(name, 1)) or (name == "timeout" and not value):
-            raise ConfigurationError(f"{name}={value!r}: it is a number of seconds")
+    _check_times(options)
     for name in ("batch_wait", "batch_bytes"):
         if options.get(name) and not options.get("batch"):
             raise ConfigurationError(f"{name} is for a batch; say how many records one has: batch=500")
@@ -192,6 +209,17 @@ def _check_values(options: dict[str, Any]) -> None:
         if (batch := options.get("batch") or 1) > (most := options.get(name, default)):
             raise ConfigurationError(f"batch={batch} never fills up with {name}={most}; say {name}={batch}, or more")
     _check_choices(options)
+
+
+def _check_times(options: dict[str, Any]) -> None:
+    for name in ("batch_wait", "backoff", "backoff_max", "timeout"):
+        least = _SHORTEST_TIMEOUT if name == "timeout" else 0
+        if not _is_seconds(value := options.get(name, 1), least):
+            what = f"a number of seconds, from {least} to {_LONGEST_SECONDS:.0e}"
+            raise ConfigurationError(f"{name}={value!r}: it is {what}")
+    backoff, most = options.get("backoff", Consumer.backoff), options.get("backoff_max", Consumer.backoff_max)
+    if backoff > most:
+        raise ConfigurationError(f"backoff={backoff!r} is more than backoff_max={most!r}; say backoff_max={backoff!r}")
 
 
 def _check_choices(options: dict[str, Any]) -> None:
@@ -221,8 +249,8 @@ def _is_count(value: Any, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
-def _is_seconds(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
+def _is_seconds(value: Any, least: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= _LONGEST_SECONDS
 
 
 def _filter(filters: dict[str, Any]) -> Filter:
@@ -230,9 +258,12 @@ def _filter(filters: dict[str, Any]) -> Filter:
     for name, value in filters.items():
         values = [str(value).lower() if isinstance(value, bool) else value] if isinstance(value, str | bool) else value
         try:
-            pairs += [(name, each) for each in values]
+            named = [(name, each) for each in values]
         except TypeError:
             raise ConfigurationError(f"{name}={value!r}: a filter is a text, or several") from None
+        if not named:
+            raise ConfigurationError(f"{name}={value!r} lets nothing through; leave it out to let everything through")
+        pairs += named
     try:
         for name, each in pairs:
             if not isinstance(each, str):

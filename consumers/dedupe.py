@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from snowbus.bus.database import Database, Rows
 from snowbus.bus.errors import ConfigurationError
@@ -22,15 +22,19 @@ class Dedupe:
     it twice. Two things it does not promise. A process that is killed between the effect of a handler and the note of
     it handles the event once more. And a file knows nothing of what other machines have handled.
 
-    Raises ConfigurationError for a time that is none.
+    Raises ConfigurationError for a path or a time that is none.
     """
 
     path: str | Path
     hours: float = 24.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.hours < float("inf"):
-            raise ConfigurationError(f"Dedupe(hours={self.hours!r}): it is a number of hours above 0")
+        path: Any = self.path
+        hours: Any = self.hours
+        if not isinstance(path, str | Path) or path in ("", Path()):
+            raise ConfigurationError(f"Dedupe({path!r}): it is the path of a file")
+        if not isinstance(hours, int | float) or isinstance(hours, bool) or not 0 < hours < float("inf"):
+            raise ConfigurationError(f"Dedupe(hours={hours!r}): it is a number of hours above 0")
 
 
 class DedupeStore:

@@ -82,7 +82,7 @@ def _consumer(delivery: Delivery, settings: Settings) -> Consumer[..., Any]:
         batch_wait=settings.collect_linger,
         concurrency=Adaptive(settings.collect_in_flight),
         retries=None,
-        backoff=settings.collect_backoff,
+        backoff=min(settings.collect_backoff, settings.collect_backoff_max),
         backoff_max=settings.collect_backoff_max,
         timeout=(2 + len(settings.collector)) * settings.collect_timeout,
         max_in_flight=settings.collect_max_in_flight,

@@ -1,11 +1,12 @@
 """`@consumer` refuses what cannot work where it stands, with a hint, and leaves the function what it was."""
 
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 
 from snowbus.bus.errors import ConfigurationError
-from snowbus.consumers import consumer
+from snowbus.consumers import Dedupe, consumer
 
 
 def ignore(record):
@@ -72,13 +73,25 @@ def test_without_dead_letters_there_is_no_topic_for_them():
         ({"timeout": 0}, "number of seconds"),
         ({"backoff": float("inf")}, "number of seconds"),
         ({"batch_wait": 1}, "batch=500"),
+        ({"timeout": 1e-9}, "from 0.001 to 1e+09"),
+        ({"timeout": float("nan")}, "number of seconds"),
+        ({"timeout": 10**400}, "number of seconds"),
+        ({"backoff": 100}, "backoff=100 is more than backoff_max=60.0; say backoff_max=100"),
+        ({"backoff_max": 0.5}, "backoff=1.0 is more than backoff_max=0.5"),
         ({"dead_letter": "no topic"}, "name of a topic"),
+        ({"dead_letter": ".."}, "name of a topic"),
+        ({"dead_letter": "snowbus.retry"}, "not for dead letters; give a topic of its own"),
+        ({"dead_letter": "snowbus.events"}, "dead_letter=False, or a topic of its own"),
         ({"auto_offset_reset": "lastest"}, "'earliest' or 'latest'"),
         ({"schema": "com.acme/add"}, "Iglu URI"),
         ({"valid": "perhaps"}, "neither true nor false"),
         ({"app_id": 7}, "a filter is a text"),
+        ({"app_id": []}, "lets nothing through; leave it out"),
+        ({"user_id": ()}, "lets nothing through; leave it out"),
         ({"dedupe": "file.db"}, "Dedupe(path)"),
         ({"group_id": " "}, "group_id"),
+        ({"group_id": ""}, "group_id"),
+        ({"group_id": "g" * 256}, "has 256 characters; 255 is the most"),
         ({"batch": 6_000}, "say max_in_flight=6000"),
         ({"batch": 50, "buffer": 10}, "say buffer=50"),
         ({"lifespan": 7}, "gives a context manager"),
@@ -92,10 +105,52 @@ def test_an_option_that_cannot_work_is_refused_with_a_hint(options, hint):
     assert hint in str(refused.value)
 
 
-@pytest.mark.parametrize("topics", [(), ("no topic",), (["a", "b"],)])
-def test_topics_that_cannot_be_are_refused(topics):
-    with pytest.raises(ConfigurationError):
+@pytest.mark.parametrize(
+    ("topics", "hint"),
+    [
+        ((), "needs a topic"),
+        (("no topic",), "cannot be a topic"),
+        ((".",), "cannot be a topic"),
+        (("..",), "cannot be a topic"),
+        ((["a", "b"],), "several are several arguments"),
+        (("orders", "views", "orders"), "'orders' is there twice"),
+        (("snowbus.events", "snowbus.retry"), "name the topics they are of"),
+    ],
+)
+def test_topics_that_cannot_be_are_refused_with_a_hint(topics, hint):
+    with pytest.raises(ConfigurationError) as refused:
         consumer(*topics, group_id="group")
+    assert hint in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("topics", "options"),
+    [
+        (["snowbus.dead"], {}),
+        (["snowbus.events", "snowbus.dead"], {"dead_letter": True}),
+        (["orders"], {"dead_letter": "orders"}),
+    ],
+)
+def test_a_consumer_whose_dead_letters_would_come_back_to_it_is_refused(topics, options):
+    with pytest.raises(ConfigurationError, match="each would make the next; give dead_letter=False, or a topic"):
+        declare(ignore, *topics, **options)
+
+
+def test_dead_letters_can_be_consumed_when_theirs_go_elsewhere_or_nowhere():
+    assert declare(ignore, "snowbus.dead", dead_letter=False).dead_letter == ""
+    assert declare(ignore, "snowbus.dead", dead_letter="alerts.dead").dead_letter == "alerts.dead"
+
+
+@pytest.mark.parametrize("hours", ["x", None, True, 0, float("nan")])
+def test_dedupe_needs_a_time(hours):
+    with pytest.raises(ConfigurationError, match="number of hours above 0"):
+        Dedupe("seen.db", hours=hours)
+
+
+@pytest.mark.parametrize("path", [5, "", None, Path()])
+def test_dedupe_needs_a_path(path):
+    with pytest.raises(ConfigurationError, match="path of a file"):
+        Dedupe(path)
 
 
 def test_a_handler_takes_one_argument():
