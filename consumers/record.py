@@ -18,6 +18,8 @@ class Record:
     record that is handled once more after `snowbus dead retry` or `snowbus replay`, they are those of the original.
     `attempt` counts how often the handler has been called with it, this time included.
 
+    What it shows is a handler's to change; each attempt is shown it anew.
+
     What concerns the event (`event, payload, source, validation, schema, data, entities`) raises EnvelopeError or
     PayloadError when the record is none.
     """
@@ -127,6 +129,11 @@ class Record:
         """The record as filters see it."""
         return Candidate(self.raw, lambda: self.event)
 
+    def forget_views(self) -> None:
+        """Forget what was decoded, which a handler may have changed, so that the next attempt has it as it was."""
+        for name in _VIEWS:
+            self.__dict__.pop(name, None)
+
     @cached_property
     def _event(self) -> bus.Event:
         return decode_event(self.raw.value)
@@ -134,3 +141,6 @@ class Record:
     @cached_property
     def _decoded(self) -> Decoded:
         return decode(self.payload)
+
+
+_VIEWS = tuple(name for name, value in vars(Record).items() if isinstance(value, cached_property))
