@@ -9,8 +9,9 @@ import contextlib
 import selectors
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar, TypeVarTuple
 
 from snowbus.bus import event as bus
 from snowbus.bus.acceptance import accept
@@ -24,7 +25,11 @@ from .declare import Consumer, Lifespan
 from .record import Record
 from .runner import Runner
 
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
+
 _LOOK_SECONDS = 0.05
+_LOOKS_AT_NO_COST, _LOOK_COST = 20_000, 0.001  # at the clock: what never waits must come to max_seconds, too
 _LEAST_STEP = 1e-6  # less than a clock of hours can add would be no time at all, for ever
 _LOOK_SHARE = 0.01  # of the time that has passed, so that a wait of hours is not looked at a million times
 
@@ -93,10 +98,13 @@ def run_consumer(
     """Publish events to the consumer's first topic, run the consumer until they are finished, and tell what became of
     them.
 
-    Waits pass at once: time is virtual. A plain function is called in this thread. What is not finished after
-    `max_seconds`, because it is retried for ever, is the `lag`. A `lifespan` stands in for the consumer's own: a
-    network, above all, knows nothing of virtual time.
+    Waits pass at once: time is virtual, but for what `asyncio.to_thread` runs, which takes as long as it takes. A
+    plain function is called in this thread. What is not finished after `max_seconds`, because it is retried for ever,
+    is the `lag`. A `lifespan` stands in for the consumer's own: a network, above all, knows nothing of virtual time.
+
+    Raises RuntimeError in a thread in which an event loop is running.
     """
+    _check_no_loop()
     if lifespan is not None:
         consumer = replace(consumer, lifespan=lifespan)
     if not consumer.is_async:
@@ -107,6 +115,17 @@ def run_consumer(
     finally:
         _end_tasks(loop)
         loop.close()
+
+
+def _check_no_loop() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise RuntimeError(
+        "run_consumer has an event loop of its own, and one is running here: call it in a test that is a plain "
+        "function, or write await asyncio.to_thread(run_consumer, …)"
+    )
 
 
 def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
@@ -192,17 +211,29 @@ async def _dead_letters(log: Log, topic: str) -> list[DeadLetterFound]:
 
 
 class _VirtualSelector(selectors.DefaultSelector):
-    """Passes the time that the loop would wait, instead of waiting."""
+    """Passes the time that the loop would wait, instead of waiting; while a thread works for it, it waits."""
 
     now = 0.0
+    looks = 0
+    jobs = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """See selectors.BaseSelector.select."""
         ready: list[tuple[selectors.SelectorKey, int]] = super().select(0)
-        if not ready and timeout is None:
+        if ready or timeout == 0:
+            return ready
+        self.looks = 0
+        if self.jobs:
+            return self._wait(timeout)
+        if timeout is None:
             raise RuntimeError("the handler waits for something that nothing in this test will bring about")
-        if not ready and timeout:
-            self.now += max(timeout, _LEAST_STEP)
+        self.now += max(timeout, _LEAST_STEP)
+        return ready
+
+    def _wait(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
+        begin = time.monotonic()
+        ready = super().select(timeout)
+        self.now += max(time.monotonic() - begin, _LEAST_STEP)
         return ready
 
 
@@ -212,4 +243,19 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
         super().__init__(self._virtual)
 
     def time(self) -> float:
-        return self._virtual.now
+        virtual = self._virtual
+        virtual.looks += 1
+        if virtual.looks > _LOOKS_AT_NO_COST:
+            virtual.now += _LOOK_COST
+        return virtual.now
+
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[*Arguments], T], *args: *Arguments
+    ) -> asyncio.Future[T]:
+        future = super().run_in_executor(executor, func, *args)
+        self._virtual.jobs += 1
+        future.add_done_callback(self._end_job)
+        return future
+
+    def _end_job(self, _: object) -> None:
+        self._virtual.jobs -= 1

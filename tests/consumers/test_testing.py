@@ -3,10 +3,13 @@
 import asyncio
 import contextlib
 import gc
+import itertools
+import threading
+import time
 
 import pytest
 
-from snowbus.consumers import DeadLetter, Hold, Retry, Skip, consumer
+from snowbus.consumers import DeadLetter, Dedupe, Hold, Retry, Skip, consumer
 from snowbus.consumers.testing import event, run_consumer
 
 ADD = "iglu:com.acme/add_to_cart/jsonschema/1-0-0"
@@ -287,3 +290,72 @@ def test_a_retry_is_not_late_when_its_time_comes_a_little_early(seconds):
 
     run_consumer(handle, [event(user_id="u")])
     assert called[1] - called[0] == pytest.approx(seconds, abs=0.01)
+
+
+def test_what_a_handler_does_in_a_thread_takes_as_long_as_it_takes():
+    @consumer("snowbus.events", group_id="g", retries=0, timeout=10)
+    async def handle(record):
+        await asyncio.to_thread(time.sleep, 0.02)
+        await asyncio.sleep(5)
+
+    result = run_consumer(handle, [event(user_id="u"), event(user_id="u")])
+    assert (result.handled, result.dead_letters) == (2, [])
+    assert 10 <= result.elapsed < 20
+
+
+def test_what_hangs_in_a_thread_is_over_with_the_timeout():
+    may_end = threading.Event()
+
+    @consumer("snowbus.events", group_id="g", retries=0, timeout=0.05)
+    async def handle(record):
+        await asyncio.to_thread(may_end.wait)
+
+    try:
+        (dead,) = run_consumer(handle, [event()]).dead_letters
+    finally:
+        may_end.set()
+    assert "longer than 0.05 s" in dead.reason
+
+
+@pytest.mark.parametrize("batch", [None, 10])
+def test_dedupe_remembers_in_a_test_too(tmp_path, batch):
+    called = []
+
+    @consumer("snowbus.events", group_id="g", dedupe=Dedupe(tmp_path / "seen.db"), batch=batch)
+    async def handle(given):
+        called.append(given)
+
+    first = run_consumer(handle, [event(event_id="1", user_id="u")])
+    again = run_consumer(handle, [event(event_id="1", user_id="u")])
+    assert (first.handled, again.handled, again.lag, len(called)) == (1, 0, 0, 1)
+
+
+async def spin():
+    for _ in itertools.repeat(None):
+        await asyncio.sleep(0)
+
+
+async def again_at_once():
+    raise Retry(delay=0)
+
+
+@pytest.mark.parametrize("never_waits", [spin, again_at_once])
+def test_what_never_waits_comes_to_the_end_of_the_time(never_waits):
+    @consumer("snowbus.events", group_id="g")
+    async def handle(record):
+        await never_waits()
+
+    assert run_consumer(handle, [event()], max_seconds=5).lag == 1
+
+
+def test_in_a_running_loop_it_says_what_to_do_instead():
+    @consumer("snowbus.events", group_id="g")
+    async def handle(record):
+        pass
+
+    async def main():
+        with pytest.raises(RuntimeError, match=r"await asyncio\.to_thread\(run_consumer"):
+            run_consumer(handle, [event()])
+        return await asyncio.to_thread(run_consumer, handle, [event()])
+
+    assert asyncio.run(main()).handled == 1
