@@ -15,7 +15,7 @@ from snowbus.bus.log import Log
 from snowbus.bus.settings import Settings
 from snowbus.bus.start import Positions
 from snowbus.consumers.replay import FilteredReplay, ReplayError, move_back, plan_replay
-from snowbus.consumers.replay_ranges import Bound, PartitionReplay, parse_bound
+from snowbus.consumers.replay_ranges import Bound, PartitionReplay, is_backwards, parse_bound
 
 from . import exit_codes
 from .arguments import event_filter, now_ms
@@ -60,7 +60,7 @@ def command(
     a filter, copies go to the topic snowbus.retry, and the group may run. Either way only what the group has handled
     is handled again; the rest it has before it anyway. A consumer with `dedupe` skips what it remembers.
     """
-    bounds = _bound("--from", start), None if stop is None else _bound("--to", stop)
+    bounds = _bounds(start, stop)
     wanted = event_filter(filters)
 
     async def main(log: Log) -> int:
@@ -110,6 +110,13 @@ async def _copy(log: Log, group: str, replays: Sequence[PartitionReplay], wanted
         if not is_whole and replay.positions and not dry_run:
             print(f"Not to the end; go on with --from {_bound_text(replay.positions)}", file=sys.stderr)
     return exit_codes.OK if is_whole and not replay.refused else exit_codes.FAILED
+
+
+def _bounds(start: str, stop: str | None) -> tuple[Bound, Bound | None]:
+    first, last = _bound("--from", start), None if stop is None else _bound("--to", stop)
+    if last is not None and is_backwards(first, last):
+        raise click.UsageError(f"the range ends, --to {stop}, before it begins, --from {start}")
+    return first, last
 
 
 def _bound(option: str, text: str) -> Bound:

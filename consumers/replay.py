@@ -38,13 +38,14 @@ async def plan_replay(
     log: Log, group: str, *, topics: Collection[str] = (), start: Bound, stop: Bound | None = None
 ) -> list[PartitionReplay]:
     """The replay of a range of some topics, or of all that the group has committed something in: for each partition
-    that it has. Raises ReplayError, LogError.
+    that it has. Raises ReplayError, also for a range that ends before it begins in each partition, and LogError.
     """
     committed = await log.group_offsets(group)
     read = sorted({partition.topic for partition in committed} - {RETRY_TOPIC})
     if not read:
         raise UnknownGroupError(group, await log.groups())
     replays: list[PartitionReplay] = []
+    lengths: list[int] = []
     for topic in _topics(group, read, topics, (start, stop)):
         beginnings, ends = await log.beginning_offsets(topic), await log.end_offsets(topic)
         starts = await _positions(log, topic, start, beginnings)
@@ -55,6 +56,7 @@ async def plan_replay(
                     f"offset {starts[partition]} is beyond the end of {topic}/{partition.partition}, which is "
                     f"{ends[partition]}"
                 )
+            lengths.append(stops[partition] - starts[partition])
             if partition in committed:
                 replays.append(
                     replay_partition(
@@ -66,6 +68,8 @@ async def plan_replay(
                         end=ends[partition],
                     )
                 )
+    if lengths and min(lengths) < 0 and max(lengths) <= 0:
+        raise ReplayError("the range ends before it begins, in each partition")
     return replays
 
 

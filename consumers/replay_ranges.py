@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from snowbus.bus.errors import CursorError, StartError
 from snowbus.bus.event import TopicPartition
 from snowbus.bus.log.interface import Committed
-from snowbus.bus.start import Start, parse_start
+from snowbus.bus.start import Earliest, Last, Latest, Resume, Since, Start, parse_start
 
 from .done_ranges import DoneRanges
 from .offsets import Position
@@ -50,6 +50,20 @@ def parse_bound(text: str, *, now: int) -> Bound:
             f"{text[:100]!r} is none of earliest, a time (ISO, or 90s, 15m, 2h, 7d ago), OFFSET, "
             "PARTITION:OFFSET,PARTITION:OFFSET, a cursor and -N"
         ) from None
+
+
+def is_backwards(start: Bound, stop: Bound) -> bool:
+    """Whether a range ends before it begins, whatever there is on the log."""
+    match start, stop:
+        case OffsetByPartition(first), OffsetByPartition(last):
+            return any(first[partition] > last[partition] for partition in first.keys() & last.keys())
+        case Resume(begin), Resume(end):
+            return any(begin[partition] > end[partition] for partition in begin.keys() & end.keys())
+        case Since(begin), Since(end):
+            return begin > end
+        case Last(more), Last(fewer):
+            return more < fewer
+    return type(start) is not type(stop) and (isinstance(start, Latest) or isinstance(stop, Earliest))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

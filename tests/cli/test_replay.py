@@ -110,6 +110,8 @@ def test_a_group_that_never_committed_is_a_sentence_with_those_that_did(tmp_path
         ["--group", "stock", "--from", "yesterday"],
         ["--group", "stock", "--from", "0:1,0:2"],
         ["--group", "stock", "--from", "earliest", "--to", "tomorrow"],
+        ["--group", "stock", "--from", "0:10", "--to", "0:5"],
+        ["--group", "stock", "--from", "1h", "--to", "2h"],
         ["--group", "stock", "--from", "earliest", "colour=red"],
     ],
 )

@@ -96,6 +96,24 @@ def test_a_range_that_cannot_be_is_refused_with_what_can(start, topics, error):
     run(main())
 
 
+@pytest.mark.parametrize(("start", "stop"), [("1970-01-01T00:00:20Z", "0:5,1:5"), ("-4", "1970-01-01T00:00:20Z")])
+def test_a_range_that_turns_out_to_end_before_it_begins_is_refused(start, stop):
+    async def main():
+        with pytest.raises(ReplayError, match="ends before it begins"):
+            await plan_replay(await filled(), "stock", start=bound(start), stop=bound(stop))
+
+    run(main())
+
+
+def test_a_range_that_has_something_in_one_partition_is_replayed():
+    async def main():
+        log = await filled()
+        replays = await plan_replay(log, "stock", start=bound("1970-01-01T00:00:20Z"), stop=bound("0:5,1:25"))
+        assert [replay.again for replay in replays] == [0, 5]
+
+    run(main())
+
+
 def test_a_group_that_has_committed_nothing_is_refused_by_its_name():
     async def main():
         log = await filled()

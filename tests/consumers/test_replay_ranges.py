@@ -13,7 +13,7 @@ from snowbus.bus.log.interface import METADATA_LIMIT, Committed
 from snowbus.bus.start import Earliest, Last, Resume, Since
 from snowbus.consumers.offsets import OffsetTracker, Position
 from snowbus.consumers.progress import read_position, write_metadata
-from snowbus.consumers.replay_ranges import OffsetByPartition, parse_bound, replay_partition
+from snowbus.consumers.replay_ranges import OffsetByPartition, is_backwards, parse_bound, replay_partition
 
 P0 = TopicPartition("snowbus.events", 0)
 NOW = 1_795_000_000_000
@@ -125,3 +125,29 @@ def test_each_way_to_say_where_a_range_begins_or_ends(text, bound):
 def test_what_cannot_be_understood_is_refused(text):
     with pytest.raises(StartError):
         parse_bound(text, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("start", "stop"),
+    [
+        ("10", "5"),
+        ("0:10", "0:5"),
+        ("0:5,1:10", "0:5,1:9"),
+        ("1h", "2h"),
+        ("2024-02-29T12:00:00Z", "2024-02-29T11:00:00Z"),
+        ("-5", "-10"),
+        ("snowbus.events~0.7", "snowbus.events~0.6"),
+        ("1h", "earliest"),
+        ("latest", "1h"),
+    ],
+)
+def test_a_range_that_ends_before_it_begins_is_backwards_and_the_other_way_round_it_is_not(start, stop):
+    start, stop = parse_bound(start, now=NOW), parse_bound(stop, now=NOW)
+    assert (is_backwards(start, stop), is_backwards(stop, start)) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("start", "stop"), [("0:5", "0:5"), ("0:10", "1:5"), ("1h", "0:5"), ("earliest", "earliest"), ("-5", "1h")]
+)
+def test_what_is_empty_or_depends_on_the_log_is_not_backwards(start, stop):
+    assert not is_backwards(parse_bound(start, now=NOW), parse_bound(stop, now=NOW))
