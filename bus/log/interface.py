@@ -184,7 +184,8 @@ class Log(ABC):
         They are never awaited at the same time as each other, but beside `poll`.
 
         A partition that the group has never committed is committed at the offset where its reading starts, so that
-        its lag can be told from then on.
+        its lag can be told from then on. That is where `auto_offset_reset` says for a topic of which it has committed
+        nothing; a partition that was added to another topic is read from its first record.
         """
 
     @abstractmethod

@@ -21,7 +21,7 @@ from .interface import (
     Reader,
     check_metadata,
 )
-from .kafka_driver import EARLIEST, LATEST, Consumer, Driver
+from .kafka_driver import EARLIEST, LATEST, Consumer, Driver, begins_of
 
 logger = structlog.get_logger(__name__)
 
@@ -282,16 +282,17 @@ class KafkaGroupReader(KafkaReader, GroupReader):
         return {}
 
     async def _look_up(self, partitions: Assignment) -> dict[TopicPartition, int]:
-        known = {partition: found.offset for partition, found in (await self.committed(partitions)).items()}
-        missing = partitions - known.keys()
-        fresh: dict[TopicPartition, int] = {}
+        committed = await self._driver.call(self._driver.group_offsets, self._group_id)
+        missing = partitions - committed.keys()
+        begins: dict[TopicPartition, int] = {}
         for topic in {partition.topic for partition in missing}:
-            offsets = await self._driver.call(self._driver.list_offsets, topic, self._begin, topic=topic)
-            fresh |= {partition: offset for partition, offset in offsets.items() if partition in missing}
-        if fresh and self._consumer is not None:
+            # In a topic that the group has read before, they were added since, and nothing of them may be passed over.
+            begin = EARLIEST if any(partition.topic == topic for partition in committed) else self._begin
+            begins |= await self._driver.call(begins_of, self._driver, topic, begin, missing, topic=topic)
+        if begins and self._consumer is not None:
             with contextlib.suppress(NotAssignedError):  # there is another rebalance; whoever gets them commits
-                await self._consumer.commit(fresh, {}, timeout=self._driver.options.append_timeout)
-        return known | fresh
+                await self._consumer.commit(begins, {}, timeout=self._driver.options.append_timeout)
+        return {place: committed[place].offset if place in committed else begins[place] for place in partitions}
 
 
 async def _nothing(_: Assignment) -> None:

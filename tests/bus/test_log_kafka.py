@@ -30,7 +30,7 @@ from snowbus.bus.errors import (
     TopicNotFoundError,
 )
 from snowbus.bus.event import EVENTS_TOPIC, ProducerRecord
-from snowbus.bus.log import LogOptions, TopicInfo, open_log
+from snowbus.bus.log import Committed, LogOptions, TopicInfo, open_log
 
 pytestmark = pytest.mark.real_kafka
 run = partial(aio.run, loop_factory=uvloop.new_event_loop)
@@ -386,14 +386,68 @@ def test_partitions_that_are_added_are_used(real_kafka_url, monkeypatch):
                 await eventually(lambda: has_partitions(other))
             await eventually(lambda: spreads(log))
 
-    async def add_partitions(admin):
-        await admin.create_partitions({EVENTS_TOPIC: NewPartitions(4)})
-
-    async def has_partitions(log):
-        return len(await log.end_offsets(EVENTS_TOPIC)) == 4
-
     async def spreads(log):
         return len({partition for partition, _ in await log.append(EVENTS_TOPIC, numbered(8, key=None))}) == 4
+
+    run(main())
+
+
+def test_a_group_misses_nothing_of_partitions_that_are_added(real_kafka_url):
+    """Not even one that began at the latest: what is there before the group knows of them is handled as well."""
+
+    async def main():
+        async with opened(real_kafka_url, LogOptions(partitions=1)) as log:
+            await log.append(EVENTS_TOPIC, numbered(1))
+            async with await log.join([EVENTS_TOPIC], group_id="group", auto_offset_reset="latest") as member:
+                await settled([member], partitions=1)
+            await administer(real_kafka_url, add_partitions)
+            async with await open_log(real_kafka_url) as other:
+                await eventually(lambda: has_partitions(other))
+                await other.append(EVENTS_TOPIC, numbered(8, key=None, start=1))
+            async with await log.join([EVENTS_TOPIC], group_id="group", auto_offset_reset="latest") as member:
+                records = await read_on(member, 8)
+                assert sorted(int(record.value) for record in records) == list(range(1, 9))
+                assert {record.partition for record in records} == {0, 1, 2, 3}
+
+    run(main())
+
+
+def test_a_group_finds_partitions_that_are_added_while_it_reads(real_kafka_url, monkeypatch):
+    monkeypatch.setattr("snowbus.bus.log.kafka_driver.consumer.METADATA_SECONDS", 0.2)
+
+    async def main():
+        async with (
+            opened(real_kafka_url, LogOptions(partitions=1)) as log,
+            await log.join([EVENTS_TOPIC], group_id="group", auto_offset_reset="latest") as member,
+        ):
+            await settled([member], partitions=1)
+            await administer(real_kafka_url, add_partitions)
+            await settled([member])
+
+    run(main())
+
+
+def test_the_first_members_of_a_group_all_begin_at_the_latest(own_kafka):
+    """Also the one that looks when another has committed already: its partitions were not added since."""
+
+    async def main():
+        own_kafka.properties["group.initial.rebalance.delay.ms"] = 1000
+        own_kafka.restart()
+        async with opened(own_kafka.url) as log, await open_log(own_kafka.url) as slow:
+            await log.append(EVENTS_TOPIC, numbered(12, key=None))
+            look = slow._driver.group_offsets
+
+            async def look_late(group_id):
+                return await eventually(lambda: look(group_id))
+
+            slow._driver.group_offsets = look_late
+            async with (
+                await log.join([EVENTS_TOPIC], group_id="group", auto_offset_reset="latest") as first,
+                await slow.join([EVENTS_TOPIC], group_id="group", auto_offset_reset="latest") as second,
+            ):
+                await settled([first, second])
+                partitions = await log.partitions(EVENTS_TOPIC)
+                assert await log.group_offsets("group") == dict.fromkeys(partitions, Committed(3))
 
     run(main())
 
@@ -505,6 +559,14 @@ def test_who_loses_its_consumer_is_told_again_what_it_has(real_kafka_url):
             assert told[3:] == [("revoked", 4)]
 
     run(main())
+
+
+async def add_partitions(admin):
+    await admin.create_partitions({EVENTS_TOPIC: NewPartitions(4)})
+
+
+async def has_partitions(log):
+    return len(await log.end_offsets(EVENTS_TOPIC)) == 4
 
 
 async def administer(url, work):

@@ -7,6 +7,7 @@ consumer, but for the records themselves (`fetched`).
 """
 
 from .batches import ProducerId, pack
+from .begins import begins_of
 from .consumer import Consumer
 from .driver import EARLIEST, LATEST, METADATA_SECONDS, Driver
 from .looks import describe, timestamps
@@ -18,6 +19,7 @@ __all__ = [
     "Consumer",
     "Driver",
     "ProducerId",
+    "begins_of",
     "describe",
     "pack",
     "timestamps",

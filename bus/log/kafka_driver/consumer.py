@@ -12,13 +12,14 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, errors
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.client import ConnectionGroup
 from aiokafka.conn import AIOKafkaConnection, CloseReason
+from aiokafka.structs import OffsetAndMetadata
 
 from ...errors import LogUnavailableError, NotAssignedError
 from ...event import Record, TopicPartition
 from ..interface import Assignment, Metadata, Offsets, OnAssigned, OnRevoked
 from ..kafka_errors import mapped
 from .connections import REFUSED, Node, is_alive
-from .driver import Driver
+from .driver import METADATA_SECONDS, Driver
 from .fetched import fetched
 
 logger = structlog.get_logger(__name__)
@@ -53,6 +54,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
             rebalance_timeout_ms=_REBALANCE_MS,
             max_poll_interval_ms=_NOT_POLLED_MS,
             fetch_max_wait_ms=100,
+            metadata_max_age_ms=round(METADATA_SECONDS * 1000),  # partitions that are added are found by it
             **driver.security,
         )
         self._client = self._consumer._client
@@ -115,16 +117,21 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
             self._consumer.resume(*(KafkaPartition(*partition) for partition in partitions))
 
     async def commit(self, offsets: Offsets, metadata: Metadata, *, timeout: float) -> None:
-        """Commit as the member that it is. Raises NotAssignedError, MetadataTooLargeError, LogUnavailableError."""
+        """Commit as the member that it is, also what is not assigned to it.
+
+        Raises NotAssignedError, MetadataTooLargeError, LogUnavailableError.
+        """
         coordinator = self._consumer._coordinator
         if coordinator is None or coordinator.generation < 0:  # Kafka would take it, as one from outside the group
             raise NotAssignedError("no member of the group any more")
+        structure = {
+            KafkaPartition(*place): OffsetAndMetadata(offset, metadata.get(place, ""))
+            for place, offset in offsets.items()
+        }
         try:
             async with asyncio.timeout(timeout):
                 with _mapped():
-                    await self._consumer.commit(
-                        {KafkaPartition(*place): (offset, metadata.get(place, "")) for place, offset in offsets.items()}
-                    )
+                    await coordinator.commit_offsets(self._consumer._subscription.subscription.assignment, structure)
         except TimeoutError:
             raise LogUnavailableError(f"not committed within {timeout:g} s") from None
 
