@@ -20,6 +20,8 @@ from .key_order import KeyOrder
 from .offsets import OffsetTracker, Position
 from .record import Record
 
+_LEAST_WAIT = 0.01  # seconds; who asks for none, again and again, must not keep all else waiting
+
 
 class _Before(NamedTuple):
     """What a record had been through when its partition left."""
@@ -179,6 +181,8 @@ class Work:
     def start(self, records: Iterable[Record]) -> Call:
         """The handler is about to be called with these records."""
         for record in records:
+            if record.attempt:
+                record.forget_views()
             record.attempt += 1
             self.tracker.start(record.place, record.at)
         return Call(self._loop.time(), self.breaker.outage)
@@ -212,7 +216,7 @@ class Work:
         self.counts.add("failed" if failed else "retried", len(records))
         for record in records:
             record.failures += failed
-        self._put_back(records, self._loop.time() + wait, reason=reason, behind=behind)
+        self._put_back(records, self._loop.time() + max(wait, _LEAST_WAIT), reason=reason, behind=behind)
 
     def hold(
         self, records: Sequence[Record], wait: float | None, *, call: Call, reason: str, behind: Sequence[Record]

@@ -359,3 +359,17 @@ def test_in_a_running_loop_it_says_what_to_do_instead():
         return await asyncio.to_thread(run_consumer, handle, [event()])
 
     assert asyncio.run(main()).handled == 1
+
+
+def test_an_attempt_does_not_see_what_the_one_before_it_made_of_the_event():
+    seen = []
+
+    @consumer("snowbus.events", group_id="g", batch=2)
+    async def handle(records):
+        seen.append([record.event.pop("user_id", "gone") for record in records])
+        if len(seen) < 4:
+            raise ValueError
+
+    run_consumer(handle, [event(user_id="ann"), event(user_id="ann")])
+    assert "gone" not in str(seen)
+    assert len(seen) > 3
