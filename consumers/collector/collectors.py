@@ -5,6 +5,10 @@ row, each sent alone, and taken none: it may be that it, or what stands before i
 is at fault. Whether one is cannot be told from outside, so each of those tries may cost one event its place: a run of
 events that are at fault passes by itself, if slowly, and a collector that refuses everything costs few.
 
+What is denied (403) costs no event its place, so few denials in a row are enough. One that has taken nothing yet is
+believed at once. An event that is denied alone is put off, and beyond the next try where there is to be one: the next
+try is of another event, or one that is denied for ever would hide that all others are taken.
+
 Pure: outcomes and `now` in, choices out; `now` is in seconds of any clock that never goes back. The edge that uses it
 does this for each request:
 
@@ -27,10 +31,16 @@ from math import inf
 from typing import NamedTuple, Protocol
 
 from ..backoff import wait_before_retry
-from .verdicts import Answer, Dead, Delivered, NoAnswer, Retry, Split, Stop, Verdict
+from .verdicts import Answer, Dead, Delivered, Denied, NoAnswer, Retry, Split, Stop, Verdict
 
 STEADY_SECONDS = 60.0
 """One that goes away again within so long of its return is trusted less than one that goes away for the first time."""
+
+DENIALS = 5
+"""One that has denied so many events in a row, each sent alone, is taken to deny everything; so many are one try."""
+
+LONGEST_PUT_OFF = 3600.0
+"""The most seconds until an event that was denied alone is sent again, while others are taken."""
 
 
 class Sends(Protocol):
@@ -44,8 +54,9 @@ class Sends(Protocol):
 class Outage:
     """A collector does not take events: since when, and why the last request to it failed.
 
-    `configuration` says that waiting alone will not heal it. It is tried again at `next_try`, or at `next_try_spared`
-    while another collector takes its events.
+    `configuration` says that waiting alone will not heal it; `supposed`, that events may be at fault all the same, so
+    that it is tried with one alone. It is tried again at `next_try`, or at `next_try_spared` while another collector
+    takes its events.
     """
 
     since: float
@@ -54,13 +65,15 @@ class Outage:
     failures: int = 0
     next_try: float = 0.0
     next_try_spared: float = 0.0
+    supposed: bool = False
 
 
 @dataclass(slots=True, eq=False)
 class Collector:
     """One collector and how it stands. `name` is its URL without what is secret; its state last `changed` then.
 
-    `refused` counts the events that it has refused alone since it last took any.
+    `refused` counts the events that it has refused alone since it last took any, and `denied` those that it has denied
+    alone since then or since its last try was over. `takes` says whether it has taken any since it last was away.
     """
 
     name: str
@@ -70,15 +83,20 @@ class Collector:
     changes: int = 0
     relapses: int = 0
     refused: int = 0
+    denied: int = 0
+    takes: bool = False
     probe: "Attempt | None" = None
 
 
 @dataclass(slots=True, eq=False)
 class Attempt:
-    """One request to a collector; `changes` is how often the collector's state had changed when it was sent."""
+    """One request to a collector, which may be with one event only (`alone`); `changes` is how often the collector's
+    state had changed when it was sent.
+    """
 
     collector: Collector
     changes: int
+    alone: bool = False
 
 
 class Wait(NamedTuple):
@@ -176,18 +194,22 @@ class Collectors:
                 continue
             next_try = _next_try(outage, spared=spared)
             if next_try <= now:
-                collector.probe = Attempt(collector, collector.changes)
+                collector.probe = Attempt(collector, collector.changes, alone=outage.supposed and not spared)
                 return collector.probe
             soonest = min(soonest, next_try)
         return Wait(None if soonest == inf else soonest)
 
     def weigh(self, attempt: Attempt, verdict: Verdict) -> Verdict:
         """What a verdict comes to, given how the collector stands: no event dies of a request that was sent before that
-        changed, nor at one that refuses everything while another one takes events.
+        changed, nor at one that refuses everything while another one takes events. Nor is an event looked for that is
+        denied, unless others are taken, or it is the one of a try.
         """
+        collector, outage = attempt.collector, attempt.collector.outage
+        if isinstance(verdict, Denied):
+            may_be_the_event = attempt.changes == collector.changes and (attempt.alone or collector.takes)
+            return verdict if may_be_the_event else Stop(verdict.reason, supposed=True)
         if not isinstance(verdict, Dead):
             return verdict
-        collector, outage = attempt.collector, attempt.collector.outage
         elsewhere = self._refuses(collector) and self._first_up() is not None
         if attempt.changes == collector.changes and not elsewhere:
             return verdict
@@ -206,7 +228,12 @@ class Collectors:
                 _leave_alone(collector.outage, now + verdict.after)
             return None
         if isinstance(verdict, Delivered):
-            collector.refused = 0
+            collector.refused, collector.denied, collector.takes = 0, 0, True
+        elif isinstance(verdict, Denied):
+            collector.denied += _is_evidence(verdict, of_a_try=collector.outage is not None)
+            if collector.denied < DENIALS:
+                return None
+            verdict = Stop(f"it denied {DENIALS} events in a row, each sent alone: {verdict.reason}", supposed=True)
         elif isinstance(verdict, Dead):
             collector.refused += 1
             if self._refuses(collector):
@@ -217,6 +244,16 @@ class Collectors:
         if isinstance(verdict, Retry | Stop):
             return self._failed(collector, verdict, now)
         return self._took(collector, now)
+
+    def put_off(self, attempt: Attempt, verdict: Denied) -> float:
+        """Seconds until the event that was denied alone is to be sent again, once the attempt is settled: from
+        `maximum` on, doubled with each denial.
+        """
+        draw = (1 + self._draw()) / 2
+        wait = wait_before_retry(verdict.denials, 2 * self._patience.maximum, maximum=LONGEST_PUT_OFF, draw=draw)
+        if (outage := attempt.collector.outage) is None:
+            return wait
+        return max(wait, 2 * self._wait(outage.failures + 1, self._patience.configuration, 1.0))
 
     def give_up(self, attempt: Attempt) -> None:
         """Forget an attempt that was cancelled. Does nothing to one that is settled."""
@@ -234,6 +271,8 @@ class Collectors:
         outage.failures += 1
         outage.reason = verdict.reason
         outage.configuration = isinstance(verdict, Stop)
+        outage.supposed = isinstance(verdict, Stop) and verdict.supposed
+        collector.denied, collector.takes = 0, False
         draw = self._draw()
         match verdict:
             case Stop(supposed=True):
@@ -265,6 +304,13 @@ class Collectors:
 
     def _first_up(self) -> Collector | None:
         return next((each for each in self._collectors if each.outage is None), None)
+
+
+def _is_evidence(verdict: Denied, *, of_a_try: bool) -> bool:
+    """Whether a denial says something of the collector: not that of several events, nor of one known to be denied. But
+    a try has to come to an end.
+    """
+    return verdict.denials == 1 or (of_a_try and verdict.denials > 1)
 
 
 def _next_try(outage: Outage, *, spared: bool) -> float:

@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Sequence
+from weakref import WeakKeyDictionary
 
 from snowbus.bus.errors import SnowbusError
 from snowbus.bus.event import Record as BusRecord
@@ -14,7 +15,7 @@ from ..record import Record
 from .announcing import Announcer
 from .batches import MAX_BODY_BYTES, Outgoing, Refused, body_of, prepare
 from .collectors import Attempt, Collectors, Wait
-from .verdicts import Answer, Dead, Delivered, NoAnswer, Split, Stop, Verdict, judge
+from .verdicts import Answer, Dead, Delivered, Denied, NoAnswer, Split, Stop, Verdict, judge
 from .verdicts import Retry as Again
 
 _FAILURES_IN_A_ROW = 3
@@ -31,7 +32,8 @@ class Delivery:
     When it returns, a collector has them. A collector that fails three times in a row, or says how long it wants to be
     left alone, is away: another one gets the request, and when none is left, everything is held. A failure before that
     puts off its own records alone. What the collector will not take is halved by the runner, down to the guilty event,
-    which becomes a dead letter; a collector that refuses one after the other, and takes none, is away.
+    which becomes a dead letter, or is put off where it was denied; a collector that refuses one after the other, and
+    takes none, is away.
     """
 
     def __init__(self, collectors: Collectors, *, max_bytes: int, metrics: Metrics, receipts: PendingReceipts) -> None:
@@ -41,6 +43,7 @@ class Delivery:
         self._receipts = receipts
         self._announcer = Announcer()
         self._failures: Counter[str] = Counter()
+        self._denials: WeakKeyDictionary[Record, int] = WeakKeyDictionary()  # how often each was denied alone
         for state in collectors.states(time.monotonic()):
             metrics.collect_collector_up.labels(state.name).set(state.up)
 
@@ -57,7 +60,10 @@ class Delivery:
         while True:
             body = self._body(records, events)
             attempt = self._pick(reason)
-            outcome, verdict = await self._send(body, attempt, events=len(events))
+            if attempt.alone and len(records) > 1:
+                self._collectors.give_up(attempt)
+                raise NotTogetherError("while the collector refuses, it is tried with one event")
+            outcome, verdict = await self._send(body, attempt, records)
             http_status = _status(outcome)
             match verdict:
                 case Delivered():
@@ -69,6 +75,12 @@ class Delivery:
                 case Dead(reason, _, response):
                     self._note(records, "dead", http_status, reason)
                     raise DeadLetter(reason, status=http_status, response=response)
+                case Denied(reason) if len(records) > 1:
+                    raise NotTogetherError(reason)
+                case Denied(reason):
+                    self._denials[records[0]] = verdict.denials
+                    self._note(records, "retrying", http_status, reason)
+                    raise Retry(reason, delay=self._collectors.put_off(attempt, verdict))
                 case Again(reason) | Stop(reason):
                     self._note(records, "retrying", http_status, reason)
                     if attempt.collector.outage is None:
@@ -86,6 +98,8 @@ class Delivery:
                 raise DeadLetter(prepared.reason)
             if prepared.alone and len(records) > 1:
                 raise NotTogetherError("one of them would make a bad row of the others")
+            if record in self._denials and len(records) > 1:
+                raise NotTogetherError("one of them is denied alone")
             events.append(prepared)
         return events
 
@@ -111,16 +125,20 @@ class Delivery:
             raise Hold(why, delay=wait)
         return choice
 
-    async def _send(self, body: bytes, attempt: Attempt, *, events: int) -> tuple[Answer | NoAnswer, Verdict]:
-        """Send a body; returns what came back, and what it means, which the collectors know then."""
+    async def _send(
+        self, body: bytes, attempt: Attempt, records: Sequence[Record]
+    ) -> tuple[Answer | NoAnswer, Verdict]:
+        """Send a body with records; returns what came back, and what it means, which the collectors know then."""
         metrics, collector = self._metrics, attempt.collector
-        metrics.collect_batch_events.observe(events)
+        metrics.collect_batch_events.observe(len(records))
         metrics.collect_batch_bytes.observe(len(body))
         try:
             with metrics.collect_in_flight.track_inprogress(), metrics.collect_seconds.labels(collector.name).time():
                 outcome = await collector.sender.post(body)
             metrics.collect_requests.labels(collector.name, _status(outcome) or 0).inc()
-            verdict = self._collectors.weigh(attempt, judge(outcome, events=events, now=time.time()))
+            denials = self._denials.get(records[0], 0)
+            judged = judge(outcome, events=len(records), denials=denials, now=time.time())
+            verdict = self._collectors.weigh(attempt, judged)
             self._settle(attempt, verdict)
         finally:
             self._collectors.give_up(attempt)

@@ -1,5 +1,5 @@
-"""What a collector's answer means for the events that were sent: delivered, again later, in smaller parts, dead, or
-stop and say so.
+"""What a collector's answer means for the events that were sent: delivered, again later, in smaller parts, dead,
+denied, or stop and say so.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,6 @@ LONGEST_RETRY_AFTER = 3600.0
 
 _CONFIGURATION = {
     401: "it asks for credentials",
-    403: "it forbids us to send",
     404: "there is no collector at this URL",
     405: "what is at this URL takes no POST",
     407: "a proxy asks for credentials",
@@ -28,6 +27,7 @@ _CONFIGURATION = {
 }
 """No event can be to blame for these: what they speak of is the same in every request."""
 
+_REDIRECT = "it redirects, and a POST does not survive that; name the URL that it leads to"
 _HEALING = frozenset({408, 425, 429})
 
 
@@ -89,12 +89,24 @@ class Stop:
     supposed: bool = False
 
 
-Verdict = Delivered | Retry | Split | Dead | Stop
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """It forbids this: a firewall that reads along means one of so many `events`, and anything else all that we send.
+
+    `denials` counts how often this event has been denied alone, this time included; 0 where there are several.
+    """
+
+    reason: str
+    events: int
+    denials: int
 
 
-def judge(outcome: Answer | NoAnswer, *, events: int, now: float) -> Verdict:
-    """What an outcome means when so many events were sent; `now` is in seconds since 1970, for a Retry-After that is a
-    date.
+Verdict = Delivered | Retry | Split | Dead | Stop | Denied
+
+
+def judge(outcome: Answer | NoAnswer, *, events: int, denials: int = 0, now: float) -> Verdict:
+    """What an outcome means when so many events were sent, or one that had been denied alone so many times; `now` is in
+    seconds since 1970, for a Retry-After that is a date.
 
     An event dies only of a 4xx that it may be the cause of, and only when it was sent alone. Whatever else is not a
     2xx, a status that no standard knows among them, leaves the events where they are.
@@ -104,10 +116,10 @@ def judge(outcome: Answer | NoAnswer, *, events: int, now: float) -> Verdict:
     status = outcome.status
     if 200 <= status < 300:
         return Delivered()
-    if 300 <= status < 400:
-        return Stop(f"HTTP {status}: it redirects, and a POST does not survive that; name the URL that it leads to")
-    if status in _CONFIGURATION:
-        return Stop(f"HTTP {status}: {_CONFIGURATION[status]}")
+    if status == 403:
+        return Denied("HTTP 403: it forbids us to send this", events, denials + 1 if events == 1 else 0)
+    if status in _CONFIGURATION or 300 <= status < 400:
+        return Stop(f"HTTP {status}: {_CONFIGURATION.get(status, _REDIRECT)}")
     if status in _HEALING or not 400 <= status < 500:
         return Retry(f"HTTP {status}", retry_after_seconds(outcome.retry_after, now))
     reason = f"the collector answered {status}"

@@ -1,13 +1,19 @@
 """A choice among collectors, and requests that are made up."""
 
 from snowbus.consumers.collector.collectors import Attempt, Collectors, Patience, Wait
-from snowbus.consumers.collector.verdicts import Answer, Dead, NoAnswer, Retry, Stop, Verdict
+from snowbus.consumers.collector.verdicts import Answer, Dead, Denied, NoAnswer, Retry, Stop, Verdict
 
 PATIENCE = Patience(first=1.0, maximum=4.0, failback=16.0, configuration=24.0)
 AWAY = Retry("away")
-FORBIDDEN = Stop("HTTP 403")
+FORBIDDEN = Stop("HTTP 401")
 REFUSED = Dead("no", 400, "")
 REFUSALS = 3
+DENIED_TOGETHER = Denied("HTTP 403", 10, 0)
+
+
+def denied(denials: int = 1) -> Denied:
+    """What an event that is sent alone comes to, so often by now."""
+    return Denied("HTTP 403", 1, denials)
 
 
 class Unused:
@@ -17,9 +23,9 @@ class Unused:
         raise AssertionError(body)
 
 
-def collectors(*names: str, refusals: int = REFUSALS) -> Collectors:
+def collectors(*names: str, refusals: int = REFUSALS, draw: float = 1.0) -> Collectors:
     senders = [(name, Unused()) for name in names]
-    return Collectors(senders, PATIENCE, refusals=refusals, now=0.0, draw=lambda: 1.0)
+    return Collectors(senders, PATIENCE, refusals=refusals, now=0.0, draw=lambda: draw)
 
 
 def pick(choice: Collectors, now: float) -> Attempt:

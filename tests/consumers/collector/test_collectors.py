@@ -7,10 +7,24 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
-from support.choosing import AWAY, FORBIDDEN, PATIENCE, REFUSED, collectors, pick, send, waiting
+from support.choosing import (
+    AWAY,
+    DENIED_TOGETHER,
+    FORBIDDEN,
+    PATIENCE,
+    REFUSED,
+    collectors,
+    denied,
+    pick,
+    send,
+    waiting,
+)
 
-from snowbus.consumers.collector.collectors import Attempt, Outage, State, Wait
-from snowbus.consumers.collector.verdicts import Delivered, Retry, Split, Stop, Verdict
+from snowbus.consumers.collector.collectors import DENIALS, Attempt, Outage, State, Wait
+from snowbus.consumers.collector.verdicts import Delivered, Denied, Retry, Split, Stop, Verdict
+
+REFUSES = Stop("it refuses everything", supposed=True)
+DENIES = Stop("it denies everything", supposed=True)
 
 
 def test_the_preferred_one_has_all_while_it_takes_events() -> None:
@@ -156,7 +170,7 @@ def test_a_retry_after_of_nothing_is_no_invitation_to_hurry() -> None:
 def test_configuration_is_tried_seldom() -> None:
     choice = collectors("a")
     send(choice, FORBIDDEN, 0.0)
-    assert choice.outage == Outage(0.0, "HTTP 403", True, 1, 24.0, 24.0)
+    assert choice.outage == Outage(0.0, "HTTP 401", True, 1, 24.0, 24.0)
     assert waiting(choice, 0.0) == 24.0
 
 
@@ -182,7 +196,7 @@ def test_how_they_stand_can_be_told() -> None:
     assert choice.states(15.0) == [State("a", False, 10.0, "busy", False, 20.0), State("b", True, 15.0)]
     assert choice.outage is None
     choice.settle(pick(choice, 15.0), FORBIDDEN, 15.0)
-    assert choice.states(16.0)[1] == State("b", False, 1.0, "HTTP 403", True, 23.0)
+    assert choice.states(16.0)[1] == State("b", False, 1.0, "HTTP 401", True, 23.0)
     assert choice.outage is not None
     assert choice.outage.reason == "busy"
 
@@ -202,12 +216,38 @@ class Naive:
         for _, verdict, news in reversed(self.settled):
             if news and verdict == Delivered():
                 break
-            count += news and (verdict == REFUSED or (isinstance(verdict, Stop) and verdict.supposed))
+            count += news and verdict in (REFUSED, REFUSES)
         return count
 
     @property
+    def since_it_failed(self) -> list[Verdict]:
+        """What it has come to since it last failed, from the last delivery on."""
+        since: list[Verdict] = []
+        for _, verdict, news in reversed(self.settled):
+            if news and isinstance(verdict, Retry | Stop):
+                break
+            since += [verdict] if news else []
+            if news and verdict == Delivered():
+                break
+        return since
+
+    @property
+    def takes(self) -> bool:
+        return Delivered() in self.since_it_failed
+
+    @property
+    def denied(self) -> int:
+        """How many events it has denied alone since then."""
+        return sum(isinstance(verdict, Denied) for verdict in self.since_it_failed)
+
+    @property
+    def telling(self) -> list[tuple[float, Verdict]]:
+        """What tells whether it is there: a denial does not."""
+        return [(when, each) for when, each, news in self.settled if news and not isinstance(each, Denied)]
+
+    @property
     def news(self) -> list[tuple[float, bool]]:
-        return [(when, isinstance(verdict, Retry | Stop)) for when, verdict, news in self.settled if news]
+        return [(when, isinstance(verdict, Retry | Stop)) for when, verdict in self.telling]
 
     @property
     def up(self) -> bool:
@@ -221,7 +261,7 @@ class Naive:
         return [when for when, before, after in zip(whens, states[:-1], states[1:], strict=True) if before != after]
 
     def next_try(self, *, spared: bool) -> float:
-        when, verdict, _ = [each for each in self.settled if each[2]][-1]
+        when, verdict = self.telling[-1]
         failures = 0
         for _, failed in reversed(self.news):
             if not failed:
@@ -286,11 +326,15 @@ class Choosing(RuleBasedStateMachine):
         naive = self.naive[name]
         tries = not naive.up
         naive.trying = naive.trying or tries
+        spared = any(each.up for each in self.naive.values())
+        assert choice.alone == (tries and not spared and naive.telling[-1][1] in (REFUSES, DENIES))
         return choice, len(naive.turns), tries
 
     @rule(
         sent=consumes(sent),
-        verdict=st.sampled_from([Delivered(), REFUSED, REFUSED, AWAY, AWAY, Retry("busy", 20.0), FORBIDDEN]),
+        verdict=st.sampled_from(
+            [Delivered(), *[REFUSED, AWAY, denied()] * 2, denied(2), DENIED_TOGETHER, Retry("busy", 20.0), FORBIDDEN]
+        ),
     )
     def settle(self, sent: tuple[Attempt, int, bool] | None, verdict: Verdict) -> None:
         if sent is None:
@@ -302,19 +346,42 @@ class Choosing(RuleBasedStateMachine):
             naive.trying = False
         if not news and not naive.up and isinstance(verdict, Retry) and verdict.after:
             naive.asked = max(naive.asked, self.now + verdict.after)
-        elif news:
-            naive.asked = 0.0
         was_up = naive.up
         weighed = self.choice.weigh(attempt, verdict)
-        elsewhere = naive.refused >= 2 and any(each.up for each in self.naive.values())
-        assert (weighed != verdict) == (verdict == REFUSED and (not news or elsewhere))
-        refuses = verdict == REFUSED and naive.refused + 1 >= 2
-        taken_for = Stop("it refuses everything", supposed=True) if refuses else verdict
-        naive.settled.append((self.now, taken_for, news))
+        taken_for = self.taken_for(attempt, verdict, news=news)
+        assert (weighed != verdict) == self.is_reweighed(attempt, verdict, news=news)
+        if news and not isinstance(taken_for, Denied):
+            naive.asked = 0.0
+        if not isinstance(taken_for, Denied) or taken_for.denials == 1 or (taken_for.denials and not was_up):
+            naive.settled.append((self.now, taken_for, news))
         change = self.choice.settle(attempt, weighed, self.now)
         failed = isinstance(taken_for, Retry | Stop)
-        assert (change is not None) == (news and (failed or not was_up))
+        assert (change is not None) == (news and (failed or (not was_up and not isinstance(taken_for, Denied))))
         assert change is None or change.over != failed
+
+    def is_reweighed(self, attempt: Attempt, verdict: Verdict, *, news: bool) -> bool:
+        naive = self.naive[attempt.collector.name]
+        if isinstance(verdict, Denied):
+            return not news or not (attempt.alone or naive.takes)
+        elsewhere = naive.refused >= 2 and any(each.up for each in self.naive.values())
+        return verdict == REFUSED and (not news or elsewhere)
+
+    def taken_for(self, attempt: Attempt, verdict: Verdict, *, news: bool) -> Verdict:
+        """What a verdict says of the collector."""
+        naive = self.naive[attempt.collector.name]
+        if verdict == REFUSED and naive.refused + 1 >= 2:
+            return REFUSES
+        if isinstance(verdict, Denied):
+            counts = verdict.denials == 1 or (verdict.denials and not naive.up)
+            if self.is_reweighed(attempt, verdict, news=news) or (counts and naive.denied + 1 >= DENIALS):
+                return DENIES
+        return verdict
+
+    @rule(count=st.integers(1, DENIALS))
+    def deny(self, count: int) -> None:
+        """One event after the other."""
+        for _ in range(count):
+            self.settle(self.send(), denied())
 
     @rule(sent=consumes(sent))
     def give_up(self, sent: tuple[Attempt, int, bool] | None) -> None:

@@ -38,7 +38,7 @@ HEALING: dict[str, Behaviour] = {
     "no answer": hang(30),
     "an answer that trickles": slow_bytes(0.05),
 }
-CONFIGURATION = (301, 302, 303, 307, 308, 401, 403, 404, 405, 407)
+CONFIGURATION = (301, 302, 303, 307, 308, 401, 404, 405, 407)
 NEVER_TAKEN = (400, 402, 406, 409, 410, 413, 415, 422, 451)
 
 

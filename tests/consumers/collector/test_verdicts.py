@@ -11,6 +11,7 @@ from snowbus.consumers.collector.verdicts import (
     Answer,
     Dead,
     Delivered,
+    Denied,
     NoAnswer,
     Retry,
     Split,
@@ -23,7 +24,7 @@ from snowbus.consumers.collector.verdicts import (
 NOW = 1_700_000_000.0
 
 DELIVERED = (200, 201, 202, 204, 299)
-STOP = (300, 301, 302, 303, 304, 307, 308, 399, 401, 403, 404, 405, 407, 411, 414, 417, 421, 426, 431, 501, 505, 511)
+STOP = (300, 301, 302, 303, 304, 307, 308, 399, 401, 404, 405, 407, 411, 414, 417, 421, 426, 431, 501, 505, 511)
 RETRY = (0, 100, 101, 103, 199, 408, 425, 429, 500, 502, 503, 504, 507, 520, 529, 599, 600, 999)
 GUILTY = (400, 402, 406, 409, 410, 412, 413, 415, 416, 418, 422, 423, 424, 428, 451, 499)
 
@@ -55,6 +56,13 @@ def test_what_may_heal_is_tried_again(status: int, events: int) -> None:
 def test_what_will_not_heal_is_looked_for_and_dies_alone(status: int) -> None:
     assert isinstance(judged(status, events=2), Split)
     assert judged(status, events=1) == Dead(f"the collector answered {status}", status, "because")
+
+
+def test_what_is_forbidden_may_be_the_event_or_all_that_is_sent() -> None:
+    reason = "HTTP 403: it forbids us to send this"
+    assert judged(403, events=2) == Denied(reason, 2, 0)
+    assert judged(403, events=1) == Denied(reason, 1, 1)
+    assert judge(Answer(403), events=1, denials=4, now=NOW) == Denied(reason, 1, 5)
 
 
 @pytest.mark.parametrize("events", [1, 10])
