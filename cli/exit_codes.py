@@ -13,5 +13,5 @@ MEANINGS = {
     USAGE: "The command line could not be understood.",
     CONFIGURATION: "A setting cannot work: an address that is taken, a URL that is none, a file that is no log.",
     LOG_UNAVAILABLE: "The log could not be reached, or not in time; the same command may succeed later.",
-    INTERRUPTED: "A second Ctrl-C, before everything was drained.",
+    INTERRUPTED: "A second Ctrl-C, before everything was drained; or `publish` was stopped before the end of stdin.",
 }

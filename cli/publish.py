@@ -1,12 +1,10 @@
 """`snowbus publish`: put events on the log, one by flags or many from NDJSON on stdin."""
 
 import asyncio
-import contextlib
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -28,8 +26,16 @@ from snowbus.bus.version import producer_name
 from . import exit_codes
 from .running import run, stop_on_signals, with_log
 from .settings import SettingsCommand, with_settings
+from .stdin_lines import StdinError, StdinLines
 
-_BATCH_LINES = 500
+
+class _Outcome(NamedTuple):
+    """How many events were published, and how many not; the last line seen to, and whether a signal stopped it."""
+
+    published: int = 0
+    refused: int = 0
+    last_line: int = 0
+    stopped: bool = False
 
 
 @click.command(name="publish", cls=SettingsCommand)
@@ -45,23 +51,31 @@ def command(settings: Settings, *, fields: tuple[str, ...], **flags: Any) -> Non
     """Put one event on the log, or, without flags, every line of NDJSON on stdin.
 
     A line is an event in tracker-protocol parameters, in canonical names, or self-describing; or a payload_data. Lines
-    that are none are named on stderr, the others are published all the same, and the exit code is 1.
+    that are none are named on stderr, the others are published all the same, and the exit code is 1. SIGTERM or Ctrl-C
+    ends it before the end of stdin: stderr says after which line, and the exit code is 130.
     """
     event = {name: value for name, value in flags.items() if value}
     if "data" in event and "schema" not in event:
         raise click.UsageError("--data needs --schema, which says what the data is")
 
-    async def main(log: Log) -> tuple[int, int]:
+    by_flags = _event_from_flags(event, fields) if event or fields else None
+    if by_flags is None and sys.stdin is None:
+        raise StdinError("stdin is closed; give it events, or say with flags what is to be published")
+
+    async def main(log: Log) -> _Outcome:
         await log.create_topics([EVENTS_TOPIC])
-        if not (event or fields) and sys.stdin.isatty():
+        if by_flags is not None:
+            return _Outcome(*await _publish_lines(log, [(0, by_flags)]))
+        if sys.stdin.isatty():
             print("Reading events from the terminal, one a line; Ctrl-D ends it.", file=sys.stderr)
-        if event or fields:
-            return await _publish_lines(log, [(0, _event_from_flags(event, fields))])
         return await _publish_stdin(log)
 
-    published, refused = run(with_log(settings, main, create=True), settings)
-    print(f"{published} published" + (f", {refused} refused" if refused else ""))
-    sys.exit(exit_codes.FAILED if refused else exit_codes.OK)
+    outcome = run(with_log(settings, main, create=True), settings)
+    print(f"{outcome.published} published" + (f", {outcome.refused} refused" if outcome.refused else ""))
+    if outcome.stopped:
+        _say_where(outcome, "not published")
+        sys.exit(exit_codes.INTERRUPTED)
+    sys.exit(exit_codes.FAILED if outcome.refused else exit_codes.OK)
 
 
 def _event_from_flags(flags: dict[str, Any], fields: tuple[str, ...]) -> dict[str, Any]:
@@ -84,43 +98,37 @@ def _event_from_flags(flags: dict[str, Any], fields: tuple[str, ...]) -> dict[st
     return event
 
 
-async def _publish_stdin(log: Log) -> tuple[int, int]:
+async def _publish_stdin(log: Log) -> _Outcome:
     """Publish stdin's lines as they come: what has arrived is published without waiting for more.
 
-    A signal ends it after the lines that have been read.
+    A signal ends it once what is on its way to the log is there. Raises LogError, StdinError.
     """
     stop = stop_on_signals()
-    lines: asyncio.Queue[tuple[int, bytes] | None] = asyncio.Queue(maxsize=_BATCH_LINES)
-    stopping = asyncio.create_task(_end_on(stop, lines))
-    # A thread of its own, which nobody waits for: a terminal may never say another line.
-    threading.Thread(target=_read_stdin, args=(lines, asyncio.get_running_loop()), daemon=True).start()
-    published = refused = 0
-    item = await lines.get()
-    while item is not None:
-        batch = [item]
-        while len(batch) < _BATCH_LINES and not lines.empty() and (item := lines.get_nowait()) is not None:
-            batch.append(item)
-        counts = await _publish_lines(log, batch)
-        published, refused = published + counts[0], refused + counts[1]
-        if item is not None:
-            item = await lines.get()
-    stopping.cancel()
-    return published, refused
+    lines = StdinLines(sys.stdin.fileno())
+    waking = asyncio.create_task(_wake_on(stop, lines))
+    outcome = _Outcome()
+    try:
+        while (batch := await lines.next()) is not None:
+            if stop.is_set():
+                return outcome._replace(stopped=True)
+            published, refused = await _publish_lines(log, batch)
+            outcome = _Outcome(outcome.published + published, outcome.refused + refused, last_line=batch[-1][0])
+    except SnowbusError:
+        _say_where(outcome, "may be published or not")
+        raise
+    finally:
+        waking.cancel()
+    return outcome
 
 
-async def _end_on(stop: asyncio.Event, lines: asyncio.Queue[tuple[int, bytes] | None]) -> None:
+async def _wake_on(stop: asyncio.Event, lines: StdinLines) -> None:
     await stop.wait()
-    await lines.put(None)
+    lines.wake()
 
 
-def _read_stdin(lines: asyncio.Queue[tuple[int, bytes] | None], loop: asyncio.AbstractEventLoop) -> None:
-    # Not sys.stdin itself, which the interpreter wants to lock when it ends.
-    stream = open(sys.stdin.fileno(), "rb", closefd=False)  # noqa: SIM115 - the thread may never come to its end
-    with contextlib.suppress(RuntimeError):  # the loop has ended, after a signal
-        for number, line in enumerate(stream, 1):
-            if line.strip():
-                asyncio.run_coroutine_threadsafe(lines.put((number, line)), loop).result()
-        asyncio.run_coroutine_threadsafe(lines.put(None), loop).result()
+def _say_where(outcome: _Outcome, rest: str) -> None:
+    where = f"after line {outcome.last_line:,}" if outcome.last_line else "before the first line"
+    print(f"stopped {where}; what follows is {rest}", file=sys.stderr)
 
 
 async def _publish_lines(log: Log, lines: list[tuple[int, Any]]) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """The commands that come to an end: publish, topics, status; help, and how errors are told."""
 
 import json
+import signal
 import sqlite3
 import subprocess
 
@@ -78,12 +79,27 @@ def test_what_is_too_large_or_no_event_is_named_and_its_neighbours_are_published
     assert "line 3: data[1]: e: must be a string" in answer.stderr
 
 
-def test_publish_ends_on_a_signal_while_it_waits_for_lines(tmp_path, sqlite_url):
+def test_a_line_is_published_while_the_next_is_awaited_and_a_signal_ends_the_wait(tmp_path, sqlite_url):
     with Process("publish", "--log", sqlite_url, cwd=tmp_path, stdin=True) as publish:
-        publish.write('{"e":"pv"}\n')
+        publish.write('{"e":"pv"}\n{"e":')
         soon(lambda: (tmp_path / "log.db").exists() and len(events_on(sqlite_url)) == 1)
-        assert publish.stop() == exit_codes.OK
+        assert publish.stop() == exit_codes.INTERRUPTED
         assert publish.output == ["1 published"]
+        assert publish.diagnostics == ["stopped after line 1; what follows is not published\n"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_middle_of_a_file_says_up_to_where_it_is_published(tmp_path, sqlite_url, number):
+    (tmp_path / "big.ndjson").write_text('{"e":"pv"}\n' * 100_000)
+    command = f"exec {COMMAND} publish --log {sqlite_url} < big.ndjson"
+    with Process("-c", command, program="/bin/sh", cwd=tmp_path) as publish:
+        soon(lambda: (tmp_path / "log.db").exists() and events_on(sqlite_url))
+        publish.send(number)
+        assert publish.wait() == exit_codes.INTERRUPTED
+        count = len(events_on(sqlite_url))
+        assert 0 < count < 100_000
+        assert publish.output == [f"{count} published"]
+        assert publish.diagnostics == [f"stopped after line {count:,}; what follows is not published\n"]
 
 
 def test_flags_describe_one_event(tmp_path, sqlite_url):
