@@ -26,7 +26,7 @@ from . import exit_codes
 from .running import run, until_stopped, with_log
 from .settings import SettingsCommand, with_settings
 from .status_view import status_view
-from .tables import console
+from .terminal import console, until_nobody_reads
 
 _WATCH_SECONDS = 2.0
 _RATE_SECONDS = 1.0
@@ -92,11 +92,12 @@ def command(
     """
     wanted = _Wanted(groups, by_partition, as_json)
     if watch is not None:
-        with contextlib.suppress(BrokenPipeError):
+        with until_nobody_reads():
             run(with_log(settings, lambda log: until_stopped(_watch(log, wanted, every=watch))), settings)
         return
     seen = run(with_log(settings, lambda log: _look(log, wanted, rate=rate)), settings)
-    _print(seen, wanted)
+    with until_nobody_reads():
+        _print(seen, wanted)
     sys.exit(exit_codes.FAILED if seen.missing else exit_codes.OK)
 
 

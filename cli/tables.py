@@ -1,23 +1,11 @@
 """Tables for people: text that no terminal obeys, times and sizes in few characters, as wide as there is room."""
 
-import sys
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-_PIPED_WIDTH = 400
-
-
-def printable(text: str) -> str:
-    """The text without anything that a terminal would obey."""
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
-
-
-def console() -> Console:
-    """Stdout, as wide as the terminal; a pipe is as wide as anything that we print, so that it can be searched."""
-    return Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False)
+from .terminal import printable
 
 
 def table(*names: str, numbers: tuple[str, ...] = ()) -> Table:

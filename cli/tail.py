@@ -1,6 +1,5 @@
 """`snowbus tail`: watch events in the terminal."""
 
-import contextlib
 import select
 import sys
 from datetime import datetime
@@ -21,7 +20,7 @@ from snowbus.consumers.gateway.subscription import Subscription, parse_subscript
 from .arguments import filter_pairs, now_ms
 from .running import run, until_stopped, with_log
 from .settings import SettingsCommand, with_settings
-from .terminal import printable
+from .terminal import printable, until_nobody_reads
 
 _COLOURS = {"valid": "green", "invalid": "red", "unchecked": None}
 _MARKS = {"valid": "✓", "invalid": "✗", "unchecked": "·"}
@@ -55,7 +54,7 @@ def command(settings: Settings, *, filters: tuple[str, ...], start: str, count: 
     async def main(log: Log) -> None:
         await until_stopped(_print_events(log, subscription, count=count, as_json=as_json))
 
-    with contextlib.suppress(BrokenPipeError):
+    with until_nobody_reads():
         run(with_log(settings, main), settings)
 
 

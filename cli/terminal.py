@@ -25,8 +25,16 @@ def printable_json(text: str) -> str:
 
 
 def console() -> Console:
-    """Where tables go: as wide as the terminal, or as they need where they go elsewhere."""
-    return Console(width=None if sys.stdout.isatty() else _WIDE)
+    """Where tables go: as wide as the terminal; a pipe is as wide as anything that we print, so that it can be
+    searched.
+    """
+    return _Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False)
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Raise the BrokenPipeError, for `until_nobody_reads`; rich's own ends the process from within a task."""
+        raise  # noqa: PLE0704 - rich calls this where it has caught the error
 
 
 @contextmanager

@@ -17,7 +17,8 @@ from snowbus.bus.side_by_side import side_by_side
 from . import exit_codes
 from .running import run, with_log
 from .settings import SettingsCommand, with_settings
-from .tables import cell, console, duration, size, table
+from .tables import cell, duration, size, table
+from .terminal import console, until_nobody_reads
 
 _USUAL = (EVENTS_TOPIC, BAD_TOPIC, DEAD_TOPIC, DELIVERIES_TOPIC, RETRY_TOPIC)
 
@@ -50,7 +51,8 @@ def command(settings: Settings, *, names: tuple[str, ...], create: bool, as_json
         return topics, list(_differences(topics, names or _USUAL, log=log, settings=settings)) if create else []
 
     topics, differences = run(with_log(settings, main, create=create), settings)
-    _print(topics, as_json=as_json)
+    with until_nobody_reads():
+        _print(topics, as_json=as_json)
     for difference in differences:
         print(f"snowbus: {difference}", file=sys.stderr)
     sys.exit(exit_codes.FAILED if differences else exit_codes.OK)

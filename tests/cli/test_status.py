@@ -70,6 +70,14 @@ def watching(folder, url):
     return Process("status", "--json", "--watch", "0.2", "--log", url, cwd=folder)
 
 
+@pytest.mark.parametrize("arguments", ["--watch 0.1", "--watch 0.1 --json"])
+def test_watching_ends_when_nobody_reads_it_any_more(tmp_path, sqlite_url, arguments):
+    has_committed(sqlite_url, {"one": told(), "two": told()})
+    command = f"{COMMAND} status --log {sqlite_url} {arguments} | head -n 1"
+    answer = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=20, check=True)  # noqa: S602
+    assert (len(answer.stdout.splitlines()), answer.stderr) == (1, "")
+
+
 class Terminal:
     """What a command shows in a terminal."""
 
