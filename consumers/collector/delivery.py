@@ -89,6 +89,7 @@ class Delivery:
     def _prepared(self, records: Sequence[Record]) -> list[Outgoing]:
         """The records as events to send. Raises DeadLetter, NotTogetherError."""
         events: list[Outgoing] = []
+        denials = self._denials if len(self._denials) else ()  # to look into it costs 1 % of all
         for record in records:
             prepared = prepare(record.raw)
             if isinstance(prepared, Refused):
@@ -98,7 +99,7 @@ class Delivery:
                 raise DeadLetter(prepared.reason)
             if prepared.alone and len(records) > 1:
                 raise NotTogetherError("one of them would make a bad row of the others")
-            if record in self._denials and len(records) > 1:
+            if record in denials and len(records) > 1:
                 raise NotTogetherError("one of them is denied alone")
             events.append(prepared)
         return events
