@@ -23,6 +23,7 @@ class KeyOrder:
         self._arrived: deque[Record] = deque()
         self._waiting: dict[Hashable, deque[Record]] = {}  # by the keys that are held, what waits for them
         self._free: deque[Hashable] = deque()  # held keys whose records may be taken
+        self._later: dict[Hashable, float] = {}  # keys in hand whose records are put off, and until when
         self._put_off: dict[Hashable, int] = {}  # held keys that wait for their time, and their entries in `due`
         self._due: list[tuple[float, int, Hashable]] = []
         self._count = itertools.count()
@@ -47,8 +48,8 @@ class KeyOrder:
             self._waiting[key].append(record)
             self._kept[record.place] += key in self._put_off
         else:
-            self._waiting[key] = deque()
-            self.put_off([record], until)
+            self._waiting[key] = deque([record])
+            self._schedule(key, until)
 
     def take(self, limit: int, *, max_bytes: int | None = None) -> list[Record]:
         """At most `limit` records that may be handled now, together, and of their values at most `max_bytes`, but for
@@ -95,24 +96,26 @@ class KeyOrder:
     def release(self, records: Sequence[Record]) -> None:
         """Records that were taken together are finished or put off; what waits for the others' keys is free."""
         for key in dict.fromkeys([record.order_key for record in records]):
-            waiting = self._waiting.get(key)
-            if key in self._put_off:
-                continue
-            if waiting:
+            waiting, until = self._waiting.get(key), self._later.pop(key, None) if self._later else None
+            if waiting and until is not None:
+                self._schedule(key, until)
+            elif waiting:
                 self._free.append(key)
             elif waiting is not None:
                 del self._waiting[key]
 
     def put_off(self, records: Sequence[Record], until: float) -> None:
-        """Records in hand are to be taken again, before all others of their keys, but not before `until`."""
+        """Records in hand are to be taken again once they are released, before all others of their keys, but not before
+        `until`.
+        """
         for record in reversed(records):
-            key = record.order_key
-            if key not in self._put_off:
-                entry = self._put_off[key] = next(self._count)
-                heapq.heappush(self._due, (until, entry, key))
-                self._kept.update([each.place for each in self._waiting[key]])
-            self._waiting[key].appendleft(record)
-            self._kept[record.place] += 1
+            self._waiting[record.order_key].appendleft(record)
+            self._later.setdefault(record.order_key, until)
+
+    def _schedule(self, key: Hashable, until: float) -> None:
+        entry = self._put_off[key] = next(self._count)
+        heapq.heappush(self._due, (until, entry, key))
+        self._kept.update([each.place for each in self._waiting[key]])
 
     def due(self, now: float) -> float | None:
         """Free the keys whose time has come; returns when the next one's comes."""

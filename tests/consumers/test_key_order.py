@@ -53,6 +53,35 @@ def test_a_batch_stops_before_its_bytes_are_too_many_and_keeps_the_order():
     assert offsets(order.take(10, max_bytes=50)) == [1]
 
 
+def test_a_key_whose_time_comes_before_it_is_put_down_is_not_free_until_then():
+    order = KeyOrder()
+    order.offer([record(0, b"a"), record(1, b"b"), record(2, b"a")])
+    batch = order.take(2)
+    order.put_off(batch[:1], 1.0)
+    order.due(2.0)
+    assert order.take(5) == []
+    order.release(batch)
+    order.due(2.0)
+    assert offsets(order.take(5)) == [0, 2]
+    assert order.take(5) == []
+
+
+def test_what_waits_behind_one_that_is_put_off_is_kept_until_that_is_due():
+    order = KeyOrder()
+    order.offer([record(0, b"a"), record(1, b"b"), record(2, b"a")])
+    batch = order.take(1)
+    order.put_off(batch, 1.0)
+    order.release(batch)
+    assert offsets(order.take(5)) == [1]
+    assert order.kept(TopicPartition("events", 0)) == 2
+    order.offer([record(3, b"a")])
+    assert order.take(5) == []
+    assert order.kept(TopicPartition("events", 0)) == 3
+    order.due(1.0)
+    assert order.kept(TopicPartition("events", 0)) == 0
+    assert offsets(order.take(5)) == [0, 2, 3]
+
+
 def test_what_is_put_off_comes_before_the_others_of_its_key_when_it_is_due():
     order = KeyOrder()
     order.offer([record(0, b"a"), record(1, b"a"), record(2, b"b")])
