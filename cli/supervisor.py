@@ -108,6 +108,10 @@ class _Keeper:
         try:
             await asyncio.wait({ended, stopping, stuck}, return_when=asyncio.FIRST_COMPLETED)
             if stopping.done():
+                if not worker.has_told:  # it imports modules still, and has nothing in hand
+                    worker.kill()
+                    await ended
+                    return exit_codes.OK
                 return await worker.stop(within=self._limits.draining)
             if not ended.done():
                 logger.error("worker is stuck; killing it", worker=self._number, pid=worker.pid, reason=stuck.result())

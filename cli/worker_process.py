@@ -21,6 +21,7 @@ class WorkerProcess:
     def __init__(
         self, process: asyncio.subprocess.Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
+        self.has_told = False  # anything, of what has been asked for
         self._process = process
         self._reader = reader
         self._writer = writer
@@ -63,7 +64,9 @@ class WorkerProcess:
     async def told(self) -> str:
         """The next thing that it tells through its link; empty when it ended before."""
         with contextlib.suppress(OSError):
-            return (await self._reader.readline()).decode().strip()
+            told = (await self._reader.readline()).decode().strip()
+            self.has_told |= bool(told)
+            return told
         return ""
 
     async def wait(self) -> int:

@@ -8,7 +8,7 @@ import time
 
 import pytest
 from support.aio import soon
-from support.consuming import consume, is_running, publish, workers, write_consumer
+from support.consuming import HEAD, consume, is_running, publish, workers, write_consumer
 from support.snowbus import Process
 
 from snowbus.bus.errors import ConfigurationError
@@ -145,6 +145,13 @@ def test_what_does_not_drain_in_time_is_killed_and_makes_it_fail(tmp_path, sqlit
     with consume(tmp_path, sqlite_url, "stock", "--workers", "1", "--drain-timeout", "0.2") as process:
         process.line("begun")
         assert process.stop() == exit_codes.FAILED
+
+
+def test_a_worker_that_is_stuck_in_an_import_has_nothing_to_drain(tmp_path, sqlite_url):
+    (tmp_path / "stock.py").write_text(HEAD + "time.sleep(100)")
+    with consume(tmp_path, sqlite_url, "stock", "--workers", "1") as process:
+        process.line("worker")
+        assert process.stop(timeout=10) == exit_codes.OK
 
 
 def test_what_cannot_work_is_said_once_and_ends_it(tmp_path, sqlite_url):
