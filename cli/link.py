@@ -5,13 +5,13 @@ It is one end of a socket pair, so that the kernel says when the other process i
 
 import asyncio
 import contextlib
-import os
 import socket
 import threading
 import time
 from collections.abc import Callable
 
 from . import exit_codes
+from .ending import end_process
 
 
 class Link:
@@ -39,6 +39,6 @@ class Link:
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(stop)
             time.sleep(deadline)
-            os._exit(exit_codes.FAILED)
+            end_process(exit_codes.FAILED, after=deadline)
 
         threading.Thread(target=watch, name="snowbus-link", daemon=True).start()

@@ -16,8 +16,13 @@ from snowbus.bus.log import Log, open_log
 from snowbus.bus.metrics import Metrics
 from snowbus.bus.settings import Settings
 
+from . import exit_codes
+from .ending import Ending
+
 T = TypeVar("T")
 Role = Callable[..., Coroutine[Any, Any, None]]
+
+_AFTER_SECOND_SIGNAL_SECONDS = 1.0
 
 # What they have to say, we say in our own words.
 _QUIET = ("aiokafka", "kafka", "snowplow_tracker", "uvicorn.error", "websockets.server")
@@ -57,19 +62,26 @@ def announce(name: str, address: str) -> None:
     structlog.get_logger(__name__).info("ready", role=name, address=address)
 
 
-def stop_on_signals() -> asyncio.Event:
-    """An event that is set by SIGTERM or Ctrl-C; the second of them ends the process without draining."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    task = asyncio.current_task()
+def stop_on_signals(*, deadline: float | None = None) -> asyncio.Event:
+    """An event that is set by SIGTERM or Ctrl-C; the second of them ends the process without draining.
 
-    def on_signal() -> None:
-        if stop.is_set() and task is not None:
-            task.cancel()
-        stop.set()
+    A process that hangs is ended by force `deadline` seconds after the first, and soon after the second.
+    """
+    stop, asked = asyncio.Event(), False
+    loop, task, ending = asyncio.get_running_loop(), asyncio.current_task(), Ending()
+
+    def on_signal(*_: object) -> None:
+        nonlocal asked
+        again, asked = asked or stop.is_set() or loop.is_closed(), True
+        if again:
+            ending.within(_AFTER_SECOND_SIGNAL_SECONDS, exit_codes.INTERRUPTED)
+        elif deadline is not None:
+            ending.within(deadline, exit_codes.FAILED)
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(task.cancel if again and task is not None else stop.set)
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
+        signal.signal(number, on_signal)  # the loop's own handlers would wait for a blocked loop, and end with it
     return stop
 
 

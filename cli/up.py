@@ -5,6 +5,7 @@ import click
 from snowbus.bus.log import open_log
 from snowbus.bus.settings import Settings
 
+from .ending import deadline_of
 from .roles import Roles
 from .running import run, stop_on_signals
 from .settings import SettingsCommand, with_settings
@@ -34,7 +35,8 @@ def command(settings: Settings, *, demo: bool, demo_rate: float) -> None:
 
 
 async def _up(settings: Settings) -> None:
-    stop = stop_on_signals()
+    draining = max(settings.append_timeout, settings.collect_drain_timeout)
+    stop = stop_on_signals(deadline=deadline_of(draining))
     async with await open_log(settings.log, settings.log_options()) as log, Roles(log, settings) as roles:
         if not settings.collector:
             print("No collector: events stay on the log. Name one with --collector URL.", flush=True)

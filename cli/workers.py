@@ -11,10 +11,9 @@ from snowbus.bus.log import open_log
 from snowbus.bus.metrics import Metrics
 from snowbus.bus.settings import Settings
 
+from .ending import deadline_of
 from .link import Link
 from .running import Role, announce, stop_on_signals
-
-_AFTER_DRAINING_SECONDS = 10.0
 
 
 def with_workers(role: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -66,9 +65,10 @@ async def supervise(role: str, settings: Settings, *, count: int) -> int:
 
 async def run_worker(name: str, role: Role, settings: Settings, metrics: Metrics, *, link: Link | None) -> None:
     """Run one role until SIGTERM, Ctrl-C or the end of the link, and tell where it listens and when it has begun."""
-    stop = stop_on_signals()
+    deadline = deadline_of(_drain_timeout(name, settings))
+    stop = stop_on_signals(deadline=deadline)
     if link:
-        link.on_end(stop.set, deadline=_drain_timeout(name, settings) + _AFTER_DRAINING_SECONDS)
+        link.on_end(stop.set, deadline=deadline)
         link.tell("imported")
 
     def ready(address: str) -> None:
