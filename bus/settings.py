@@ -71,7 +71,9 @@ class Settings(BaseModel):
     )
 
     # Topics that Snowbus makes
-    partitions: PositiveInt = Field(4, description="Partitions of the topics that Snowbus creates.")
+    partitions: PositiveInt = Field(
+        4, le=10_000, description="Partitions of topics that Snowbus creates, 10,000 at most."
+    )
     replication_factor: PositiveInt = Field(1, description="Replicas of the topics that Snowbus creates (Kafka).")
     retention_hours: float | None = Field(
         None, ge=0, description="Hours that the embedded log keeps records (168 unless set); 0 keeps them for ever."

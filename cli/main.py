@@ -1,6 +1,7 @@
 """The `snowbus` command: finds the command's file, and turns errors into a sentence and an exit code."""
 
 import asyncio
+import os
 import sys
 from importlib import import_module
 
@@ -64,6 +65,9 @@ def main() -> None:
         status = error.exit_code
     except (click.Abort, KeyboardInterrupt, asyncio.CancelledError):
         status = exit_codes.INTERRUPTED
+    except BrokenPipeError:  # whoever stdout is piped to has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = exit_codes.OK
     except SnowbusError as error:
         click.echo(f"snowbus: {error}", err=True)
         status = _exit_code(error)

@@ -4,7 +4,8 @@
 
 A batch is a file. It gets its name when it is whole and on the disk, and only then are its events done with: none is
 ever missing, and a process that is killed writes at most one file's events again, which `topic, partition, offset`
-tell. A `.part` is what such a process left; its events are in other files, and it may be deleted.
+tell. A `.part` is what such a process left; its events are in other files, and it may be deleted. At a stop, what is
+gathered for a file is not written: it is the first thing that the next run reads.
 """
 
 import gzip

@@ -7,12 +7,14 @@ dead letter. While the receiver is away, or takes nothing from us, nothing is se
 Whoever receives events knows one that comes again by its Idempotency-Key, which is the event's id.
 """
 
+import errno
 import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from email.utils import parsedate_to_datetime
 from functools import partial
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -29,8 +31,7 @@ LONGEST_WAIT = 3600.0
 @asynccontextmanager
 async def posting() -> AsyncIterator[Post]:
     """Posts to the URL, over connections that are kept."""
-    if not (url := os.environ.get("WEBHOOK_URL")):
-        raise RuntimeError("WEBHOOK_URL is not set; it says where events are sent")
+    url = checked_url(os.environ.get("WEBHOOK_URL", ""))
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
         yield partial(session.post, url, allow_redirects=False)
 
@@ -43,15 +44,42 @@ async def webhook(record: Record, post: Post) -> None:
             status, wait = answer.status, seconds_of(answer.headers.get("Retry-After", ""))
             said = await answer.text(errors="replace")
     except aiohttp.ClientConnectorError as error:
-        raise Hold(f"no connection: {error}") from error
-    except (aiohttp.ClientError, TimeoutError) as error:
-        raise Retry(f"no answer: {error!r}") from error
+        raise Hold(f"no connection to {error.host}:{error.port}: {sentence_of(error)}") from error
+    except TimeoutError as error:
+        raise Retry("no answer in time") from error
+    except aiohttp.ClientError as error:
+        raise Retry(f"no answer: {sentence_of(error)}") from error
     if status in AWAY:
         raise Hold(f"HTTP {status}", delay=wait)
     if 400 <= status < 500 and status not in TOO_LATE_OR_EARLY:
         raise DeadLetter(f"HTTP {status}: {said[:200]}")
     if not 200 <= status < 300:
         raise Retry(f"HTTP {status}", delay=wait)
+
+
+def checked_url(url: str) -> str:
+    """The URL, if events can be sent there. Raises RuntimeError."""
+    if not url:
+        raise RuntimeError("WEBHOOK_URL is not set; it says where events are sent")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise RuntimeError(f"WEBHOOK_URL is no URL: {error}") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise RuntimeError("WEBHOOK_URL is not an http:// or https:// URL with a host")
+    return url
+
+
+def sentence_of(error: Exception) -> str:
+    """What happened, in words."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return str(error.certificate_error)
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return sentence_of(error.os_error)
+    if isinstance(error, OSError) and error.errno in errno.errorcode:
+        return os.strerror(error.errno)
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def seconds_of(retry_after: str) -> float | None:

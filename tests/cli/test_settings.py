@@ -92,6 +92,7 @@ def test_a_list_in_the_file_is_a_list(tmp_path):
     ("text", "told"),
     [
         ("partitions = 0", "partitions: should be greater than 0, not 0"),
+        ("partitions = 10_001", "partitions: should be less than or equal to 10000, not 10001"),
         ('kafka_security_protocol = "TLS"', "kafka_security_protocol: should be 'PLAINTEXT', .*, not 'TLS'"),
         ("log = ", "Invalid value"),
         ('colour = "red"', "colour: there is no such setting$"),

@@ -16,7 +16,7 @@ from support.consuming import append, consume, records_of
 from snowbus.bus.errors import ConfigurationError
 from snowbus.bus.event import DEAD_TOPIC
 from snowbus.cli import exit_codes
-from snowbus.consumers.examples.webhook import seconds_of, webhook
+from snowbus.consumers.examples.webhook import seconds_of, sentence_of, webhook
 from snowbus.consumers.testing import event, run_consumer
 
 
@@ -93,6 +93,21 @@ def test_retry_after_is_read_within_reason():
 def test_without_a_url_it_does_not_begin():
     with pytest.raises(ConfigurationError, match="WEBHOOK_URL is not set"):
         run_consumer(webhook, [event()])
+
+
+@pytest.mark.parametrize("url", ["nonsense", "ftp://hooks.example/", "https://", "http://hooks:port/", "http://[::1/"])
+def test_with_a_url_that_is_none_it_does_not_begin(monkeypatch, url):
+    monkeypatch.setenv("WEBHOOK_URL", url)
+    with pytest.raises(ConfigurationError, match="WEBHOOK_URL is no"):
+        run_consumer(webhook, [event()])
+
+
+def test_a_connection_that_is_refused_is_told_in_words():
+    refused = ConnectionRefusedError(111, "Connect call failed ('127.0.0.1', 1)")
+    error = aiohttp.ClientConnectorError(SimpleNamespace(host="hooks", port=443, ssl=True), refused)
+    assert sentence_of(error) == "Connection refused"
+    assert sentence_of(aiohttp.ServerDisconnectedError()) == "Server disconnected"
+    assert sentence_of(aiohttp.ClientError()) == "ClientError"
 
 
 class Receiver(ThreadingHTTPServer):
