@@ -32,6 +32,9 @@ def loads(text: str) -> Any:
             pass
     try:
         return json.loads(text, parse_int=_parse_int, parse_float=_parse_float, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}" if "\n" in text else f"character {error.pos + 1}"
+        raise JsonError(f"not JSON: {error.msg}, at {where}") from None
     except (ValueError, RecursionError) as error:
         raise JsonError(f"not JSON: {error}") from None
 

@@ -4,13 +4,14 @@ import functools
 import heapq
 import re
 import sys
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Iterable
 from contextlib import aclosing
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, TypeVar, get_args
 
 import click
 
-from snowbus.bus.event import DEAD_TOPIC, RETRY_TOPIC
+from snowbus.bus.errors import SnowbusError, TopicNotFoundError
+from snowbus.bus.event import BAD_TOPIC, DEAD_TOPIC, DELIVERIES_TOPIC, EVENTS_TOPIC, RETRY_TOPIC
 from snowbus.bus.json_text import dumps
 from snowbus.bus.log import Log
 from snowbus.bus.settings import Settings
@@ -27,6 +28,18 @@ from .terminal import printable, printable_json, progress, until_nobody_reads
 
 _ID = re.compile(r"[0-9]{1,9}-[0-9]{1,18}")
 _SHOWN = 50
+_WITHOUT_LETTERS = (EVENTS_TOPIC, BAD_TOPIC, DELIVERIES_TOPIC, RETRY_TOPIC)
+
+
+T = TypeVar("T")
+
+
+class NoLettersTopicError(SnowbusError):
+    """There is no such topic to find letters on."""
+
+    def __init__(self, topic: str) -> None:
+        super().__init__(f"there is no topic {topic!r}; `snowbus topics` lists those that there are")
+        self.topic = topic
 
 
 class Asked(NamedTuple):
@@ -123,7 +136,7 @@ def list_(settings: Settings, *, asked: Asked, states: tuple[State, ...], limit:
             async for letters in batches:
                 newest.add(_in_states(letters, copies, states))
 
-    run(with_log(settings, main), settings)
+    _run(settings, main)
     with until_nobody_reads():
         if as_json:
             for letter, state in newest.letters():
@@ -146,7 +159,7 @@ def show(settings: Settings, *, letter_id: str, topic: str, as_json: bool) -> No
         (letter,) = await find_letters(log, topic, [letter_id])
         return letter, (await _copies(log)).state_of(letter)
 
-    letter, state = run(with_log(settings, main), settings)
+    letter, state = _run(settings, main)
     with until_nobody_reads():
         if as_json:
             print(printable_json(dumps(in_full(letter, state))))
@@ -169,6 +182,8 @@ def retry(settings: Settings, *, asked: Asked, everything: bool, dry_run: bool) 
     """
     if everything == bool(asked.ids) or (asked.ids and asked.selects):
         raise click.UsageError("say which letters: ids alone, or --all, with filters and options or without")
+    if asked.topic in _WITHOUT_LETTERS:
+        raise click.UsageError(f"{asked.topic} holds no dead letters; see `snowbus replay` for other records")
 
     async def main(log: Log) -> Retried:
         letters = _letters(log, asked)
@@ -178,7 +193,7 @@ def retry(settings: Settings, *, asked: Asked, everything: bool, dry_run: bool) 
         async with aclosing(letters) as batches:
             return await retry_letters(log, batches, copies, dry_run=dry_run, on_refused=_say_refused)
 
-    retried = run(with_log(settings, main), settings)
+    retried = _run(settings, main)
     print(_outcome(retried, dry_run=dry_run))
     for group, count in retried.unknown_groups.items():
         print(f"no group {printable(group)!r} has read from this log; {count:,} wait until it does", file=sys.stderr)
@@ -219,6 +234,13 @@ class _Newest:
         return [(letter, state) for _, _, letter, state in sorted(self._heap, key=lambda entry: entry[:2])]
 
 
+def _run(settings: Settings, main: Callable[[Log], Coroutine[Any, Any, T]]) -> T:
+    try:
+        return run(with_log(settings, main), settings)
+    except TopicNotFoundError as error:  # which is not to be made, as its sentence says, but spelt right
+        raise NoLettersTopicError(error.topic) from None
+
+
 def _print_lines(
     settings: Settings, asked: Asked, states: Collection[State], describe: Callable[[Letter, State], dict[str, Any]]
 ) -> None:
@@ -230,7 +252,7 @@ def _print_lines(
                     print(printable_json(dumps(describe(letter, state))))
 
     with until_nobody_reads():
-        run(with_log(settings, main), settings)
+        _run(settings, main)
 
 
 async def _copies(log: Log) -> Copies:

@@ -3,14 +3,16 @@
 import asyncio
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import click
 
 from snowbus.bus.acceptance import accept
+from snowbus.bus.envelope import decode_event
 from snowbus.bus.errors import JsonError, PayloadError, RecordTooLargeError, SnowbusError
-from snowbus.bus.event import EVENTS_TOPIC
+from snowbus.bus.event import EVENTS_TOPIC, ProducerRecord
 from snowbus.bus.json_text import loads
 from snowbus.bus.log import Log
 from snowbus.bus.payload import (
@@ -26,7 +28,8 @@ from snowbus.bus.version import producer_name
 from . import exit_codes
 from .running import run, stop_on_signals, with_log
 from .settings import SettingsCommand, with_settings
-from .stdin_lines import StdinError, StdinLines
+from .stdin_lines import Line, StdinError, StdinLines
+from .terminal import problem
 
 
 class _Outcome(NamedTuple):
@@ -50,6 +53,8 @@ class _Outcome(NamedTuple):
 def command(settings: Settings, *, fields: tuple[str, ...], **flags: Any) -> None:
     """Put one event on the log, or, without flags, every line of NDJSON on stdin.
 
+    An event described by flags that is invalid is published, too, and stderr says what is wrong with it.
+
     A line is an event in tracker-protocol parameters, in canonical names, or self-describing; or a payload_data. Lines
     that are none are named on stderr, the others are published all the same, and the exit code is 1. SIGTERM or Ctrl-C
     ends it before the end of stdin: stderr says after which line, and the exit code is 130.
@@ -65,7 +70,7 @@ def command(settings: Settings, *, fields: tuple[str, ...], **flags: Any) -> Non
     async def main(log: Log) -> _Outcome:
         await log.create_topics([EVENTS_TOPIC])
         if by_flags is not None:
-            return _Outcome(*await _publish_lines(log, [(0, by_flags)]))
+            return await _publish_one(log, by_flags)
         if sys.stdin.isatty():
             print("Reading events from the terminal, one a line; Ctrl-D ends it.", file=sys.stderr)
         return await _publish_stdin(log)
@@ -131,8 +136,25 @@ def _say_where(outcome: _Outcome, rest: str) -> None:
     print(f"stopped {where}; what follows is {rest}", file=sys.stderr)
 
 
-async def _publish_lines(log: Log, lines: list[tuple[int, Any]]) -> tuple[int, int]:
-    """Publish numbered lines (bytes, or values already read); returns how many events went and how many did not."""
+async def _publish_one(log: Log, event: dict[str, Any]) -> _Outcome:
+    """Publish an event that somebody typed, who is told when it is invalid."""
+    records, refused = _accept_lines(log, [(0, event)])
+    await log.append(EVENTS_TOPIC, records)
+    for record in records:
+        for error in decode_event(record.value).errors:
+            print(f"the event is invalid: {problem(asdict(error))}", file=sys.stderr)
+    return _Outcome(len(records), refused)
+
+
+async def _publish_lines(log: Log, lines: list[Line]) -> tuple[int, int]:
+    """Publish numbered lines; returns how many events went and how many did not."""
+    records, refused = _accept_lines(log, lines)
+    await log.append(EVENTS_TOPIC, records)
+    return len(records), refused
+
+
+def _accept_lines(log: Log, lines: Sequence[tuple[int, Any]]) -> tuple[list[ProducerRecord], int]:
+    """The records of lines (bytes, or values already read), and how many events were refused, which stderr names."""
     records = []
     refused = 0
     now = time.time_ns() // 1_000_000
@@ -148,8 +170,7 @@ async def _publish_lines(log: Log, lines: list[tuple[int, Any]]) -> tuple[int, i
             except (JsonError, PayloadError, RecordTooLargeError) as error:
                 refused += 1
                 print(f"line {number}: {error}" if number else f"not published: {error}", file=sys.stderr)
-    await log.append(EVENTS_TOPIC, records)
-    return len(records), refused
+    return records, refused
 
 
 def _events(line: Any) -> Iterator[Payload | SnowbusError]:

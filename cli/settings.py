@@ -18,6 +18,16 @@ _OWN = "Options"
 class SettingsCommand(click.Command):
     """A command whose `--help` tells first its own options, then its settings, section by section."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """See click.Command.parse_args; of hidden options, no error speaks."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            hidden = {name for each in self.params if getattr(each, "hidden", False) for name in each.opts}
+            if error.possibilities:
+                error.possibilities[:] = [name for name in error.possibilities if name not in hidden]
+            raise
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """See click.Command.format_options."""
         sections: dict[str, list[tuple[str, str]]] = {_OWN: []}

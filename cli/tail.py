@@ -9,18 +9,19 @@ import click
 
 from snowbus.bus.errors import FilterError
 from snowbus.bus.event import EVENTS_TOPIC
+from snowbus.bus.filters import Filter
 from snowbus.bus.json_text import loads
 from snowbus.bus.log import Log
 from snowbus.bus.settings import Settings
-from snowbus.bus.start import Gap, find_start
+from snowbus.bus.start import Gap, Start, find_start
 from snowbus.consumers.gateway.frames import Reading
 from snowbus.consumers.gateway.history import History
-from snowbus.consumers.gateway.subscription import Subscription, parse_subscription
+from snowbus.consumers.gateway.subscription import parse_subscription
 
-from .arguments import filter_pairs, now_ms
+from .arguments import event_filter, filter_pairs, now_ms
 from .running import run, until_stopped, with_log
 from .settings import SettingsCommand, with_settings
-from .terminal import printable, until_nobody_reads
+from .terminal import printable, problem, until_nobody_reads
 
 _COLOURS = {"valid": "green", "invalid": "red", "unchecked": None}
 _MARKS = {"valid": "✓", "invalid": "✗", "unchecked": "·"}
@@ -46,21 +47,25 @@ def command(settings: Settings, *, filters: tuple[str, ...], start: str, count: 
     Filters are those of the gateway: app_id, platform, event, event_name, schema, user_id, domain_userid, event_id,
     valid, q. Ctrl-C ends it.
     """
+    for name, value in filter_pairs(filters):
+        if name == "from":
+            raise click.UsageError(f"from is no filter but an option: --from {value or 'earliest'}")
+    wanted = event_filter(filters)
     try:
-        subscription = parse_subscription([("from", start), *filter_pairs(filters)], now=now_ms())
+        begin = parse_subscription([("from", start)], now=now_ms()).start
     except FilterError as error:
-        raise click.UsageError(str(error)) from None
+        raise click.UsageError(f"--{error}") from None
 
     async def main(log: Log) -> None:
-        await until_stopped(_print_events(log, subscription, count=count, as_json=as_json))
+        await until_stopped(_print_events(log, begin, wanted, count=count, as_json=as_json))
 
     with until_nobody_reads():
         run(with_log(settings, main), settings)
 
 
-async def _print_events(log: Log, subscription: Subscription, *, count: int | None, as_json: bool) -> None:
+async def _print_events(log: Log, begin: Start, wanted: Filter, *, count: int | None, as_json: bool) -> None:
     await log.create_topics([EVENTS_TOPIC])
-    positions, gaps = await find_start(log, EVENTS_TOPIC, subscription.start)
+    positions, gaps = await find_start(log, EVENTS_TOPIC, begin)
     for gap in gaps:
         _print_gap(gap)
     printed = 0
@@ -71,7 +76,7 @@ async def _print_events(log: Log, subscription: Subscription, *, count: int | No
                     _print_gap(item)
                     continue
                 reading = Reading(item)
-                if subscription.filter.matches(reading.candidate) and (count is None or printed < count):
+                if wanted.matches(reading.candidate) and (count is None or printed < count):
                     printed += 1
                     click.echo("{" + reading.body().decode() if as_json else _line(reading))
             sys.stdout.flush()
@@ -97,7 +102,7 @@ def _line(reading: Reading) -> str:
         f"{_MARKS[status]} {event.get('app_id', ''):<12}",
         f"{_what(event):<40}",
         event.get("user_id") or event.get("domain_userid") or event.get("network_userid") or "",
-        *(_problem(error) for error in validation["errors"]),
+        *(problem(error) for error in validation["errors"]),
     ]
     return click.style(printable("  ".join(map(str, parts)).rstrip()), fg=_COLOURS[status])
 
@@ -109,10 +114,6 @@ def _what(event: dict[str, Any]) -> str:
         name = f"{event.get('se_category', '')} {event.get('se_action', '')}"
     detail = event.get("page_url", "") if event.get("event") in ("page_view", "page_ping") else ""
     return f"{name} {detail}".rstrip()
-
-
-def _problem(error: dict[str, str]) -> str:
-    return f"{error['field']}{error['path']}: {error['got'][:80]!r} is not {error['expected']}"
 
 
 def _print_gap(gap: Gap) -> None:

@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -22,6 +22,11 @@ def printable_json(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(character if character.isprintable() else json.dumps(character)[1:-1] for character in text)
+
+
+def problem(error: Mapping[str, str]) -> str:
+    """A reason why an event is invalid, in words."""
+    return printable(f"{error['field']}{error['path']}: {error['got'][:80]!r} is not {error['expected']}")
 
 
 def console() -> Console:

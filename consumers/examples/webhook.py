@@ -7,7 +7,6 @@ dead letter. While the receiver is away, or takes nothing from us, nothing is se
 Whoever receives events knows one that comes again by its Idempotency-Key, which is the event's id.
 """
 
-import errno
 import os
 import time
 from collections.abc import AsyncIterator, Callable
@@ -77,7 +76,7 @@ def sentence_of(error: Exception) -> str:
         return str(error.certificate_error)
     if isinstance(error, aiohttp.ClientConnectorError):
         return sentence_of(error.os_error)
-    if isinstance(error, OSError) and error.errno in errno.errorcode:
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
         return os.strerror(error.errno)
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 

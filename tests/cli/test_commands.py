@@ -114,6 +114,26 @@ def test_flags_describe_one_event(tmp_path, sqlite_url):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--set", "event=page_view", "--set", "dvce_created_tstamp=yesterday"], "dvce_created_tstamp: 'yesterday' is"),
+        (["--event", "unstruct"], "unstruct_event: "),
+        (["--schema", "foo", "--data", "{}"], "unstruct_event: "),
+    ],
+)
+def test_an_event_described_by_flags_that_is_invalid_is_published_with_a_warning(tmp_path, sqlite_url, arguments, told):
+    answer = snowbus("publish", "--log", sqlite_url, *arguments, cwd=tmp_path)
+    assert (answer.stdout, answer.returncode) == ("1 published\n", exit_codes.OK)
+    assert answer.stderr.startswith("the event is invalid: " + told)
+    assert len(events_on(sqlite_url)) == 1
+
+
+def test_a_line_that_is_not_json_is_told_with_one_line_number(tmp_path, sqlite_url):
+    answer = snowbus("publish", "--log", sqlite_url, cwd=tmp_path, stdin='{"e":"pv"}\n{"e":"pv"\n')
+    assert answer.stderr == "line 2: not JSON: Expecting ',' delimiter, at character 10\n"
+
+
+@pytest.mark.parametrize(
     "arguments", [["--set", "app_id"], ["--schema", "iglu:x/y/z/1-0-0", "--data", "{"], ["--colour", "red"]]
 )
 def test_flags_that_cannot_be_understood_are_a_usage_error(tmp_path, sqlite_url, arguments):
@@ -162,10 +182,20 @@ def test_tail_prints_json_for_pipes_and_follows_live(tmp_path, log_url):
         assert tail.stop() == exit_codes.OK
 
 
-@pytest.mark.parametrize("arguments", [["colour=red"], ["--from", "yesterday"], ["app_id"]])
-def test_tail_refuses_what_it_does_not_understand(tmp_path, sqlite_url, arguments):
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["colour=red"], "colour: unknown; filters are app_id, domain_userid,"),
+        (["--from", "yesterday"], "--from: "),
+        (["app_id"], "app_id: is empty"),
+        (["from=earliest"], "from is no filter but an option: --from earliest"),
+        (["deliveries=true"], "deliveries: unknown; filters are app_id, domain_userid,"),
+    ],
+)
+def test_tail_refuses_what_it_does_not_understand(tmp_path, sqlite_url, arguments, told):
     answer = snowbus("tail", "--log", sqlite_url, *arguments, cwd=tmp_path)
     assert answer.returncode == exit_codes.USAGE
+    assert f"Error: {told}" in answer.stderr
 
 
 def test_a_file_that_is_no_log_is_a_sentence_and_an_exit_code(tmp_path):
@@ -186,3 +216,19 @@ def test_a_kafka_that_is_not_there_is_a_sentence_and_an_exit_code(tmp_path):
 def test_an_unknown_command_is_a_usage_error(tmp_path):
     answer = snowbus("fly", cwd=tmp_path)
     assert (answer.returncode, "No such command 'fly'" in answer.stderr) == (exit_codes.USAGE, True)
+
+
+def test_a_command_spelt_wrong_is_told_with_the_one_that_was_meant(tmp_path):
+    answer = snowbus("tial", cwd=tmp_path)
+    assert (answer.returncode, "No such command 'tial'; did you mean tail?" in answer.stderr) == (
+        exit_codes.USAGE,
+        True,
+    )
+
+
+def test_no_error_speaks_of_a_hidden_option(tmp_path):
+    answer = snowbus("consume", "--worker", "2", "x", cwd=tmp_path)
+    assert answer.returncode == exit_codes.USAGE
+    assert "--workers" in answer.stderr
+    assert "--worker-link" not in answer.stderr
+    assert "--worker-listen" not in answer.stderr

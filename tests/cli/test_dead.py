@@ -233,7 +233,16 @@ def test_a_dry_run_retries_nothing(tmp_path, log_of_letters):
 def test_without_letters_there_is_a_sentence(tmp_path, sqlite_url):
     run(with_log(sqlite_url, lambda log: log.topics()))
     assert dead(tmp_path, sqlite_url, "list").stdout == "No dead letters.\n"
-    assert dead(tmp_path, sqlite_url, "list", "--topic", "none").returncode == exit_codes.FAILED
+    missing = dead(tmp_path, sqlite_url, "list", "--topic", "stok.dead")
+    assert missing.returncode == exit_codes.FAILED
+    assert missing.stderr == "snowbus: there is no topic 'stok.dead'; `snowbus topics` lists those that there are\n"
+
+
+def test_a_topic_of_events_is_refused_in_one_line(tmp_path, sqlite_url):
+    put_letters(sqlite_url, *EVENTS)
+    answer = dead(tmp_path, sqlite_url, "retry", "--all", "--topic", EVENTS_TOPIC)
+    assert answer.returncode == exit_codes.USAGE
+    assert answer.stderr.splitlines()[-1].startswith("Error: snowbus.events holds no dead letters;")
 
 
 @pytest.mark.parametrize(
