@@ -262,8 +262,8 @@ def test_a_chunked_body_over_the_limit_is_refused_while_it_comes(serve_embedded:
 def test_a_body_that_is_announced_too_large_is_not_asked_for(serve_embedded: Serve) -> None:
     async def main() -> None:
         async with serve_embedded(ingest_max_body_bytes=1_000) as ingest:
-            head = f"POST {TP2} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 1001\r\n\r\n"
-            answer = await raw(ingest.address, head.encode())
+            head = (f"POST {TP2} HTTP/1.1", "Connection: close", "Expect: 100-continue", "Content-Length: 1001", "", "")
+            answer = await raw(ingest.address, "\r\n".join(head).encode())
             assert answer.startswith(b"HTTP/1.1 413 ")
             [(value, headers)] = await ingest.bad()
             assert value == b""
