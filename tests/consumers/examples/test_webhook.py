@@ -56,14 +56,14 @@ NO_CONNECTION = aiohttp.ClientConnectorError(SimpleNamespace(host="hooks", port=
 def test_an_event_that_may_do_better_is_sent_again_for_as_long_as_it_takes(answer):
     result, calls = send(*[answer] * 6)
     assert (len(calls), result.handled, result.retries, result.dead_letters) == (7, 1, 6, [])
-    assert 20 < result.elapsed < 300
+    assert 1 < result.elapsed < 300
 
 
 @pytest.mark.parametrize("answer", [(503, {}), (429, {}), (401, {}), (404, {}), NO_CONNECTION], ids=repr)
 def test_while_the_receiver_takes_nothing_nothing_is_sent_but_one_event_now_and_then(answer):
     result, calls = send(*[answer] * 6, events=3, users=3)
     assert (len(calls), result.handled, result.held, result.dead_letters) == (9, 3, 6, [])
-    assert 20 < result.elapsed < 300
+    assert 1 < result.elapsed < 300
 
 
 def test_an_event_that_waits_holds_back_its_user():
