@@ -163,7 +163,7 @@ class Driver:
         for leader, partitions in by_leader.items():
             response = await self.send(leader, OffsetRequest(-1, 0, [(topic, partitions)]))
             for partition, code, _, offset in response.topics[0][1]:
-                check(code, topic)
+                await self._check_leader(code, TopicPartition(topic, partition))
                 offsets[TopicPartition(topic, partition)] = offset
         return dict(sorted(offsets.items()))
 
@@ -214,11 +214,7 @@ class Driver:
         request = ProduceRequest(None, -1, self._timeout_ms, [(partition.topic, [(partition.partition, batch)])])
         response = await self.send(leaders[partition.partition], request)
         _, code, offset, *_ = response.topics[0][1][0]
-        if errors.for_code(code) is errors.UnknownTopicOrPartitionError:
-            self._leaders.pop(partition.topic, None)
-            await self.leaders(partition.topic)  # it raises when the topic has gone; else it is new to this broker
-            raise errors.LeaderNotAvailableError(f"{partition.topic}-{partition.partition}")
-        check(code, f"{partition.topic}-{partition.partition}")
+        await self._check_leader(code, partition)
         return int(offset)
 
     # How it is asked
@@ -231,6 +227,17 @@ class Driver:
         if now - self._trouble_since > _PATIENCE_SECONDS and not self._complained:
             self._complained = True
             logger.warning("Kafka is away", servers=self.servers, reason=trouble)
+
+    async def _check_leader(self, code: int, partition: TopicPartition) -> None:
+        """Raise the error in the answer of a leader. One that knows no such topic may be about to hear of it:
+        it is asked again, unless the topic has gone.
+        """
+        about = f"{partition.topic}-{partition.partition}"
+        if errors.for_code(code) is errors.UnknownTopicOrPartitionError:
+            self._leaders.pop(partition.topic, None)
+            await self.leaders(partition.topic)
+            raise errors.LeaderNotAvailableError(about)
+        check(code, about)
 
     async def _coordinator(self, group_id: str) -> int:
         response = await self.ask_any(FindCoordinatorRequest(group_id, 0))
