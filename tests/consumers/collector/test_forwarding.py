@@ -376,6 +376,9 @@ def test_it_tells_how_it_is(sqlite_url: str) -> None:
             assert (await running.get("/health"))[0] == 200
             assert (await running.get("/nothing"))[0] == 404
 
+            async def ready() -> bool:
+                return (await running.get("/ready"))[0] == 200
+
             async def refused() -> bool:
                 code, body = await running.get("/ready")
                 return code == 503 and "401" in body
@@ -383,7 +386,7 @@ def test_it_tells_how_it_is(sqlite_url: str) -> None:
             await eventually(refused)
             collector.always(None)
             await eventually(lambda: collector.accepted)
-            assert (await running.get("/ready"))[0] == 200
+            await eventually(ready)
             metrics = (await running.get("/metrics"))[1]
             assert "snowbus_collect_delivered_events_total 1.0" in metrics
             assert f'snowbus_collect_requests_total{{collector="{collector.url}{PATH}",status="401"}}' in metrics
