@@ -153,20 +153,24 @@ class Runner:
         if reader is None:
             return
         records = await reader.poll(max_records=_POLL_RECORDS)
+        partitions = self._partitions()
         for place, run in groupby(records, key=_PLACE):
             partition = TopicPartition(*place)
             self._work.offer(partition, run)
-            if self._fullness(partition) >= 1:
+            if self._fullness(partition, of=partitions) >= 1:
                 self._paused.add(partition)
                 with contextlib.suppress(NotAssignedError):
                     reader.pause([partition])
 
-    def _fullness(self, partition: TopicPartition) -> float:
-        """What is read ahead of a partition, as a part of what it may be."""
-        partitions = max(1, len({each for each in self._work.held if each.topic != RETRY_TOPIC}))
+    def _partitions(self) -> int:
+        """Among how many partitions what is read ahead is shared out; in the topic of retries there is hardly any."""
+        return max(1, sum(partition.topic != RETRY_TOPIC for partition in self._work.held))
+
+    def _fullness(self, partition: TopicPartition, *, of: int) -> float:
+        """What is read ahead of a partition, as a part of what it may be, `of` so many."""
         records, kept, size = self._work.buffered(partition)
-        most = max(_LEAST_SHARE, self.consumer.buffer // partitions)
-        return max(records / most, kept * partitions / _KEPT_RECORDS, size * partitions / _BUFFER_BYTES)
+        most = max(_LEAST_SHARE, self.consumer.buffer // of)
+        return max(records / most, kept * of / _KEPT_RECORDS, size * of / _BUFFER_BYTES)
 
     def _on_released(self, count: int) -> None:
         self._released.set()
@@ -177,9 +181,10 @@ class Runner:
     def _look_for_room(self) -> None:
         """Read on in partitions of which little is left."""
         self._released_since = 0
-        if self._reader is None:
+        if self._reader is None or not self._paused:
             return
-        for partition in [each for each in self._paused if self._fullness(each) <= 0.5]:
+        partitions = self._partitions()
+        for partition in [each for each in self._paused if self._fullness(each, of=partitions) <= 0.5]:
             self._paused.discard(partition)
             with contextlib.suppress(NotAssignedError):
                 self._reader.resume([partition])
@@ -219,9 +224,8 @@ class Runner:
             position = read_position(found) if found is not None else Position(reader.position(partition))
             ours = self._work.tracker.position(partition)
             if ours is not None and self._left.get(partition) == position.offset:
-                position = position.with_done(
-                    ours
-                )  # nobody set it back: what was finished here since we left it counts
+                # Nobody has set it back: what was finished here since we left it counts.
+                position = position.with_done(ours)
             self._work.arrive(partition, position, calling=calling)
             reader.seek({partition: position.offset})
         gone = self._left.keys() - partitions

@@ -70,9 +70,8 @@ class Work:
         self._before: dict[tuple[TopicPartition, int], _Before] = {}
         self._bytes: dict[TopicPartition, int] = {}
         self._second_copies = retries.SecondCopies()
-        self.strays: set[Record] = (
-            set()
-        )  # read from the topic of retries, and of a topic that the consumer does not read
+        # What is read from the topic of retries, and is of a topic that the consumer does not read.
+        self.strays: set[Record] = set()
 
     # What comes in
 

@@ -91,13 +91,12 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """It forbids this: a firewall that reads along means one of so many `events`, and anything else all that we send.
+    """It forbids this: a firewall that reads along means one of the events, and anything else all that we send.
 
     `denials` counts how often this event has been denied alone, this time included; 0 where there are several.
     """
 
     reason: str
-    events: int
     denials: int
 
 
@@ -117,7 +116,7 @@ def judge(outcome: Answer | NoAnswer, *, events: int, denials: int = 0, now: flo
     if 200 <= status < 300:
         return Delivered()
     if status == 403:
-        return Denied("HTTP 403: it forbids us to send this", events, denials + 1 if events == 1 else 0)
+        return Denied("HTTP 403: it forbids us to send this", denials + 1 if events == 1 else 0)
     if status in _CONFIGURATION or 300 <= status < 400:
         return Stop(f"HTTP {status}: {_CONFIGURATION.get(status, _REDIRECT)}")
     if status in _HEALING or not 400 <= status < 500:

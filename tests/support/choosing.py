@@ -8,12 +8,12 @@ AWAY = Retry("away")
 FORBIDDEN = Stop("HTTP 401")
 REFUSED = Dead("no", 400, "")
 REFUSALS = 3
-DENIED_TOGETHER = Denied("HTTP 403", 10, 0)
+DENIED_TOGETHER = Denied("HTTP 403", 0)
 
 
 def denied(denials: int = 1) -> Denied:
     """What an event that is sent alone comes to, so often by now."""
-    return Denied("HTTP 403", 1, denials)
+    return Denied("HTTP 403", denials)
 
 
 class Unused:
@@ -41,12 +41,17 @@ def send(choice: Collectors, verdict: Verdict, now: float) -> str:
     return attempt.collector.name
 
 
+def weighed(choice: Collectors, verdict: Verdict, now: float) -> Verdict:
+    """Send one request; what it comes to."""
+    attempt = pick(choice, now)
+    outcome = choice.weigh(attempt, verdict)
+    choice.settle(attempt, outcome, now)
+    return outcome
+
+
 def refuse(choice: Collectors, now: float) -> bool:
     """Send one event, which is refused; whether it dies."""
-    attempt = pick(choice, now)
-    verdict = choice.weigh(attempt, REFUSED)
-    choice.settle(attempt, verdict, now)
-    return verdict == REFUSED
+    return weighed(choice, REFUSED, now) == REFUSED
 
 
 def waiting(choice: Collectors, now: float) -> float | None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.choosing import AWAY, DENIED_TOGETHER, PATIENCE, REFUSED, collectors, denied, pick, send, waiting
+from support.choosing import AWAY, DENIED_TOGETHER, PATIENCE, REFUSED, collectors, denied, pick, send, waiting, weighed
 
 from snowbus.consumers.collector.collectors import DENIALS, LONGEST_PUT_OFF, Collectors, Wait
 from snowbus.consumers.collector.verdicts import Delivered, Denied, Stop, Verdict
@@ -16,14 +16,6 @@ def taking(*names: str, draw: float = 1.0) -> Collectors:
     choice = collectors(*names, draw=draw)
     send(choice, Delivered(), 0.0)
     return choice
-
-
-def weighed(choice: Collectors, verdict: Verdict, now: float) -> Verdict:
-    """Send one request; what it comes to."""
-    attempt = pick(choice, now)
-    outcome = choice.weigh(attempt, verdict)
-    choice.settle(attempt, outcome, now)
-    return outcome
 
 
 def denying(*, draw: float = 1.0) -> Collectors:
@@ -193,7 +185,7 @@ def deliver(
             continue
         verdict: Verdict = Delivered()
         if any(map(forbids, part)):
-            verdict = Denied("HTTP 403", len(part), denials[part[0]] + 1 if len(part) == 1 else 0)
+            verdict = Denied("HTTP 403", denials[part[0]] + 1 if len(part) == 1 else 0)
         verdict = choice.weigh(attempt, verdict)
         choice.settle(attempt, verdict, now)
         if isinstance(verdict, Delivered):

@@ -60,9 +60,9 @@ def test_what_will_not_heal_is_looked_for_and_dies_alone(status: int) -> None:
 
 def test_what_is_forbidden_may_be_the_event_or_all_that_is_sent() -> None:
     reason = "HTTP 403: it forbids us to send this"
-    assert judged(403, events=2) == Denied(reason, 2, 0)
-    assert judged(403, events=1) == Denied(reason, 1, 1)
-    assert judge(Answer(403), events=1, denials=4, now=NOW) == Denied(reason, 1, 5)
+    assert judged(403, events=2) == Denied(reason, 0)
+    assert judged(403, events=1) == Denied(reason, 1)
+    assert judge(Answer(403), events=1, denials=4, now=NOW) == Denied(reason, 5)
 
 
 @pytest.mark.parametrize("events", [1, 10])
