@@ -9,7 +9,6 @@ import argparse
 import asyncio
 import json
 import ssl
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -32,6 +31,7 @@ from .collector_faults import (
     status,
 )
 from .collector_ledger import CONTENT_TYPES, Ledger, Payload, Request, payloads_in, unpacked
+from .loop_thread import LoopThread, stop_listening
 
 __all__ = [
     "MAX_BODY_BYTES",
@@ -100,9 +100,7 @@ class CollectorDouble(Ledger):
     # As a thread
 
     def __enter__(self) -> Self:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="collector-double", daemon=True)
-        self._thread.start()
+        self._thread = LoopThread("collector-double")
         self.up()
         return self
 
@@ -110,17 +108,15 @@ class CollectorDouble(Ledger):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.down()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        self._thread.close()
 
     def up(self) -> None:
         """Listen, on the same port as before."""
-        asyncio.run_coroutine_threadsafe(self.start(), self._loop).result(10)
+        self._thread.run(self.start())
 
     def down(self) -> None:
         """Refuse connections and reset those that are open."""
-        asyncio.run_coroutine_threadsafe(self.stop(), self._loop).result(10)
+        self._thread.run(self.stop())
 
     def hang_up(self) -> None:
         """Close the connections that are open, and go on listening."""
@@ -129,7 +125,7 @@ class CollectorDouble(Ledger):
             for writer in self._open.values():
                 writer.close()
 
-        self._loop.call_soon_threadsafe(close)
+        self._thread.call_soon(close)
 
     # Inside a loop
 
@@ -143,7 +139,7 @@ class CollectorDouble(Ledger):
 
     async def stop(self) -> None:
         """Stop listening, and reset every connection."""
-        self._server.close()
+        await stop_listening(self._server)
         for task, writer in list(self._open.items()):
             writer.transport.abort()
             task.cancel()

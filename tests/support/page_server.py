@@ -1,18 +1,18 @@
 """A small gateway for the page's tests: serves its files, keeps messages in a list, and does what a test tells it."""
 
-import asyncio
 import json
-import threading
 import time
-from collections.abc import Awaitable, Iterable
+from collections.abc import Iterable
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
+from weakref import WeakSet
 
 from playwright.sync_api import Page
 from support.aio import eventually
+from support.loop_thread import LoopThread, stop_listening
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
@@ -106,23 +106,20 @@ class PageServer:
         self.subscriptions: list[Pairs] = []
         self.refusal: tuple[int, str] | None = None
         self._open: dict[ServerConnection, Pairs] = {}
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._accepted = WeakSet[ServerConnection]()
         self._server: Server | None = None
         self.port = 0
 
     def __enter__(self) -> Self:
-        self._thread.start()
-        self._call(self._start())
+        self._thread = LoopThread("page-server")
+        self._thread.run(self._start())
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._call(self._stop())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(timeout=10)
-        self._loop.close()
+        self._thread.run(self._stop())
+        self._thread.close()
 
     @property
     def url(self) -> str:
@@ -131,46 +128,49 @@ class PageServer:
 
     def publish(self, *messages: Message) -> None:
         """Append messages, give each its offset and cursor, and send them to whoever asked for such."""
-        self._call(self._publish(messages))
+        self._thread.run(self._publish(messages))
 
     def say(self, text: str) -> None:
         """Send a text to every open websocket (there will be one), without keeping it."""
-        self._call(self._say(text))
+        self._thread.run(self._say(text))
 
     def tell(self, *receipts: Message, group: str = "collector", collectors: Iterable[Message] = ()) -> None:
         """Tell what became of events to every websocket that is open, and to those to come."""
         message = {"type": "delivery", "group": group, "time": timestamp_from_ms(round(time.time() * 1000))}
-        self._call(self._tell(json.dumps({**message, "receipts": receipts, "collectors": list(collectors)})))
+        self._thread.run(self._tell(json.dumps({**message, "receipts": receipts, "collectors": list(collectors)})))
 
     def cut(self) -> None:
         """Cut every open websocket (there will be one), as a broken network does."""
-        self._call(self._cut())
+        self._thread.run(self._cut())
 
     def subscription(self, number: int = -1) -> dict[str, str]:
         """The parameters of one of the subscriptions that were asked for."""
         return dict(self.subscriptions[number])
 
-    def _call(self, what: Awaitable[None]) -> None:
-        async def done() -> None:
-            await what
-
-        asyncio.run_coroutine_threadsafe(done(), self._loop).result(timeout=10)
-
     async def _start(self) -> None:
         self._server = await serve(
-            self._stream, "127.0.0.1", 0, process_request=self._answer, compression=None, close_timeout=1
+            self._stream,
+            "127.0.0.1",
+            0,
+            process_request=self._answer,
+            create_connection=self._accept,
+            compression=None,
+            close_timeout=1,
         )
         self.port = next(iter(self._server.sockets)).getsockname()[1]
 
+    def _accept(self, *arguments: Any, **options: Any) -> ServerConnection:
+        connection = ServerConnection(*arguments, **options)
+        self._accepted.add(connection)  # the library knows of no connection that is still shaking hands
+        return connection
+
     async def _stop(self) -> None:
         assert self._server
+        await stop_listening(self._server.server)
+        for connection in tuple(self._accepted):
+            connection.transport.abort()
         self._server.close()
         await self._server.wait_closed()
-        # A connection that was shaking hands is not among those that the server waits for.
-        late = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
 
     async def _publish(self, messages: Iterable[Message]) -> None:
         for message in messages:
