@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from support.gateway import numbered
-from support.snowbus import Process
+from support.snowbus import COMMAND, Process
 from websockets.asyncio.client import ClientConnection, connect
 
 from snowbus.bus.event import EVENTS_TOPIC
@@ -197,7 +197,9 @@ def measure_broadcast(size: int) -> float:
 def test_fan_out(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'log.db'}"
     print(f"\nFan-out to {READERS} readers")
-    with Process("gateway", "--log", url, "--listen", "127.0.0.1:0", *SETTINGS, cwd=tmp_path) as gateway:
+    with Process(
+        "gateway", "--log", url, "--listen", "127.0.0.1:0", *SETTINGS, program=COMMAND, cwd=tmp_path
+    ) as gateway:
         port = int(gateway.address("gateway").rpartition(":")[2])
         rate, size = asyncio.run(measure_gateway(url, port, gateway.pid))
     floor = measure_broadcast(size)

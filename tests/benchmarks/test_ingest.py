@@ -7,7 +7,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from support.snowbus import Process
+from support.snowbus import COMMAND, Process
 
 LOAD = Path(__file__).with_name("http_load.py")
 PATH = "/com.snowplowanalytics.snowplow/tp2"
@@ -83,7 +83,7 @@ def floor(tmp_path):
 
 def test_ingest(log_url, tmp_path, floor):
     print(f"\nIngest on {log_url.partition(':')[0]}, client and server on the same two cores")
-    with Process("ingest", "--log", log_url, "--listen", "127.0.0.1:0", cwd=tmp_path) as ingest:
+    with Process("ingest", "--log", log_url, "--listen", "127.0.0.1:0", program=COMMAND, cwd=tmp_path) as ingest:
         address = ingest.address("ingest")
         for events in (1, 10, 50):
             show(f"bare app, {events} a POST", events, floor[events])

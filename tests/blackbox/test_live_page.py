@@ -4,14 +4,14 @@ import pytest
 from playwright.sync_api import expect
 from snowplow_tracker import Emitter, StructuredEvent, Tracker
 from support.collector_double import CollectorDouble, status
-from support.snowbus import Process
+from support.snowbus import COMMAND, Process
 
 
 @pytest.mark.browser
 def test_an_event_is_on_the_live_page_a_moment_after_it_was_tracked(tmp_path, sqlite_url, browser):
     """Decoded, and with the mistake at the field where it is."""
     listen = [f"--{role}-listen=127.0.0.1:0" for role in ("ingest", "gateway")]
-    with Process("up", "--log", sqlite_url, *listen, cwd=tmp_path) as up:
+    with Process("up", "--log", sqlite_url, *listen, program=COMMAND, cwd=tmp_path) as up:
         page = browser.new_page()
         page.goto(up.address("gateway"))
         expect(page.locator("#status")).to_contain_text("live")
@@ -34,7 +34,7 @@ def test_the_live_page_follows_an_event_to_the_collector(tmp_path, sqlite_url, b
     with CollectorDouble() as collector:
         collector.respond(status(503), status(503))
         options = ["--log", sqlite_url, "--collector", collector.url, "--collect-backoff=0.4", *listen]
-        with Process("up", *options, cwd=tmp_path) as up:
+        with Process("up", *options, program=COMMAND, cwd=tmp_path) as up:
             page = browser.new_page()
             page.goto(up.address("gateway"))
             tracker = Tracker("ns", Emitter(up.address("ingest"), protocol="http", batch_size=1))

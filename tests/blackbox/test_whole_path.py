@@ -9,7 +9,7 @@ from snowplow_tracker import Emitter, PageView, SelfDescribing, SelfDescribingJs
 from support.aio import soon
 from support.collector_double import CollectorDouble, status
 from support.node import run_node
-from support.snowbus import Process, snowbus
+from support.snowbus import COMMAND, Process, snowbus
 from support.watching import Watcher
 
 pytestmark = pytest.mark.real_kafka  # the mock cluster has no groups
@@ -30,7 +30,7 @@ class Recorder:
 
 
 def start(stack, role, log_url, cwd, *arguments):
-    return stack.enter_context(Process(role, "--log", log_url, *FREE_PORT, *arguments, cwd=cwd))
+    return stack.enter_context(Process(role, "--log", log_url, *FREE_PORT, *arguments, program=COMMAND, cwd=cwd))
 
 
 def collect_arguments(collector):
@@ -105,7 +105,7 @@ def test_one_process_carries_every_event_of_a_tracker_once(tmp_path, sqlite_url)
     listen = [f"--{role}-listen=127.0.0.1:0" for role in ROLES]
     with ExitStack() as stack:
         collector = stack.enter_context(CollectorDouble())
-        up = Process("up", "--log", sqlite_url, "--collector", collector.url, *listen, cwd=tmp_path)
+        up = Process("up", "--log", sqlite_url, "--collector", collector.url, *listen, program=COMMAND, cwd=tmp_path)
         stack.enter_context(up)
         watcher = stack.enter_context(Watcher(up.address("gateway")))
         tracker, emitter = tracker_for(up.address("ingest"), recorder)
@@ -180,7 +180,7 @@ def test_a_collector_that_is_down_for_a_while_costs_lag_and_no_event(tmp_path, l
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_demo_shows_the_whole_path_and_says_what_was_delivered(tmp_path, number):
-    with Process("up", "--demo", "--demo-rate", "100", cwd=tmp_path) as demo:
+    with Process("up", "--demo", "--demo-rate", "100", program=COMMAND, cwd=tmp_path) as demo:
         with Watcher(demo.address("gateway"), "from=earliest") as watcher:
             soon(lambda: len(watcher.event_ids) >= 50)
             assert {message["event"]["app_id"] for message in watcher.events} == {"shop-web", "shop-api"}

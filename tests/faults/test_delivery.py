@@ -15,7 +15,7 @@ from support.aio import run, soon
 from support.collector_double import CollectorDouble
 from support.http_sink import events_taken, http_sink, wait_for_events
 from support.processes import peak_megabytes
-from support.snowbus import Process
+from support.snowbus import COMMAND, Process
 from support.streams import Stream, Taken, append_backlog
 
 from snowbus.bus.log import open_log
@@ -57,7 +57,9 @@ def collect(tmp_path):
 
     def start(url, collector_url, *flags, session_timeout=SESSION_SECONDS):
         arguments = ("--log", url, "--listen", "127.0.0.1:0", "--collector", collector_url)
-        process = Process("collect", *arguments, "--session-timeout", str(session_timeout), *flags, cwd=tmp_path)
+        process = Process(
+            "collect", *arguments, "--session-timeout", str(session_timeout), *flags, program=COMMAND, cwd=tmp_path
+        )
         started.append(process)
         return process
 
@@ -140,7 +142,7 @@ def test_ingest_that_is_killed_right_after_its_200(log_url, tmp_path, collector,
     acknowledged = set()
     collect(log_url, collector.url)
     for _ in range(KILLS):
-        with Process("ingest", "--log", log_url, "--listen", "127.0.0.1:0", cwd=tmp_path) as ingest:
+        with Process("ingest", "--log", log_url, "--listen", "127.0.0.1:0", program=COMMAND, cwd=tmp_path) as ingest:
             url = f"{ingest.address('ingest')}/com.snowplowanalytics.snowplow/tp2"
             for _ in range(5):
                 batch = [next(numbers) for _ in range(10)]

@@ -13,7 +13,7 @@ from contextlib import suppress
 import pytest
 from support.aio import soon
 from support.collector_double import CollectorDouble
-from support.snowbus import Process
+from support.snowbus import COMMAND, Process
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.sync.client import connect
 
@@ -101,7 +101,7 @@ def roles(log_url, tmp_path):
     def start(role, *arguments):
         listen = f"127.0.0.1:{ports.get(role, 0)}"
         flags = ("--log", log_url, "--listen", listen, "--session-timeout", "6")
-        process = Process(role, *flags, *arguments, cwd=tmp_path)
+        process = Process(role, *flags, *arguments, program=COMMAND, cwd=tmp_path)
         started.setdefault(role, []).append(process)
         address = process.address(role)
         ports[role] = address.rpartition(":")[2]

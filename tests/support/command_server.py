@@ -1,7 +1,7 @@
 """Runs the `snowbus` command many times, each in a process of its own, and imports it once.
 
-Run as a program it reads a job a line, forks for it, and answers with the exit code of the fork, which has gone through
-`main` and the end of an interpreter as the installed command does.
+Run as a program it forks for each command that it is asked for. A fork has the streams, the environment and the folder
+it was given, and goes through `main` and the end of an interpreter as the installed command does.
 """
 
 import atexit
@@ -9,95 +9,156 @@ import importlib
 import json
 import os
 import pkgutil
+import signal
+import socket
 import subprocess
 import sys
-import tempfile
+import threading
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from select import select
-from typing import Any
+from typing import Any, TextIO
+
+_POLL_SECONDS = 0.01
+
+
+class Command:
+    """A command that runs, as a `subprocess.Popen` is used: text through pipes, in a session of its own."""
+
+    def __init__(
+        self, server: "CommandServer", arguments: list[str], *, cwd: Path, variables: Mapping[str, str], stdin: bool
+    ) -> None:
+        self._server = server
+        self.stdin: TextIO | None = None
+        theirs, ours = os.pipe() if stdin else (os.open(os.devnull, os.O_RDONLY), None)
+        output, its_output = os.pipe()
+        diagnostics, its_diagnostics = os.pipe()
+        request = {"arguments": arguments, "cwd": str(cwd), "variables": dict(variables)}
+        fds = [theirs, its_output, its_diagnostics]
+        try:
+            self.pid = server.ask(request, fds)
+        finally:
+            for fd in fds:
+                os.close(fd)
+            self.stdin = None if ours is None else os.fdopen(ours, "w", encoding="utf-8")
+            self.stdout = os.fdopen(output, encoding="utf-8")
+            self.stderr = os.fdopen(diagnostics, encoding="utf-8")
+        self._code: int | None = None
+
+    def poll(self) -> int | None:
+        """The exit code, or None while it runs; below zero for the signal that ended it."""
+        if self._code is None:
+            self._code = self._server.ask({"ended": self.pid})
+        return self._code
+
+    def wait(self, timeout: float) -> int:
+        """The exit code, once there is one. Raises subprocess.TimeoutExpired."""
+        deadline = time.monotonic() + timeout
+        while (code := self.poll()) is None:
+            if time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired(["snowbus"], timeout)
+            time.sleep(_POLL_SECONDS)
+        return code
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, if it still runs."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.send_signal(signal.SIGKILL)
 
 
 class CommandServer:
-    """The program, started when there is a first job; one job after the other."""
+    """The program, started when it is first asked for something."""
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[str] | None = None
+        self._program: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
 
-    def run(
-        self, arguments: list[str], *, cwd: Path, variables: Mapping[str, str], stdin: str, timeout: float
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end. Raises subprocess.TimeoutExpired."""
-        if self._process is None:
-            self._start()
-        assert self._process is not None
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        with tempfile.TemporaryDirectory() as folder:
-            streams = [Path(folder) / name for name in ("in", "out", "err")]
-            streams[0].write_text(stdin, "utf-8")
-            job = {"arguments": arguments, "cwd": str(cwd), "variables": dict(variables), "streams": folder}
-            self._process.stdin.write(json.dumps(job) + "\n")
-            self._process.stdin.flush()
-            if not select([self._process.stdout], [], [], timeout)[0]:
-                self.close()
-                raise subprocess.TimeoutExpired(["snowbus", *arguments], timeout)
-            code = int(self._process.stdout.readline())
-            output, diagnostics = (stream.read_text("utf-8") for stream in streams[1:])
-        return subprocess.CompletedProcess(["snowbus", *arguments], code, output, diagnostics)
+    def ask(self, request: Mapping[str, Any], fds: list[int] | None = None) -> Any:
+        """Send a request with file descriptors; its answer."""
+        with self._lock:
+            if self._program is None:
+                self._start()
+            socket.send_fds(self._channel, [json.dumps(request).encode() + b"\n"], fds or [])
+            return json.loads(self._answers.readline())
 
     def close(self) -> None:
-        """End the program, and the job that it is at."""
-        if self._process is None:
-            return
-        process, self._process = self._process, None
-        os.killpg(process.pid, 9)
-        process.communicate()
+        """End the program, and those of its commands that still run."""
+        self._channel.close()
+        self._answers.close()
+        if self._program is not None:
+            self._program.wait()
 
     def _start(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, __file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
+        self._channel, its = socket.socketpair()
+        self._answers = self._channel.makefile()
+        self._program = subprocess.Popen(
+            [sys.executable, __file__, str(its.fileno())],
+            pass_fds=[its.fileno()],
+            stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
+        its.close()
         atexit.register(self.close)
 
 
-def _next_job() -> dict[str, Any] | None:
-    """The job that this process is the fork for; None in the server, when there are no more."""
-    for line in sys.stdin:
-        pid = os.fork()
-        if not pid:
-            return dict(json.loads(line))
-        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+def _next_command(channel: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
+    """The request that this process is the fork for, and its streams; None in the server, at its end."""
+    running = set[int]()
+    while request := _next_request(channel):
+        asked, streams = request
+        if "ended" in asked:
+            pid, status = os.waitpid(asked["ended"], os.WNOHANG)
+            running.discard(pid)
+            answer = os.waitstatus_to_exitcode(status) if pid else None
+        else:
+            answer = os.fork()
+            if not answer:
+                return request
+            running.add(answer)
+        for stream in streams:
+            os.close(stream)
+        channel.sendall(json.dumps(answer).encode() + b"\n")
+    for pid in running:
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
     return None
 
 
-def _become(job: dict[str, Any]) -> None:
-    """Have the streams, the environment, the folder and the arguments of the job."""
-    folder = Path(job["streams"])
-    for number, (name, mode) in enumerate([("in", os.O_RDONLY), ("out", os.O_WRONLY), ("err", os.O_WRONLY)]):
-        opened = os.open(folder / name, mode | os.O_CREAT, 0o600)
-        os.dup2(opened, number)
-        os.close(opened)
+def _next_request(channel: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
+    data, streams, _, _ = socket.recv_fds(channel, 65_536, 3)
+    while data and not data.endswith(b"\n"):
+        data += channel.recv(65_536)
+    return (json.loads(data), streams) if data else None
+
+
+def _become(command: Mapping[str, Any], streams: list[int]) -> None:
+    """Have the streams, the environment, the folder and the arguments of a command, and its own session."""
+    os.setsid()
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
     sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)  # noqa: SIM115
     os.environ.clear()
-    os.environ.update(job["variables"])
-    os.chdir(job["cwd"])
-    sys.argv = ["snowbus", *job["arguments"]]
+    os.environ.update(command["variables"])
+    os.chdir(command["cwd"])
+    sys.argv = ["snowbus", *command["arguments"]]
 
 
 def _main() -> int | None:
     import snowbus.cli  # noqa: PLC0415 - only the server needs it
 
+    channel = socket.socket(fileno=int(sys.argv[1]))
     for module in pkgutil.iter_modules(snowbus.cli.__path__, "snowbus.cli."):
         importlib.import_module(module.name)
-    job = _next_job()
-    if job is None:
+    if (command := _next_command(channel)) is None:
         return None
-    _become(job)
+    channel.close()
+    _become(*command)
     from snowbus.cli.main import main  # noqa: PLC0415
 
     return main()

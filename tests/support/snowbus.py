@@ -1,4 +1,4 @@
-"""Runs the `snowbus` command, as users do."""
+"""Runs the `snowbus` command, as users do: the installed one, or quicker, forks of a process that has imported it."""
 
 import os
 import re
@@ -8,11 +8,12 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from queue import Empty, Queue
 from typing import Self
 
-from .command_server import CommandServer
+from .command_server import Command, CommandServer
 
 COMMAND = Path(sys.executable).with_name("snowbus")
 _SERVER = CommandServer()
@@ -27,33 +28,47 @@ def environment(**settings: str) -> dict[str, str]:
 def snowbus(
     *arguments: str, cwd: Path, stdin: str = "", timeout: float = 30.0, settings: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, in a process of its own, with settings in its environment."""
+    """Run a command to its end, with settings in its environment."""
     variables = environment(**(settings or {}))
-    return _SERVER.run(list(arguments), cwd=cwd, variables=variables, stdin=stdin, timeout=timeout)
+    with Process(*arguments, cwd=cwd, stdin=True, variables=variables) as process:
+        with suppress(BrokenPipeError):
+            process.write(stdin)
+        process.end_input()
+        code = process.wait(timeout=timeout)
+    return subprocess.CompletedProcess(["snowbus", *arguments], code, process.text, "".join(process.diagnostics))
 
 
 class Process:
-    """A command that runs until it is told to stop; `with` kills it when the test is over."""
+    """A command that runs until it is told to stop; `with` kills it when the test is over.
+
+    It is a fork of a process that has imported the command, or the program in an executable file (COMMAND, say).
+    """
 
     def __init__(
         self,
         *arguments: str,
         cwd: Path,
         stdin: bool = False,
-        program: str | Path = COMMAND,
+        program: str | Path | None = None,
         variables: Mapping[str, str] | None = None,
     ) -> None:
-        self._process = subprocess.Popen(
-            [program, *arguments],
-            stdin=subprocess.PIPE if stdin else None,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=cwd,
-            env=variables or environment(),
-            start_new_session=True,
-        )
+        variables = variables or environment()
+        self._process: Command | subprocess.Popen[str]
+        if program is None:
+            self._process = Command(_SERVER, list(arguments), cwd=cwd, variables=variables, stdin=stdin)
+        else:
+            self._process = subprocess.Popen(
+                [program, *arguments],
+                stdin=subprocess.PIPE if stdin else None,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                cwd=cwd,
+                env=variables,
+                start_new_session=True,
+            )
         self.output: list[str] = []
+        self.text = ""
         self.diagnostics: list[str] = []
         self._lines: Queue[str | None] = Queue()
         self._threads = [
@@ -96,6 +111,12 @@ class Process:
         self._process.stdin.write(text)
         self._process.stdin.flush()
 
+    def end_input(self) -> None:
+        """Give it nothing more to read."""
+        assert self._process.stdin
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+
     def stop(self, *, timeout: float = 30.0) -> int:
         """Ask it to stop (SIGTERM), wait for its end, and return its exit code."""
         self._process.send_signal(signal.SIGTERM)
@@ -120,7 +141,7 @@ class Process:
             self._process.kill()
         self.wait()
         if self._process.stdin:
-            self._process.stdin.close()
+            self.end_input()
         assert self._process.stdout
         assert self._process.stderr
         self._process.stdout.close()
@@ -129,6 +150,7 @@ class Process:
     def _read_output(self) -> None:
         assert self._process.stdout
         for line in self._process.stdout:
+            self.text += line
             self.output.append(line.rstrip("\n"))
             self._lines.put(line)
         self._lines.put(None)
