@@ -219,7 +219,7 @@ def test_partitions_that_a_topic_gets_are_streamed_from_their_beginning() -> Non
 
 @pytest.mark.parametrize("extra", [0, 4])
 def test_readers_who_stall_in_their_history_leave_their_turn_to_others(extra: int) -> None:
-    total = 1500
+    total = 800
 
     async def main() -> None:
         log = MemoryLog()
