@@ -262,7 +262,7 @@ def test_an_outage_with_a_million_events_of_backlog(log_url, collect):
         f"\n{kind}: {BACKLOG} events of backlog: recovered in {recovery:.1f} s, caught up at {BACKLOG / seconds:,.0f} "
         f"a second, {delivered - BACKLOG} delivered again, memory {peak} MB at most"
     )
-    assert delivered == BACKLOG
+    assert delivered == BACKLOG, "".join(process.diagnostics[-20:])
     assert recovery <= 6
     assert peak <= MOST_MEGABYTES
     Path(log_url.removeprefix("sqlite:///")).unlink(missing_ok=True)  # pytest would keep it for days
