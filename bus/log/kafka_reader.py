@@ -22,6 +22,7 @@ from .interface import (
     check_metadata,
 )
 from .kafka_driver import EARLIEST, LATEST, Consumer, Driver, begins_of
+from .tasks import cancelled
 
 logger = structlog.get_logger(__name__)
 
@@ -143,8 +144,7 @@ class KafkaReader(Reader):
         self._failure = None
         if starting is not None:
             await asyncio.wait({starting}, timeout=_START_GRACE_SECONDS)
-            starting.cancel()
-            await asyncio.gather(starting, return_exceptions=True)
+            await cancelled([starting])
         if consumer is not None:
             await consumer.stop()
 

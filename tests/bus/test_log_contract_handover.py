@@ -7,7 +7,7 @@ import pytest
 from support.aio import eventually, run
 from support.logs import SESSION, numbered, opened, read_on, settled
 
-from snowbus.bus.errors import MetadataTooLargeError
+from snowbus.bus.errors import LogClosedError, MetadataTooLargeError
 from snowbus.bus.event import EVENTS_TOPIC, TopicPartition
 from snowbus.bus.log import METADATA_LIMIT, Committed, open_log
 
@@ -266,5 +266,26 @@ def test_nothing_is_read_of_partitions_that_are_being_given_up(log_url):
             before, after = places[0]
             assert before == after
             await reader.close()
+
+    run(main())
+
+
+def test_a_reader_that_is_closed_when_it_has_given_its_partitions_up_is_closed_at_once(log_url):
+    async def main():
+        closings = []
+
+        async def on_revoked(_):
+            closings.append(asyncio.create_task(reader.close()))
+
+        async with opened(log_url) as log, await open_log(log_url, SESSION) as other:
+            reader = await log.join([EVENTS_TOPIC], group_id="group", on_revoked=on_revoked)
+            await settled([reader])
+            reading = asyncio.create_task(read_on(reader, 1))
+            async with await other.join([EVENTS_TOPIC], group_id="group") as two:
+                await settled([two])
+                async with asyncio.timeout(5):
+                    await closings[0]
+                await asyncio.wait([reading])
+            assert isinstance(reading.exception(), LogClosedError)
 
     run(main())

@@ -18,6 +18,7 @@ from ...errors import LogUnavailableError, NotAssignedError
 from ...event import Record, TopicPartition
 from ..interface import Assignment, Metadata, Offsets, OnAssigned, OnRevoked
 from ..kafka_errors import mapped
+from ..tasks import cancelled
 from .connections import REFUSED, Node, is_alive
 from .driver import METADATA_SECONDS, Driver
 from .fetched import fetched
@@ -60,6 +61,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         self._client = self._consumer._client
         self._connection_of = self._client._get_conn
         self._client._get_conn = self._connection
+        self._stopping = False
 
     async def follow(self, offsets: Offsets) -> None:
         """Read these partitions from these offsets. Raises LogError."""
@@ -84,7 +86,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         deadline = loop.time() + timeout
         fetcher, subscription = self._consumer._fetcher, self._consumer._subscription
         with _mapped(), subscription.fetch_context():
-            while True:
+            while not self._stopping:
                 self._consumer._coordinator.check_errors()
                 if subscription.reassignment_in_progress:
                     await subscription.wait_for_assignment()
@@ -100,6 +102,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
                         waiter.result()  # what the coordinator was refused
                 finally:
                     waiter.cancel()
+            return {}
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
         """Fetch on from an offset. Raises NotAssignedError."""
@@ -145,13 +148,12 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
 
         aiokafka's own way waits for joins and answers that may never come, and raises when a broker is away.
         """
+        self._stopping = True
         fetcher, coordinator = self._consumer._fetcher, self._consumer._coordinator
         tasks = [task for task in (getattr(coordinator, "_coordination_task", None),) if task]
         if fetcher is not None:
             tasks += [fetcher._fetch_task, *fetcher._pending_tasks]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancelled(tasks)  # a coordinator that ends its heartbeats takes a cancellation for theirs
         if fetcher is not None:
             fetcher._pending_tasks.clear()
         for connection in self._client._conns.values():
