@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from support.aio import run, soon
 from support.consuming import consume
 from support.processes import peak_megabytes
-from support.streams import Journal, Stream, append_backlog
+from support.streams import Journal, append_backlog
 
 from snowbus.bus.log import open_log
 from snowbus.cli import exit_codes
@@ -81,10 +81,9 @@ def show(url, count, what, repeats, more=""):
     )
 
 
-def test_a_consumer_that_is_killed(log_url, tmp_path, journal, processes):
+def test_a_consumer_that_is_killed(log_url, tmp_path, journal, processes, stream_to):
     chance, kills = random.Random(1), []
-    stream = Stream(log_url)
-    stream.start()
+    stream = stream_to(log_url)
     for _ in range(KILLS):
         process = start(processes, tmp_path, log_url, session_timeout=1)
         soon(lambda pid=process.pid: journal.has(pid))
@@ -102,10 +101,9 @@ def test_a_consumer_that_is_killed(log_url, tmp_path, journal, processes):
 
 
 @pytest.mark.real_kafka
-def test_a_broker_that_is_killed(own_kafka, tmp_path, journal, processes):
+def test_a_broker_that_is_killed(own_kafka, tmp_path, journal, processes, stream_to):
     chance, kills = random.Random(2), []
-    stream = Stream(own_kafka.url)
-    stream.start()
+    stream = stream_to(own_kafka.url)
     start(processes, tmp_path, own_kafka.url, session_timeout=6)
     for _ in range(KILLS):
         size = journal.size
@@ -120,10 +118,9 @@ def test_a_broker_that_is_killed(own_kafka, tmp_path, journal, processes):
     show(own_kafka.url, count, "broker", repeats)
 
 
-def test_restarts_and_rebalances(log_url, tmp_path, journal, processes):
+def test_restarts_and_rebalances(log_url, tmp_path, journal, processes, stream_to):
     chance = random.Random(3)
-    stream = Stream(log_url)
-    stream.start()
+    stream = stream_to(log_url)
 
     def joined():
         process = start(processes, tmp_path, log_url, session_timeout=6)

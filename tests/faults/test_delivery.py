@@ -16,7 +16,7 @@ from support.collector_double import CollectorDouble
 from support.http_sink import events_taken, http_sink, wait_for_events
 from support.processes import peak_megabytes
 from support.snowbus import COMMAND, Process
-from support.streams import Stream, Taken, append_backlog
+from support.streams import Taken, append_backlog
 
 from snowbus.bus.log import open_log
 from snowbus.cli import exit_codes
@@ -100,10 +100,9 @@ def show(url, count, what, repeats):
     )
 
 
-def test_a_consumer_that_is_killed(log_url, collector, collect):
+def test_a_consumer_that_is_killed(log_url, collector, collect, stream_to):
     chance, kills, taken = random.Random(1), [], Taken(collector)
-    stream = Stream(log_url)
-    stream.start()
+    stream = stream_to(log_url)
     for _ in range(KILLS):
         process = collect(log_url, collector.url, *BOUNDS, session_timeout=1)
         grows(taken)
@@ -120,10 +119,9 @@ def test_a_consumer_that_is_killed(log_url, collector, collect):
 
 
 @pytest.mark.real_kafka
-def test_a_broker_that_is_killed(own_kafka, collector, collect):
+def test_a_broker_that_is_killed(own_kafka, collector, collect, stream_to):
     chance, kills, taken = random.Random(2), [], Taken(collector)
-    stream = Stream(own_kafka.url)
-    stream.start()
+    stream = stream_to(own_kafka.url)
     collect(own_kafka.url, collector.url, *BOUNDS)
     for _ in range(KILLS):
         grows(taken)
@@ -161,10 +159,9 @@ def test_ingest_that_is_killed_right_after_its_200(log_url, tmp_path, collector,
     )
 
 
-def test_restarts_and_rebalances(log_url, collector, collect):
+def test_restarts_and_rebalances(log_url, collector, collect, stream_to):
     taken = Taken(collector)
-    stream = Stream(log_url)
-    stream.start()
+    stream = stream_to(log_url)
 
     def joined():
         process = collect(log_url, collector.url, *BOUNDS)
@@ -191,10 +188,9 @@ def test_restarts_and_rebalances(log_url, collector, collect):
     )
 
 
-def test_another_takes_over_from_one_that_is_killed(log_url, collector, collect):
+def test_another_takes_over_from_one_that_is_killed(log_url, collector, collect, stream_to):
     taken = Taken(collector)
-    stream = Stream(log_url)
-    stream.start()
+    stream = stream_to(log_url)
     first = collect(log_url, collector.url, *BOUNDS)
     grows(taken)
     collect(log_url, collector.url, *BOUNDS).address("collect")
@@ -210,11 +206,10 @@ def test_another_takes_over_from_one_that_is_killed(log_url, collector, collect)
     assert seconds <= SESSION_SECONDS + 3
 
 
-def test_an_outage_of_an_hour_in_scaled_time(log_url, collector, collect):
+def test_an_outage_of_an_hour_in_scaled_time(log_url, collector, collect, stream_to):
     """A hundredth of an hour, with a hundredth of the waits."""
     taken = Taken(collector)
-    stream = Stream(log_url, rate=200)
-    stream.start()
+    stream = stream_to(log_url, rate=200)
     waits = ("--backoff", str(0.5 / SCALE), "--backoff-max", str(5.0 / SCALE))
     process = collect(log_url, collector.url, *BOUNDS, *waits)
     grows(taken)
