@@ -4,7 +4,9 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
+from weakref import WeakSet
 
 import structlog
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -59,7 +61,7 @@ async def run_gateway(
             gateway.handle,
             sock=bound,
             process_request=gateway.answer,
-            create_connection=GatewayConnection,
+            create_connection=gateway.accept,  # type: ignore[arg-type] # any callable will do
             compression=None,
             server_header=None,
             open_timeout=_HANDSHAKE_SECONDS,
@@ -83,7 +85,7 @@ async def run_gateway(
         ready(f"http://{address_of(bound)}")
         await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        await _close(server)
+        await _close(server, gateway.accepted)
         for task in running:
             task.cancel()
         await asyncio.wait(running)
@@ -102,6 +104,7 @@ class _Gateway:
         self._log = log
         self._page = load_page()
         self._operations = Operations(metrics, self._reason_not_ready)
+        self.accepted = WeakSet[GatewayConnection]()
         self._admitted: set[GatewayConnection] = set()
         self._sessions: dict[GatewayConnection, Session] = {}
         ring_events = settings.gateway_ring_events
@@ -114,6 +117,12 @@ class _Gateway:
         slots = asyncio.Semaphore(HISTORY_SLOTS)
         self._hub = Hub(log, live, self.tail, deliveries, metrics, slots, settings.gateway_heartbeat)
         metrics.gateway_connections.set_function(lambda: len(self._sessions))
+
+    def accept(self, *arguments: Any, **options: Any) -> GatewayConnection:
+        """A connection, as the library asks for one when it is made."""
+        connection = GatewayConnection(*arguments, **options)
+        self.accepted.add(connection)
+        return connection
 
     async def handle(self, connection: ServerConnection) -> None:
         """Serve one websocket whose handshake is done."""
@@ -202,13 +211,16 @@ class _Gateway:
         return ""
 
 
-async def _close(server: Server) -> None:
-    """Close every connection with a reason; those that do not take it are cut."""
+async def _close(server: Server, accepted: Iterable[GatewayConnection]) -> None:
+    """Close every connection with a reason. Those that do not take it are cut, those that asked for nothing at once."""
     server.close(code=1001, reason=_GOODBYE)
+    for connection in tuple(accepted):
+        if connection.is_idle:  # browsers keep some in reserve
+            connection.transport.abort()
     closed = asyncio.create_task(server.wait_closed())
     await asyncio.wait({closed}, timeout=_CLOSE_SECONDS)
-    for connection in tuple(server.all_connections):
-        connection.transport.abort()
+    for reader in tuple(server.all_connections):
+        reader.transport.abort()
     await closed
 
 

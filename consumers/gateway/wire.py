@@ -34,6 +34,11 @@ class GatewayConnection(ServerConnection):
         self._explained = False
 
     @property
+    def is_idle(self) -> bool:
+        """Whether it has asked for nothing yet."""
+        return self.request is None and hasattr(self, "transport")
+
+    @property
     def is_open(self) -> bool:
         """Whether messages may still be sent."""
         return self.protocol.state is State.OPEN and not self.transport.is_closing()

@@ -363,6 +363,21 @@ def test_stopping_says_goodbye_and_cuts_who_does_not_listen() -> None:
     on_gateway(test)
 
 
+def test_a_connection_that_asks_for_nothing_does_not_delay_the_stop() -> None:
+    async def test(running: Running) -> None:
+        reader, writer = await asyncio.open_connection(*running.address.removeprefix("http://").split(":"))
+        async with client(running) as follower:
+            await publish(running.log, [0])
+            assert await follower.numbers(1) == [0]
+            async with asyncio.timeout(2):
+                await running.stop()
+                with contextlib.suppress(ConnectionResetError):
+                    assert await reader.read() == b""
+        writer.close()
+
+    on_gateway(test)
+
+
 def test_it_runs_on_uvloop_as_well() -> None:
     async def main() -> None:
         log = MemoryLog()
