@@ -11,7 +11,7 @@ import aiohttp
 import uvloop
 from aiokafka import AIOKafkaConsumer
 from support.forwarding import numbered, publish
-from support.http_sink import events_taken, http_sink, wait_for_events
+from support.http_sink import events_taken, http_sink, requests_taken, wait_for_events
 
 from snowbus.bus.envelope import decode_event
 from snowbus.bus.event import EVENTS_TOPIC
@@ -31,9 +31,13 @@ PAGE = "https://shop.example/products/" + "x" * 330  # some 600 bytes an event
 class Figure(NamedTuple):
     seconds: float
     cpu: float
+    requests: int
 
     def __str__(self) -> str:
-        return f"{EVENTS / self.seconds:8,.0f} events/s {self.cpu * 1e6 / EVENTS:6.1f} CPU s/M"
+        return (
+            f"{EVENTS / self.seconds:8,.0f} events/s {self.requests / self.seconds:6,.0f} requests/s "
+            f"{self.cpu * 1e6 / EVENTS:6.1f} CPU s/M"
+        )
 
 
 async def simplest_loop(log: Log, url: str, stop: asyncio.Event) -> None:
@@ -90,7 +94,7 @@ async def measure(log_url: str, forward: Callable[[Log, str, asyncio.Event], Awa
         await asyncio.to_thread(wait_for_events, url, 1)
         cpu, started = time.process_time(), time.monotonic()
         await asyncio.to_thread(wait_for_events, url, EVENTS)
-        figure = Figure(time.monotonic() - started, time.process_time() - cpu)
+        figure = Figure(time.monotonic() - started, time.process_time() - cpu, requests_taken(url))
         stop.set()
         await forwarding
         assert events_taken(url) == EVENTS

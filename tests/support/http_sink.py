@@ -1,4 +1,5 @@
-"""The cheapest collector there can be, for benchmarks: answers 200 to every POST after a while, and counts events.
+"""The cheapest collector there can be, for benchmarks: answers 200 to every POST after a while, and counts
+events and requests.
 
 Run it as a process (`http_sink(seconds=0.02)`), so that what is measured has a core to itself.
 """
@@ -21,6 +22,7 @@ class Sink(asyncio.Protocol):
     """One connection."""
 
     events = 0
+    requests = 0
     seconds = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -32,7 +34,7 @@ class Sink(asyncio.Protocol):
         if not self._missing:
             head, _, rest = data.partition(b"\r\n\r\n")
             if head.startswith(b"GET"):
-                count = b"%d" % Sink.events
+                count = b"%d %d" % (Sink.events, Sink.requests)
                 self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(count), count))
                 return
             at = head.lower().index(b"content-length:") + 15
@@ -42,6 +44,7 @@ class Sink(asyncio.Protocol):
         self._missing -= len(data)
         if not self._missing:
             Sink.events += b"".join(self._parts).count(b'"eid"')
+            Sink.requests += 1
             self._parts = []
             if Sink.seconds:
                 asyncio.get_running_loop().call_later(Sink.seconds, self._transport.write, _OK)
@@ -63,8 +66,18 @@ def http_sink(*, seconds: float = 0.0, port: int = 0) -> Iterator[str]:
 
 def events_taken(url: str) -> int:
     """How many events a sink has."""
+    return _counts(url)[0]
+
+
+def requests_taken(url: str) -> int:
+    """How many requests it has had."""
+    return _counts(url)[1]
+
+
+def _counts(url: str) -> tuple[int, int]:
     with urlopen(f"{url}/count") as response:
-        return int(response.read())
+        events, requests = response.read().split()
+    return int(events), int(requests)
 
 
 def wait_for_events(url: str, count: int, *, timeout: float = 300.0) -> None:
