@@ -1,7 +1,5 @@
 """`snowbus consume` in one process."""
 
-import signal
-
 import pytest
 from support.consuming import consume, publish, write_consumer
 from support.snowbus import snowbus
@@ -59,8 +57,7 @@ def test_a_second_signal_does_not(tmp_path, sqlite_url):
     publish(tmp_path, sqlite_url, "one")
     with consume(tmp_path, sqlite_url, "stock") as process:
         process.line("begun")
-        process.send(signal.SIGINT)
-        process.send(signal.SIGTERM)
+        process.signal_twice()
         assert process.wait() == exit_codes.INTERRUPTED
 
 

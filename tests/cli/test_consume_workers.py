@@ -99,8 +99,7 @@ def test_a_second_signal_kills(tmp_path, sqlite_url):
     with consume(tmp_path, sqlite_url, "stock", "--workers", "2") as process:
         pids = ready(process, 2)
         process.line("begun")
-        process.send(signal.SIGINT)
-        process.send(signal.SIGTERM)
+        process.signal_twice()
         assert process.wait() == exit_codes.INTERRUPTED
         assert not any(map(is_running, pids))
 

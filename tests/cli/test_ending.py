@@ -1,13 +1,10 @@
 """Signals end a command whatever hangs in it: the first some time after it should have drained, the second soon."""
 
-import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from support.aio import soon
 from support.consuming import HEAD, consume, publish
 from support.snowbus import Process
 
@@ -52,14 +49,6 @@ async def stock(record, _):
 """)
 
 
-def signal_twice(process):
-    """Send the second signal once the main thread has the first: else another thread may get it, which wakes nobody."""
-    status = Path(f"/proc/{process.pid}/status")
-    process.send(signal.SIGTERM)
-    soon(lambda: not re.search(r"^S(ig|hd)Pnd:.*[1-9a-f]", status.read_text("utf-8"), re.MULTILINE))
-    process.send(signal.SIGINT)
-
-
 @pytest.mark.parametrize("what", [*HANDLERS, "a lifespan that does not end"])
 def test_what_hangs_is_ended_when_it_should_have_drained_long_ago(tmp_path, sqlite_url, what):
     write(tmp_path, what)
@@ -80,7 +69,7 @@ def test_a_second_signal_ends_what_hangs(tmp_path, sqlite_url, what):
     publish(tmp_path, sqlite_url, "one")
     with consume(tmp_path, sqlite_url, "stock") as process:
         process.line("begun")
-        signal_twice(process)
+        process.signal_twice()
         assert process.wait(timeout=10) == exit_codes.INTERRUPTED
 
 
@@ -113,5 +102,5 @@ main.main()
     arguments = [role, "--log", sqlite_url, *(listen or ["--listen", "127.0.0.1:0"])]
     with Process("-c", script, *arguments, program=sys.executable, cwd=tmp_path) as process:
         process.line("begun")
-        signal_twice(process)
+        process.signal_twice()
         assert process.wait(timeout=10) == exit_codes.INTERRUPTED

@@ -13,6 +13,7 @@ from pathlib import Path
 from queue import Empty, Queue
 from typing import Self
 
+from .aio import soon
 from .command_server import Command, CommandServer
 
 COMMAND = Path(sys.executable).with_name("snowbus")
@@ -132,6 +133,13 @@ class Process:
     def send(self, number: signal.Signals) -> None:
         """Send a signal."""
         self._process.send_signal(number)
+
+    def signal_twice(self) -> None:
+        """Send SIGTERM, and when the main thread has it, SIGINT: another thread may get that, which wakes nobody."""
+        status = Path(f"/proc/{self.pid}/status")
+        self.send(signal.SIGTERM)
+        soon(lambda: not re.search(r"^S(ig|hd)Pnd:.*[1-9a-f]", status.read_text("utf-8"), re.MULTILINE))
+        self.send(signal.SIGINT)
 
     def __enter__(self) -> Self:
         return self
