@@ -23,6 +23,7 @@ from .interface import LogOptions
 from .kafka_driver import METADATA_SECONDS, Driver, ProducerId, pack
 from .kafka_errors import BatchRefusedError, SequenceLostError
 from .partitioner import partition_of
+from .tasks import cancelled
 
 logger = structlog.get_logger(__name__)
 
@@ -176,9 +177,7 @@ class _Route:
         tasks = [lane.task for lane in self._lanes]
         if self._asking is not None:
             tasks.append(self._asking)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancelled(tasks)
 
     def _sort(self, call: Call, records: Sequence[ProducerRecord], sizes: Sequence[int]) -> None:
         count = len(self._lanes)

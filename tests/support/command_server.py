@@ -30,7 +30,6 @@ class Command:
         self, server: "CommandServer", arguments: list[str], *, cwd: Path, variables: Mapping[str, str], stdin: bool
     ) -> None:
         self._server = server
-        self.stdin: TextIO | None = None
         theirs, ours = os.pipe() if stdin else (os.open(os.devnull, os.O_RDONLY), None)
         output, its_output = os.pipe()
         diagnostics, its_diagnostics = os.pipe()
@@ -41,7 +40,7 @@ class Command:
         finally:
             for fd in fds:
                 os.close(fd)
-            self.stdin = None if ours is None else os.fdopen(ours, "w", encoding="utf-8")
+            self.stdin: TextIO | None = None if ours is None else os.fdopen(ours, "w", encoding="utf-8")
             self.stdout = os.fdopen(output, encoding="utf-8")
             self.stderr = os.fdopen(diagnostics, encoding="utf-8")
         self._code: int | None = None

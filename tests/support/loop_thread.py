@@ -35,12 +35,12 @@ class LoopThread:
 async def _end_tasks() -> None:
     # A task that is cancelled before its first step closes nothing: a connection that was accepted just now is given
     # the turns of the loop in which its task begins; and one that is closed, those in which its socket is closed.
-    await turns()
+    await _turns()
     left = asyncio.all_tasks() - {asyncio.current_task()}
     for task in left:
         task.cancel()
     await asyncio.gather(*left, return_exceptions=True)
-    await turns()
+    await _turns()
 
 
 async def stop_listening(server: asyncio.Server) -> None:
@@ -49,11 +49,11 @@ async def stop_listening(server: asyncio.Server) -> None:
     loop = asyncio.get_running_loop()
     for listening in server.sockets:
         loop.remove_reader(listening.fileno())
-    await turns()
+    await _turns()
     server.close()
 
 
-async def turns() -> None:
+async def _turns() -> None:
     """Let the loop turn a few times, until connections that were accepted before have their tasks."""
     for _ in range(5):
         await asyncio.sleep(0)

@@ -92,9 +92,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
                     await subscription.wait_for_assignment()
                 if found := fetched(fetcher, max_records):
                     return found
-                remaining = deadline - loop.time()
-                if remaining <= 0 or fetcher._closed:
-                    return {}
+                if (remaining := deadline - loop.time()) <= 0:
+                    break
                 waiter = fetcher._create_fetch_waiter()
                 try:
                     await asyncio.wait([waiter], timeout=remaining)
