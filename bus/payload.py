@@ -12,8 +12,6 @@ from .tracker_protocol import CODE_BY_NAME, EVENTS
 
 Payload = dict[str, str]
 
-_ONLY_STRINGS = frozenset({str})
-
 UNSTRUCT_EVENT_SCHEMA = "iglu:com.snowplowanalytics.snowplow/unstruct_event/jsonschema/1-0-0"
 CONTEXTS_SCHEMA = "iglu:com.snowplowanalytics.snowplow/contexts/jsonschema/1-0-1"
 PAYLOAD_DATA_SCHEMA = "iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4"
@@ -40,9 +38,10 @@ def checked_payload(value: Any) -> Payload:
     """The value itself, when it is a flat object of strings. Raises PayloadError when it is not."""
     if type(value) is not dict:
         raise PayloadError(f"an event must be a JSON object, not {_json_type(value)}")
-    if not _ONLY_STRINGS.issuperset(map(type, value.values())):
-        code, parameter = next(item for item in value.items() if type(item[1]) is not str)
-        raise PayloadError(f"{code}: must be a string, not {_json_type(parameter)}")
+    for parameter in value.values():
+        if type(parameter) is not str:
+            code = next(code for code in value if value[code] is parameter)
+            raise PayloadError(f"{code}: must be a string, not {_json_type(parameter)}")
     return value
 
 

@@ -7,7 +7,7 @@ whoever reads on handles none of those again.
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -57,10 +57,10 @@ class PartitionState(NamedTuple):
 class OffsetTracker:
     """Tracks the records of the partitions that are assigned.
 
-    A record is `read`, then `start`ed; from there it is in flight until `retry` puts it off, or until it is finished:
-    by `finish` when it is done with, by `bury` when it is dead and its dead letter durable. What is never started,
-    such as a record that a filter rejects, is finished just the same. What is said of a partition that is not
-    assigned, or of a record that is not in the state for it, changes nothing: the partition went away meanwhile.
+    Records are `read`, then `start`ed; they are in flight until `retry` puts one off, or until `finish`: when
+    they are done with, or dead and their dead letters durable. What is never started, such as a record that a filter
+    rejects, is finished just the same. What is said of a partition that is not assigned, or of a record that is not in
+    the state for it, changes nothing: the partition went away meanwhile.
     """
 
     def __init__(self) -> None:
@@ -91,25 +91,26 @@ class OffsetTracker:
         """The partitions that are tracked."""
         return frozenset(self._partitions)
 
-    def read(self, partition: TopicPartition, offset: int) -> bool:
-        """A record has been read; whether it is still to be handled. Offsets rise and may have gaps.
+    def read(self, partition: TopicPartition, offsets: Sequence[int]) -> Sequence[int]:
+        """Records have been read; which of them are still to be handled. Offsets rise and may have gaps.
 
-        An offset below one already read means that the log goes on from there (it was cut): what was known of the
+        A first one below one already read means that the log goes on from there (it was cut): what was known of the
         partition is forgotten. Raises NotAssignedError.
         """
         state = self._partitions.get(partition)
         if state is None:
             raise NotAssignedError(f"{partition.topic}/{partition.partition} is not tracked")
-        if offset < state.next:
+        if offsets and offsets[0] < state.next:
             self._forget(state)
-            state = self._partitions[partition] = _Partition(Position(offset), ())
-        return state.read(offset)
+            state = self._partitions[partition] = _Partition(Position(offsets[0]), ())
+        return state.read(offsets)
 
-    def start(self, partition: TopicPartition, offset: int) -> None:
-        """A record is handed to the handler."""
-        state = self._partitions.get(partition)
-        if state is not None and state.start(offset):
-            self.exposed += 1
+    def start(self, partition: TopicPartition, offsets: Collection[int]) -> None:
+        """Records are handed to the handler."""
+        if (state := self._partitions.get(partition)) is not None:
+            before = len(state.in_flight)
+            state.start(offsets)
+            self.exposed += len(state.in_flight) - before
 
     def retry(self, partition: TopicPartition, offset: int, at: float) -> None:
         """A record in flight is put off until `at`, in the caller's clock."""
@@ -119,14 +120,10 @@ class OffsetTracker:
             state.retry_at[offset] = at
             self.exposed -= 1
 
-    def finish(self, partition: TopicPartition, offset: int) -> None:
-        """A record is done with."""
+    def finish(self, partition: TopicPartition, offsets: Collection[int]) -> None:
+        """Records are done with."""
         if (state := self._partitions.get(partition)) is not None:
-            state.finish(offset)
-
-    def bury(self, partition: TopicPartition, offset: int) -> None:
-        """A record is dead, and its dead letter durable: nothing keeps it from being committed."""
-        self.finish(partition, offset)
+            state.finish(offsets)
 
     def position(self, partition: TopicPartition) -> Position | None:
         """What may be committed for a partition; None when it is not assigned."""
@@ -206,37 +203,43 @@ class _Partition:
     def exposed(self) -> int:
         return len(self.in_flight) + self.unconfirmed + self.untold
 
-    def read(self, offset: int) -> bool:
-        self.next = offset + 1
-        if self._done_ahead and self._is_done(offset):
-            self.changed = True
-            return False
-        self.unfinished.add(offset)
-        self._in_order.append(offset)
-        return offset not in self.in_flight and offset not in self.retry_at
+    def read(self, offsets: Sequence[int]) -> Sequence[int]:
+        if offsets:
+            self.next = offsets[-1] + 1
+        if self._done_ahead:
+            count = len(offsets)
+            offsets = [offset for offset in offsets if not self._is_done(offset)]
+            self.changed |= len(offsets) < count
+        self.unfinished.update(offsets)
+        self._in_order.extend(offsets)
+        if self.in_flight.isdisjoint(offsets) and self.retry_at.keys().isdisjoint(offsets):
+            return offsets
+        return [offset for offset in offsets if offset not in self.in_flight and offset not in self.retry_at]
 
-    def start(self, offset: int) -> bool:
-        if offset in self.in_flight or not (offset in self.unfinished or offset in self.retry_at):
-            return False
-        self.retry_at.pop(offset, None)
-        self.in_flight.add(offset)
-        return True
+    def start(self, offsets: Collection[int]) -> None:
+        in_flight, unfinished, retry_at = self.in_flight, self.unfinished, self.retry_at
+        for offset in offsets:
+            if offset in unfinished or offset in retry_at:
+                in_flight.add(offset)
+            if retry_at:
+                retry_at.pop(offset, None)
 
-    def finish(self, offset: int) -> None:
-        if offset in self.in_flight:
-            self.in_flight.remove(offset)
-            self.unconfirmed += 1
-            if offset >= self.next:
-                self._done_ahead = joined(*self._done_ahead, (offset, offset + 1))
+    def finish(self, offsets: Collection[int]) -> None:
+        in_flight, unfinished = self.in_flight, self.unfinished
+        for offset in offsets:
+            if offset in in_flight:
+                in_flight.remove(offset)
+                self.unconfirmed += 1
+                if offset >= self.next:
+                    self._done_ahead = joined(*self._done_ahead, (offset, offset + 1))
+                    self.changed = True
+            if offset in unfinished:
+                unfinished.remove(offset)
                 self.changed = True
-        if offset not in self.unfinished:
-            return
-        self.unfinished.remove(offset)
-        self.changed = True
-        if self.retry_at:
-            self.retry_at.pop(offset, None)
-        if offset >= self._high:
-            self._high = offset + 1
+                if self.retry_at:
+                    self.retry_at.pop(offset, None)
+                if offset >= self._high:
+                    self._high = offset + 1
 
     def position(self) -> Position:
         self._tidy()

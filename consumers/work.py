@@ -119,15 +119,13 @@ class Work:
             return
         is_retry, filtered = partition.topic == RETRY_TOPIC, bool(self._consumer.filter)
         wanted: list[Record] = []
-        rejected = size = 0
-        for raw in records:
-            if not self.tracker.read(partition, raw.offset):
-                continue
+        rejected: list[int] = []
+        size = 0
+        for raw in self._unhandled(partition, records):
             letter = retries.retry_of(raw) if is_retry else ""
             record = self._retried(raw, partition, letter) if is_retry else Record(raw, partition)
             if record is None or (filtered and not letter and not self._matches(record)):
-                self.tracker.finish(partition, raw.offset)
-                rejected += 1
+                rejected.append(raw.offset)
                 continue
             record.assignment = assignment
             size += len(raw.value)
@@ -141,9 +139,19 @@ class Work:
         self._order.offer(wanted)
         self._bytes[partition] += size
         if rejected:
-            self.counts.add("filtered", rejected)
+            self.tracker.finish(partition, rejected)
+            self.counts.add("filtered", len(rejected))
             self.on_finished()
         self.wake()
+
+    def _unhandled(self, partition: TopicPartition, records: Iterable[BusRecord]) -> list[BusRecord]:
+        """Which of what was read is not done with, nor in hand."""
+        found = list(records)
+        unhandled = self.tracker.read(partition, [raw.offset for raw in found])
+        if len(unhandled) == len(found):
+            return found
+        offsets = set(unhandled)
+        return [raw for raw in found if raw.offset in offsets]
 
     def buffered(self, partition: TopicPartition) -> tuple[int, int, int]:
         """How many records of a partition are read and not finished, how many others wait for a retry or behind one,
@@ -177,13 +185,14 @@ class Work:
                 return False
         return True
 
-    def start(self, records: Iterable[Record]) -> Call:
+    def start(self, records: Sequence[Record]) -> Call:
         """The handler is about to be called with these records."""
         for record in records:
             if record.attempt:
                 record.forget_views()
             record.attempt += 1
-            self.tracker.start(record.place, record.at)
+        for partition, offsets in _offsets(records):
+            self.tracker.start(partition, offsets)
         return Call(self._loop.time(), self.breaker.outage)
 
     def end(self, call: Call, *, error: BaseException | None) -> None:
@@ -199,10 +208,12 @@ class Work:
 
     def finish(self, records: Sequence[Record], how: str) -> None:
         """Records are done with: handled, skipped, known or dead."""
+        for partition, offsets in _offsets(records):
+            self.tracker.finish(partition, offsets)
         for record in records:
-            self.tracker.finish(record.place, record.at)
-            if self._assignments.get(record.place) == record.assignment:
-                self._bytes[record.place] -= len(record.raw.value)
+            place = record.place
+            if self._assignments.get(place) == record.assignment:
+                self._bytes[place] -= len(record.raw.value)
         self.counts.add(how, len(records))
         self.on_finished()
 
@@ -354,3 +365,17 @@ class Work:
 
     def _remember(self, record: Record, until: float) -> None:
         self._before[record.place, record.at] = _Before(record.attempt, record.failures, until)
+
+
+def _offsets(records: Sequence[Record]) -> Iterable[tuple[TopicPartition, Sequence[int]]]:
+    """The offsets of records, by partition."""
+    if len(records) == 1:
+        return ((records[0].place, (records[0].at,)),)
+    offsets: dict[TopicPartition, list[int]] = {}
+    for record in records:
+        place = record.place
+        if place in offsets:
+            offsets[place].append(record.at)
+        else:
+            offsets[place] = [record.at]
+    return offsets.items()

@@ -24,13 +24,12 @@ def tracker_at(offset=0, done=()):
 
 
 def read(tracker, *offsets):
-    return [offset for offset in offsets if tracker.read(PARTITION, offset)]
+    return list(tracker.read(PARTITION, offsets))
 
 
 def finish(tracker, *offsets):
-    for offset in offsets:
-        tracker.start(PARTITION, offset)
-        tracker.finish(PARTITION, offset)
+    tracker.start(PARTITION, offsets)
+    tracker.finish(PARTITION, offsets)
 
 
 def test_nothing_is_committable_before_anything_is_finished():
@@ -63,14 +62,14 @@ def test_a_record_in_flight_when_its_partition_comes_back_is_not_handled_twice()
     tracker.assign(PARTITION, Position(5), in_flight=[6])
     assert read(tracker, 5, 6, 7) == [5, 7]
     finish(tracker, 5, 7)
-    tracker.finish(PARTITION, 6)
+    tracker.finish(PARTITION, [6])
     assert tracker.position(PARTITION) == Position(8)
 
 
 def test_a_record_in_flight_that_ends_before_it_is_read_again_is_done():
     tracker = OffsetTracker()
     tracker.assign(PARTITION, Position(5), in_flight=[7])
-    tracker.finish(PARTITION, 7)
+    tracker.finish(PARTITION, [7])
     assert tracker.position(PARTITION) == Position(5, ((7, 8),))
     assert read(tracker, 5, 6, 7) == [5, 6]
 
@@ -78,7 +77,7 @@ def test_a_record_in_flight_that_ends_before_it_is_read_again_is_done():
 def test_a_log_that_was_cut_begins_anew():
     tracker = tracker_at(100)
     read(tracker, 100, 101)
-    tracker.start(PARTITION, 100)
+    tracker.start(PARTITION, [100])
     assert read(tracker, 3) == [3]
     assert tracker.position(PARTITION) == Position(3)
     assert tracker.exposed == 0
@@ -86,7 +85,7 @@ def test_a_log_that_was_cut_begins_anew():
 
 def test_reading_a_partition_that_is_not_assigned_is_refused():
     with pytest.raises(NotAssignedError):
-        OffsetTracker().read(PARTITION, 0)
+        OffsetTracker().read(PARTITION, [0])
 
 
 def test_a_commit_that_failed_is_due_again():
@@ -100,11 +99,15 @@ def test_a_commit_that_failed_is_due_again():
 def test_a_retry_is_told_until_it_starts():
     tracker = tracker_at()
     read(tracker, 0)
-    tracker.start(PARTITION, 0)
+    tracker.start(PARTITION, [0])
     tracker.retry(PARTITION, 0, 12.5)
     assert tracker.state(PARTITION) == (0, 1, 12.5)
-    tracker.start(PARTITION, 0)
+    tracker.start(PARTITION, [0])
     assert tracker.state(PARTITION) == (1, 0, None)
+
+
+def some_of(offsets):
+    return st.sets(st.sampled_from(sorted(offsets)), min_size=1)
 
 
 class Tracking(RuleBasedStateMachine):
@@ -132,30 +135,30 @@ class Tracking(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 10))
     def read(self, count):
-        for offset in [each for each in self.log if each >= self.next][:count]:
-            self.next = offset + 1
-            self.read_now.add(offset)
-            assert self.tracker.read(PARTITION, offset) == (offset not in self.done)
-            if offset not in self.done:
-                self.queued.append(offset)
+        if offsets := [each for each in self.log if each >= self.next][:count]:
+            self.next = offsets[-1] + 1
+            self.read_now.update(offsets)
+            wanted = [offset for offset in offsets if offset not in self.done]
+            assert self.tracker.read(PARTITION, offsets) == wanted
+            self.queued += wanted
 
     @precondition(lambda self: self.queued)
     @rule(data=st.data())
     def start(self, data):
-        offset = data.draw(st.sampled_from(self.queued))
-        self.queued.remove(offset)
-        self.tracker.start(PARTITION, offset)
-        self.waiting.discard(offset)
-        self.in_flight.add(offset)
+        offsets = data.draw(some_of(self.queued))
+        self.queued = [each for each in self.queued if each not in offsets]
+        self.tracker.start(PARTITION, offsets)
+        self.waiting -= offsets
+        self.in_flight |= offsets
 
     @precondition(lambda self: self.in_flight)
-    @rule(data=st.data(), dead=st.booleans())
-    def finish(self, data, dead):
-        offset = data.draw(st.sampled_from(sorted(self.in_flight)))
-        self.in_flight.discard(offset)
-        (self.tracker.bury if dead else self.tracker.finish)(PARTITION, offset)
-        self.done.add(offset)
-        self.unconfirmed.add(offset)
+    @rule(data=st.data())
+    def finish(self, data):
+        offsets = data.draw(some_of(self.in_flight))
+        self.in_flight -= offsets
+        self.tracker.finish(PARTITION, offsets)
+        self.done |= offsets
+        self.unconfirmed |= offsets
 
     @precondition(lambda self: self.queued)
     @rule(data=st.data())
@@ -163,7 +166,7 @@ class Tracking(RuleBasedStateMachine):
         offset = data.draw(st.sampled_from([each for each in self.queued if each not in self.waiting] or [None]))
         if offset is not None:
             self.queued.remove(offset)
-            self.tracker.finish(PARTITION, offset)
+            self.tracker.finish(PARTITION, [offset])
             self.done.add(offset)
 
     @precondition(lambda self: self.in_flight)
@@ -202,12 +205,11 @@ class Tracking(RuleBasedStateMachine):
         self.read_again()
 
     def read_again(self):
-        for offset in [each for each in self.log if each >= self.next]:
-            self.next = offset + 1
-            wanted = offset not in self.done and offset not in self.in_flight
-            assert self.tracker.read(PARTITION, offset) == wanted
-            if wanted:
-                self.queued.append(offset)
+        if offsets := [each for each in self.log if each >= self.next]:
+            self.next = offsets[-1] + 1
+            wanted = [offset for offset in offsets if offset not in self.done and offset not in self.in_flight]
+            assert self.tracker.read(PARTITION, offsets) == wanted
+            self.queued += wanted
 
     @invariant()
     def what_may_be_committed_is_what_is_done(self):

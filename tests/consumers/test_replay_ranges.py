@@ -44,7 +44,7 @@ def read_on(committed, *, beginning, end):
     tracker = OffsetTracker()
     tracker.assign(P0, position)
     start = position.offset if beginning <= position.offset <= end else beginning
-    return {offset for offset in range(start, end) if tracker.read(P0, offset)}
+    return set(tracker.read(P0, range(start, end)))
 
 
 offsets = st.integers(0, MOST)
