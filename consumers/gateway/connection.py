@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from websockets.exceptions import ConnectionClosed
@@ -19,10 +19,12 @@ from snowbus.bus.version import version
 
 from ..backoff import Backoff
 from .deliveries import Deliveries
+from .flow import Flow
 from .frames import Reading, event_frame, gap_frame, heartbeat_frame, json_frame
 from .history import History
 from .limits import TokenBucket
 from .live import MAX_WRITE_BYTES, Live, LiveReader
+from .requests import Pause, Permit, Request, RequestError, SetFilter, parse_request
 from .subscription import Subscription
 from .tail import Tail
 from .wire import GatewayConnection
@@ -64,9 +66,12 @@ class Session:
         self._position: RunningCursor | None = None
         self._live_reader: LiveReader | None = None
         self._restarts = 0
+        self._flow = Flow()
+        self._flow_changed = asyncio.Event()
         self._greeted = False
         self._told_outage = False
         self._answers = TokenBucket(_ANSWERS_AT_ONCE, now=connection.loop.time())
+        self._new_filters = TokenBucket(_ANSWERS_AT_ONCE, now=connection.loop.time())
 
     async def run(self) -> None:
         """Stream until the connection is closed."""
@@ -104,6 +109,7 @@ class Session:
             backoff = Backoff(0.2, maximum=5.0)
             while self._connection.is_open:
                 await self._connection.drain()
+                await self._until_something_may_be_sent()
                 try:
                     await self._go_on(self._position)
                     backoff.reset()
@@ -164,19 +170,26 @@ class Session:
         live = self._hub.live
         if self._restarts != live.restarts:
             await self._check_again(position)
-        reader = live.join(self._connection, self._subscription.filter, position.positions)
+        asked = self._subscription
+        reader = live.join(self._connection, asked.filter, position.positions, policy=asked.policy, flow=self._flow)
         if reader is None:
             async with self._hub.history_slots:
                 await self._read_log(position)
             return
         self._live_reader = reader
         try:
-            position.add(await reader.fell_behind)
+            position.add(await reader.gone)
         finally:
             self._live_reader = None
             live.leave(reader)
             self._restarts = live.restarts
-        self._hub.metrics.gateway_ring_misses.inc()
+        if self._subscription.filter == asked.filter:
+            self._hub.metrics.gateway_ring_misses.inc()
+
+    async def _until_something_may_be_sent(self) -> None:
+        while self._flow.limit == 0:
+            self._flow_changed.clear()
+            await self._flow_changed.wait()
 
     async def _check_again(self, position: RunningCursor) -> None:
         """The log is another one than when we took our position: what of it still stands?"""
@@ -204,10 +217,13 @@ class Session:
                     return
 
     async def _send_found(self, found: list[Record | Gap], position: RunningCursor) -> bool:
-        """Send what was found in the log, moving the position; False when the socket takes no more for now."""
+        """Send what was found in the log, moving the position; False when no more may be sent for now."""
         frames: list[bytes] = []
         size = 0
         for item in found:
+            if self._flow.limit is not None and len(frames) >= self._flow.limit:
+                await self._deliver(frames)
+                return False
             if isinstance(item, Gap):
                 if not await self._deliver(frames):
                     return False
@@ -233,6 +249,7 @@ class Session:
             return False
         if frames:
             connection.deliver(b"".join(frames))
+            self._flow.spend(len(frames))
             self._hub.metrics.gateway_messages.labels("event").inc(len(frames))
         await asyncio.sleep(0)
         if connection.paused:
@@ -254,12 +271,25 @@ class Session:
         hello = {
             "type": "hello",
             "server": f"snowbus/{version()}",
-            "subscription": self._subscription.as_json(),
+            "subscription": self._in_force(),
             "cursor": cursor,
             "time": timestamp_from_ms(_now_ms()),
         }
         self._greeted = True
         self._send("hello", json_frame(hello))
+
+    def _say_subscription(self) -> None:
+        cursor = self._cursor()
+        message = {
+            "type": "subscription",
+            "subscription": self._in_force(),
+            "cursor": cursor.decode() if cursor else None,
+        }
+        self._send("subscription", json_frame(message))
+
+    def _in_force(self) -> dict[str, object]:
+        flow = self._flow
+        return self._subscription.as_json() | {"paused": flow.paused, "permits": flow.permits}
 
     def _say_gap(self, gap: Gap, position: RunningCursor) -> None:
         self._send("gap", gap_frame(position.advance(gap.partition, gap.end), gap))
@@ -280,20 +310,49 @@ class Session:
     # What the reader says
 
     async def _listen(self) -> None:
-        """Answer what a reader sends, which is nothing that we know yet, until it goes."""
+        """Do what a reader asks for, until it goes."""
         connection = self._connection
         unanswered = 0
         try:
             while True:
-                await connection.recv(decode=False)
-                if self._answers.take(connection.loop.time()) and connection.is_writable:
-                    self._say_error("unknown_message", "readers send nothing here; the URL says it all", self._cursor())
+                message = await connection.recv()
+                try:
+                    request = parse_request(message)
+                    self._check_rate(request)
+                except RequestError as error:
+                    if self._answers.take(connection.loop.time()) and connection.is_writable:
+                        self._say_error("bad_message", str(error), self._cursor())
+                        continue
+                    unanswered += 1
+                    if unanswered >= _FLOOD:
+                        connection.give_up("too many messages", code=CloseCode.POLICY_VIOLATION)
                     continue
-                unanswered += 1
-                if unanswered >= _FLOOD:
-                    connection.give_up("too many messages", code=CloseCode.POLICY_VIOLATION)
-        except ConnectionClosed:
+                await connection.drain()  # nobody gets answers who does not take them
+                self._do(request)
+        except (ConnectionClosed, OSError):
             return
+
+    def _check_rate(self, request: Request) -> None:
+        if isinstance(request, SetFilter) and not self._new_filters.take(self._connection.loop.time()):
+            raise RequestError("the filter was changed too often; once a second is all right")
+
+    def _do(self, request: Request) -> None:
+        """Do it from here on, and say what is in force."""
+        match request:
+            case SetFilter(wanted):
+                self._subscription = replace(self._subscription, filter=wanted)
+            case Pause(paused):
+                self._flow.paused = paused
+            case Permit(count):
+                self._flow.permit(count)
+        if self._greeted:
+            self._say_subscription()
+        self._flow_changed.set()
+        if (reader := self._live_reader) is not None:
+            if isinstance(request, SetFilter):
+                self._hub.live.send_away(reader)  # and it comes again with the filter
+            else:
+                self._hub.live.go_on(reader)
 
 
 def _now_ms() -> int:

@@ -2,14 +2,17 @@
 
 A frame is made once an event, readers with equal filters share what matching costs, and what a reader is behind by goes
 out in one write. Nobody waits for a slow reader: it is written to only while its socket takes it, catches up from the
-ring when the socket takes more, and is sent back to the log when the ring has moved past it.
+ring when the socket takes more, and is sent back to the log when the ring has moved past it; unless it would rather
+skip (`skipping.py`), or be closed.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import structlog
+from websockets.frames import CloseCode
 
 from snowbus.bus.cursor import RunningCursor, decode_cursor
 from snowbus.bus.event import Record, TopicPartition
@@ -18,8 +21,12 @@ from snowbus.bus.log.interface import Offsets
 from snowbus.bus.metrics import Metrics
 from snowbus.bus.start import Gap
 
+from .channel import Channel
+from .flow import Flow
 from .frames import Reading, body_of, event_frame, gap_frame, message_frame
 from .ring import Entry, Ring, Seat
+from .skipping import KEPT_EVENTS, SLOW_SECONDS, newest, sample, skipped_frames
+from .subscription import Policy
 from .wire import GatewayConnection
 
 logger = structlog.get_logger(__name__)
@@ -27,7 +34,6 @@ logger = structlog.get_logger(__name__)
 MAX_WRITE_BYTES = 131_072
 _MAX_SCAN = 1_000
 _MAX_SHARED_CHUNKS = 64
-_UNKNOWN, _UNWANTED, _WANTED = 0, 1, 2
 
 
 class LiveReader:
@@ -37,56 +43,30 @@ class LiveReader:
     `own`; from then on they are the ring's, and with them the frames.
     """
 
-    def __init__(self, connection: GatewayConnection, channel: "_Channel", seat: Seat) -> None:
+    def __init__(
+        self, connection: GatewayConnection, channel: Channel, seat: Seat, *, policy: Policy, flow: Flow
+    ) -> None:
         own = RunningCursor(seat.positions)
         self.connection = connection
         self.channel = channel
+        self.policy = policy
+        self.flow = flow
+        self.had: Counter[TopicPartition] | None = None
+        """While it is behind and would rather skip: how many events it has had, as its channel counts."""
+        self.behind_since = 0.0
         self.sequence = seat.sequence
         self.cursor = own.text
         self.own = own if seat.ahead else None
         self.ahead = seat.ahead
-        self.fell_behind: asyncio.Future[dict[TopicPartition, int]] = connection.loop.create_future()
-        """Done when the ring has moved past it, with the positions where it stands."""
+        self.gone: asyncio.Future[dict[TopicPartition, int]] = connection.loop.create_future()
+        """Done with the positions where it stands, when the ring has moved past it, or when it is sent away."""
 
 
 class _Chunk(NamedTuple):
     data: bytes
-    events: int
+    events: list[TopicPartition]  # the partition of each
     sequence: int
     cursor: bytes
-
-
-class _Channel:
-    """What one filter wants of the ring; shared by all readers with that filter."""
-
-    def __init__(self, wanted: Filter, capacity: int) -> None:
-        self.filter = wanted
-        self.readers = 0
-        self.reset(capacity)
-
-    def reset(self, capacity: int) -> None:
-        """Forget every verdict: the ring is another one."""
-        self._verdicts = bytearray(capacity) if self.filter else None
-
-    def judge(self, sequence: int, entry: Entry) -> None:
-        """Decide on a new entry, while its reading is at hand."""
-        if self._verdicts is not None:
-            self._verdicts[sequence % len(self._verdicts)] = self._verdict(entry)
-
-    def wants(self, sequence: int, entry: Entry) -> bool:
-        """Whether the filter lets an entry of the ring through."""
-        if self._verdicts is None:
-            return True
-        place = sequence % len(self._verdicts)
-        if self._verdicts[place] == _UNKNOWN:
-            self._verdicts[place] = self._verdict(entry)
-        return self._verdicts[place] == _WANTED
-
-    def _verdict(self, entry: Entry) -> int:
-        if entry.record is None:
-            return _WANTED
-        reading = entry.reading or Reading(entry.record)
-        return _WANTED if self.filter.matches(reading.candidate) else _UNWANTED
 
 
 class Live:
@@ -101,22 +81,30 @@ class Live:
         self._sent_gaps = metrics.gateway_messages.labels("gap")
         self._loop = asyncio.get_running_loop()
         self._readers: dict[LiveReader, None] = {}
-        self._channels: dict[Filter, _Channel] = {}
-        self._chunks: dict[tuple[_Channel, int], _Chunk] = {}
+        self._channels: dict[Filter, Channel] = {}
+        self._chunks: dict[tuple[Channel, int], _Chunk] = {}
         self._flush_is_due = False
 
     # What the readers do
 
-    def join(self, connection: GatewayConnection, wanted: Filter, positions: Offsets) -> LiveReader | None:
+    def join(
+        self,
+        connection: GatewayConnection,
+        wanted: Filter,
+        positions: Offsets,
+        *,
+        policy: Policy = "pause",
+        flow: Flow | None = None,
+    ) -> LiveReader | None:
         """Follow the ring from `positions` on, without hole or repeat; None when the ring begins after them."""
         seat = self.ring.seat(positions) if self.ring else None
         if seat is None or self.ring is None:
             return None
         channel = self._channels.get(wanted)
         if channel is None:
-            channel = self._channels[wanted] = _Channel(wanted, self.ring.capacity)
+            channel = self._channels[wanted] = Channel(wanted, self.ring.capacity)
         channel.readers += 1
-        reader = LiveReader(connection, channel, seat)
+        reader = LiveReader(connection, channel, seat, policy=policy, flow=flow or Flow())
         self._readers[reader] = None
         connection.on_writable = lambda: self._catch_up(reader)
         self._catch_up(reader)
@@ -131,6 +119,17 @@ class Live:
         reader.channel.readers -= 1
         if not reader.channel.readers:
             self._channels.pop(reader.channel.filter, None)
+
+    def send_away(self, reader: LiveReader) -> None:
+        """Let a reader follow no more, and tell it where it stands."""
+        if reader in self._readers:
+            self.leave(reader)
+            reader.gone.set_result(decode_cursor(reader.cursor.decode()))
+
+    def go_on(self, reader: LiveReader) -> None:
+        """Send what there is for a reader who may be sent more than before."""
+        if reader in self._readers:
+            self._catch_up(reader)
 
     # What the tail does
 
@@ -179,6 +178,7 @@ class Live:
             channel.reset(ring.capacity)
         for reader in readers:
             reader.sequence, reader.cursor, reader.own, reader.ahead = ring.end, ring.cursor.text, None, {}
+            reader.had = None
             if reader.connection.is_open:
                 frames = [gap_frame(reader.cursor, gap) for gap in gaps]
                 reader.connection.deliver(b"".join(frames))
@@ -202,26 +202,80 @@ class Live:
 
     def _send_next(self, reader: LiveReader) -> int:
         ring = self._started()
-        if reader.sequence >= ring.end or not reader.connection.is_writable:
+        limit = reader.flow.limit
+        if reader.sequence >= ring.end or limit == 0:
             return 0
-        if reader.sequence < ring.oldest:
-            self.leave(reader)
-            reader.fell_behind.set_result(decode_cursor(reader.cursor.decode()))
+        if not reader.connection.is_writable:
+            self._is_behind(reader)
+            return 0
+        skipped = self._to_skip(reader)
+        if not skipped and reader.sequence < ring.oldest:
+            self.send_away(reader)
             return 0
         try:
-            chunk = self._shared_chunk(reader) if reader.own is None else self._own_chunk(reader, reader.own)
+            chunk = self._skipping_chunk(reader, skipped, limit) if skipped else self._next_chunk(reader, limit)
         except Exception:
             logger.exception("a reader's messages could not be made")
             self.leave(reader)
             reader.connection.give_up("internal error")
             return 0
         reader.sequence, reader.cursor = chunk.sequence, chunk.cursor
+        reader.flow.spend(len(chunk.events))
+        if reader.had is not None:
+            reader.had = None if chunk.sequence >= ring.end else reader.had + Counter(chunk.events)
         if chunk.data:
             reader.connection.deliver(chunk.data)
         if chunk.sequence < ring.end and not self._flush_is_due:
             self._flush_is_due = True
             self._loop.call_soon(self._flush_again)
-        return chunk.events
+        return len(chunk.events)
+
+    def _is_behind(self, reader: LiveReader) -> None:
+        """There is something for a reader whose socket takes nothing."""
+        ring = self._started()
+        if reader.policy in ("sample", "latest") and reader.had is None and reader.own is None:
+            if reader.sequence >= ring.oldest:
+                reader.had = reader.channel.count(ring, reader.sequence)
+                reader.behind_since = self._loop.time()
+        elif reader.policy == "disconnect" and reader.sequence < ring.oldest:
+            self.leave(reader)
+            reader.connection.give_up("too slow", code=CloseCode.POLICY_VIOLATION)
+
+    def _to_skip(self, reader: LiveReader) -> Counter[TopicPartition] | None:
+        """How many events a reader has not had who is slow and would rather skip, by partition; else None."""
+        is_passed = reader.sequence < self._started().oldest
+        if reader.had is None or not (is_passed or self._loop.time() - reader.behind_since > SLOW_SECONDS):
+            return None
+        owed = reader.channel.owed(reader.had)
+        return owed if owed.total() > KEPT_EVENTS else None
+
+    def _next_chunk(self, reader: LiveReader, limit: int | None) -> _Chunk:
+        if reader.own is not None:
+            return self._own_chunk(reader, reader.own, limit)
+        return self._shared_chunk(reader) if limit is None else self._make_chunk(reader.channel, reader.sequence, limit)
+
+    def _skipping_chunk(self, reader: LiveReader, owed: Counter[TopicPartition], limit: int | None) -> _Chunk:
+        """What comes next for a reader who skips: `owed` is what it has not had."""
+        most = min(KEPT_EVENTS, limit or KEPT_EVENTS)
+        ring, channel = self._started(), reader.channel
+        if reader.policy == "latest":
+            sequence = newest(ring, channel, most)
+            cursor = ring.cursor_at(sequence)
+            gaps = skipped_frames(reader.cursor, cursor, owed - channel.wanted(ring, sequence))
+            reader.had = None
+            return _Chunk(b"".join(gaps), [], sequence, cursor)
+        frames: list[bytes] = []
+        sampled: list[TopicPartition] = []
+        size = 0
+        for entry in sample(ring, channel, reader.sequence, most):
+            frames.append(entry.frame or self._make_frame(entry))
+            sampled.append(entry.partition)
+            size += len(frames[-1])
+            if size >= MAX_WRITE_BYTES:
+                break
+        cursor = ring.cursor.text
+        frames += skipped_frames(reader.cursor, cursor, owed - Counter(sampled))
+        return _Chunk(b"".join(frames), sampled, ring.end, cursor)
 
     def _flush_again(self) -> None:
         if self._flush_is_due:
@@ -237,8 +291,9 @@ class Live:
             chunk = self._chunks[key] = self._make_chunk(reader.channel, reader.sequence)
         return chunk
 
-    def _make_chunk(self, channel: _Channel, sequence: int) -> _Chunk:
+    def _make_chunk(self, channel: Channel, sequence: int, limit: int | None = None) -> _Chunk:
         frames: list[bytes] = []
+        events: list[TopicPartition] = []
         size = 0
         cursor = b""
         for entry in self._started().read(sequence, _MAX_SCAN):
@@ -246,15 +301,18 @@ class Live:
                 frame = entry.frame or self._make_frame(entry)
                 size += len(frame)
                 frames.append(frame)
+                if entry.record is not None:
+                    events.append(entry.partition)
             sequence += 1
             cursor = entry.cursor
-            if size >= MAX_WRITE_BYTES:
+            if size >= MAX_WRITE_BYTES or len(events) == limit:
                 break
-        return _Chunk(b"".join(frames), len(frames), sequence, cursor)
+        return _Chunk(b"".join(frames), events, sequence, cursor)
 
-    def _own_chunk(self, reader: LiveReader, own: RunningCursor) -> _Chunk:
+    def _own_chunk(self, reader: LiveReader, own: RunningCursor, limit: int | None) -> _Chunk:
         """What comes next for a reader who has had more of some partitions than the others at this place."""
         frames: list[bytes] = []
+        events: list[TopicPartition] = []
         size = 0
         sequence, cursor = reader.sequence, reader.cursor
         for entry in self._started().read(sequence, _MAX_SCAN):
@@ -267,14 +325,16 @@ class Live:
                     body = body_of(entry.frame or self._make_frame(entry), entry.kind, entry.cursor)
                     frames.append(message_frame(entry.kind, cursor, body))
                     size += len(body)
+                    if entry.record is not None:
+                        events.append(entry.partition)
             sequence += 1
             if not reader.ahead:
                 reader.own = None
                 cursor = entry.cursor
                 break
-            if size >= MAX_WRITE_BYTES:
+            if size >= MAX_WRITE_BYTES or len(events) == limit:
                 break
-        return _Chunk(b"".join(frames), len(frames), sequence, cursor)
+        return _Chunk(b"".join(frames), events, sequence, cursor)
 
     def _make_frame(self, entry: Entry) -> bytes:
         record = entry.record

@@ -109,6 +109,12 @@ class Ring:
         start = sequence - self._base
         return self._entries[start : start + count]
 
+    def cursor_at(self, sequence: int) -> bytes:
+        """The cursor of a reader who has had all before a sequence number, which must not lie before `oldest`."""
+        if sequence > self.oldest:
+            return self._entries[sequence - 1 - self._base].cursor
+        return RunningCursor(self._oldest_positions).text
+
     def seat(self, positions: Offsets) -> Seat | None:
         """Where a reader goes on who has had everything before `positions`; None when the ring begins after that.
 

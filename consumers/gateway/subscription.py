@@ -1,6 +1,7 @@
 """What a reader asks for, from the query string of its URL."""
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 from urllib.parse import parse_qsl
 
 from snowbus.bus.errors import FilterError, StartError
@@ -8,12 +9,17 @@ from snowbus.bus.event import EVENTS_TOPIC
 from snowbus.bus.filters import PARAMETERS, Filter, parse_filter
 from snowbus.bus.start import Resume, Since, Start, parse_start, parse_time, start_text
 
+Policy = Literal["pause", "sample", "latest", "disconnect"]
+
 _MAX_PARAMETERS = 200
 
 
 @dataclass(frozen=True)
 class Subscription:
     """Where to start, what to let through, and whether to tell what becomes of events on their way to collectors.
+
+    `policy` is what a reader wants that does not take events as fast as they come: to catch up with all of them, a
+    sample of what it would be behind by, the latest, or to be disconnected.
 
     `deliveries_since`, in ms since 1970, asks for what became since then of earlier events too.
     """
@@ -23,6 +29,7 @@ class Subscription:
     deliveries: bool = True
     deliveries_since: int | None = None
     topics: tuple[str, ...] = (EVENTS_TOPIC,)
+    policy: Policy = "pause"
 
     def as_json(self) -> dict[str, object]:
         """The subscription as it was understood, for the reader to see."""
@@ -33,6 +40,7 @@ class Subscription:
             if self.deliveries_since is None
             else start_text(Since(self.deliveries_since)),
             "topics": list(self.topics),
+            "policy": self.policy,
         }
 
 
@@ -50,7 +58,7 @@ def parse_subscription(pairs: list[tuple[str, str]], *, now: int) -> Subscriptio
     """The subscription that the parameters of a URL mean `now` (ms since 1970). Raises FilterError, which names the
     parameter that is wrong.
     """
-    own = {"from": "", "deliveries": ""}
+    own = {"from": "", "deliveries": "", "policy": ""}
     rest = [(name, value) for name, value in pairs if name not in own]
     for name, _ in rest:
         if name not in PARAMETERS:
@@ -61,7 +69,18 @@ def parse_subscription(pairs: list[tuple[str, str]], *, now: int) -> Subscriptio
             raise FilterError(name, "is given twice")
         own[name] = "".join(values)
     deliveries, since = _parse_deliveries(own["deliveries"], now)
-    return Subscription(_parse_start(own["from"], now), parse_filter(rest), deliveries, since)
+    return Subscription(
+        _parse_start(own["from"], now), parse_filter(rest), deliveries, since, policy=_parse_policy(own["policy"])
+    )
+
+
+def _parse_policy(text: str) -> Policy:
+    for policy in get_args(Policy):
+        if text == policy:
+            return policy  # type: ignore[no-any-return]
+    if not text:
+        return "pause"
+    raise FilterError("policy", f"{text[:100]!r} is none of {', '.join(get_args(Policy))}")
 
 
 def _parse_deliveries(text: str, now: int) -> tuple[bool, int | None]:

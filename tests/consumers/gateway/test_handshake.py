@@ -166,7 +166,7 @@ async def refused(running: Running, query: str = "", **options: Any) -> tuple[in
     [
         ("from=yesterday", "from: 'yesterday' is none of latest, earliest"),
         ("from=-0", "from: -0 is not between"),
-        ("color=red", "color: unknown; parameters are from, deliveries, app_id"),
+        ("color=red", "color: unknown; parameters are from, deliveries, policy, app_id"),
         ("event=pv", "event: 'pv' is the tracker protocol's code; the event is called page_view"),
         ("topic=snowbus.bad", "topic: unknown"),
         ("q=%ff", "query: is not UTF-8"),
@@ -271,7 +271,7 @@ def test_what_readers_send_is_answered_and_ends_nothing() -> None:
             for said in ("hello", "{}", b"\x00\xff", "x" * 60_000):
                 await reader.connection.send(said)
                 error = await reader.next("error")
-                assert error["code"] == "unknown_message"
+                assert error["code"] == "bad_message"
             await publish(running.log, [1])
             assert await reader.numbers(1) == [1]
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -16,7 +17,9 @@ from snowbus.bus.event import Record, TopicPartition
 from snowbus.bus.filters import Filter, parse_filter
 from snowbus.bus.metrics import Metrics
 from snowbus.bus.start import Gap
+from snowbus.consumers.gateway.flow import Flow
 from snowbus.consumers.gateway.live import MAX_WRITE_BYTES, Live, LiveReader
+from snowbus.consumers.gateway.skipping import KEPT_EVENTS
 from snowbus.consumers.gateway.wire import GatewayConnection
 
 TOPIC = "snowbus.events"
@@ -34,6 +37,7 @@ class Socket:
         self.stalled = False
         self.is_open = True
         self.given_up = ""
+        self.close_code = 0
 
     @property
     def is_writable(self) -> bool:
@@ -42,8 +46,9 @@ class Socket:
     def deliver(self, frames: bytes) -> None:
         self.writes.append(frames)
 
-    def give_up(self, reason: str) -> None:
+    def give_up(self, reason: str, *, code: int = 1011) -> None:
         self.given_up = reason
+        self.close_code = code
         self.is_open = False
 
     def resume(self) -> None:
@@ -92,16 +97,24 @@ class Bench:
         self.live.append([self.make(partition, **parameters) for partition in partitions])
 
     def join(
-        self, positions: dict[TopicPartition, int] | None = None, wanted: Filter = EVERYTHING
+        self, positions: dict[TopicPartition, int] | None = None, wanted: Filter = EVERYTHING, **options: Any
     ) -> tuple[Socket, LiveReader]:
         socket = Socket(self.loop)
         ring = self.live.ring
         assert ring is not None
         reader = self.live.join(
-            cast("GatewayConnection", socket), wanted, dict(ring.positions) if positions is None else positions
+            cast("GatewayConnection", socket),
+            wanted,
+            dict(ring.positions) if positions is None else positions,
+            **options,
         )
         assert reader is not None
         return socket, reader
+
+    @property
+    def positions(self) -> Any:
+        assert self.live.ring is not None
+        return self.live.ring.positions
 
     def after(self, positions: dict[TopicPartition, int]) -> list[tuple[int, int]]:
         """What a reader who stands there must get."""
@@ -167,12 +180,12 @@ def test_a_reader_whom_the_ring_has_passed_is_sent_back_with_its_place() -> None
         bench.append(0, 1)
         socket.stalled = True
         bench.append(*[0] * 10)
-        assert not reader.fell_behind.done()
+        assert not reader.gone.done()
         bench.append(*[1] * 10)
         socket.resume()
-        assert reader.fell_behind.result() == {PARTITIONS[0]: 1, PARTITIONS[1]: 1, PARTITIONS[2]: 0}
+        assert reader.gone.result() == {PARTITIONS[0]: 1, PARTITIONS[1]: 1, PARTITIONS[2]: 0}
         assert socket.offsets == [(0, 0), (1, 0)]
-        assert bench.live.join(cast("GatewayConnection", socket), EVERYTHING, reader.fell_behind.result()) is None
+        assert bench.live.join(cast("GatewayConnection", socket), EVERYTHING, reader.gone.result()) is None
 
     on_bench(test, max_entries=12)
 
@@ -312,7 +325,7 @@ def test_whatever_readers_do_each_gets_every_event_after_its_position_once(steps
             socket.resume()
             await asyncio.sleep(0)
             wanted = bench.after(positions)
-            if reader.fell_behind.done() or socket.on_writable is None:
+            if reader.gone.done() or socket.on_writable is None:
                 stands = decode_cursor(reader.cursor.decode())
                 rest = bench.after(stands)
                 assert [place for place in wanted if place not in rest] == socket.offsets
@@ -326,3 +339,67 @@ def test_whatever_readers_do_each_gets_every_event_after_its_position_once(steps
                 )
 
     on_bench(test, max_entries=max_entries)
+
+
+@given(
+    st.sampled_from(["sample", "latest"]),
+    st.sampled_from([EVERYTHING, parse_filter([("user_id", "user-1"), ("user_id", "user-2")])]),
+    st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=250), min_size=1, max_size=6),
+    st.sampled_from([30, 300, 10_000]),
+)
+@settings(max_examples=60)
+def test_what_a_reader_who_skips_was_sent_and_what_it_was_told_of_make_up_all_it_wanted(
+    policy: Any, wanted: Filter, bursts: list[list[int]], max_entries: int
+) -> None:
+    async def test(bench: Bench) -> None:
+        socket, reader = bench.join(wanted=wanted, policy=policy)
+        socket.stalled = True
+        for burst in bursts:
+            bench.append(*burst)
+        reader.behind_since -= 10
+        socket.resume()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        owed = Counter(
+            record.partition for number, record in enumerate(bench.records) if not wanted or number % 7 in (1, 2)
+        )
+        sent = Counter(partition for partition, _ in socket.offsets)
+        if reader.gone.done():  # little was skipped, and what is missing is in the log
+            assert owed.total() <= KEPT_EVENTS or len(bursts[0]) > max_entries
+            return
+        told: Counter[int] = Counter()
+        for gap in socket.messages:
+            if gap["type"] == "gap":
+                told[gap["to"]["partition"]] += gap["count"]
+        assert sent + told == owed
+        assert sent.total() <= KEPT_EVENTS or not told
+        assert len(set(socket.offsets)) == len(socket.offsets)
+        assert decode_cursor(reader.cursor.decode()) == dict(bench.positions)
+
+    on_bench(test, max_entries=max_entries)
+
+
+def test_a_burst_makes_nobody_slow() -> None:
+    async def test(bench: Bench) -> None:
+        socket, _ = bench.join(policy="latest")
+        socket.stalled = True
+        bench.append(*[0] * 500)
+        socket.resume()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert len(socket.offsets) == 500
+
+    on_bench(test)
+
+
+def test_a_pause_is_no_slowness() -> None:
+    async def test(bench: Bench) -> None:
+        flow = Flow(paused=True)
+        socket, reader = bench.join(policy="disconnect", flow=flow)
+        bench.append(*[0] * 50)
+        assert not socket.given_up
+        flow.paused = False
+        bench.live.go_on(reader)
+        assert reader.gone.done()  # the log has the rest
+
+    on_bench(test, max_entries=10)
