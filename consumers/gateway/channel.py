@@ -5,6 +5,7 @@ from collections import Counter
 from snowbus.bus.event import TopicPartition
 from snowbus.bus.filters import Filter
 
+from .deflate import Context
 from .frames import Reading
 from .ring import Entry, Ring
 
@@ -17,12 +18,15 @@ class Channel:
     def __init__(self, wanted: Filter, capacity: int) -> None:
         self.filter = wanted
         self.readers = 0
+        self.context: Context | None = None
+        """The compressor for its readers who have had everything, when they have all been sent the same."""
         self._counts: Counter[TopicPartition] | None = None
         self.reset(capacity)
 
     def reset(self, capacity: int) -> None:
         """Forget every verdict: the ring is another one."""
         self._verdicts = bytearray(capacity) if self.filter else None
+        self.context = None
 
     def judge(self, sequence: int, entry: Entry) -> None:
         """Decide on a new entry, while its reading is at hand."""

@@ -18,6 +18,7 @@ from snowbus.bus.tracker_protocol import timestamp_from_ms
 from snowbus.bus.version import version
 
 from ..backoff import Backoff
+from .deflate import Context
 from .deliveries import Deliveries
 from .flow import Flow
 from .frames import Reading, event_frame, gap_frame, heartbeat_frame, json_frame
@@ -248,7 +249,7 @@ class Session:
         if not connection.is_open:
             return False
         if frames:
-            connection.deliver(b"".join(frames))
+            connection.deliver(Context().deflate(frames) if connection.deflates else b"".join(frames))
             self._flow.spend(len(frames))
             self._hub.metrics.gateway_messages.labels("event").inc(len(frames))
         await asyncio.sleep(0)

@@ -22,6 +22,7 @@ from snowbus.bus.metrics import Metrics
 from snowbus.bus.start import Gap
 
 from .channel import Channel
+from .deflate import Context
 from .flow import Flow
 from .frames import Reading, body_of, event_frame, gap_frame, message_frame
 from .ring import Entry, Ring, Seat
@@ -54,6 +55,9 @@ class LiveReader:
         self.had: Counter[TopicPartition] | None = None
         """While it is behind and would rather skip: how many events it has had, as its channel counts."""
         self.behind_since = 0.0
+        self.deflates = connection.deflates
+        self.context: Context | None = None
+        """What it was sent compressed last, when it takes that."""
         self.sequence = seat.sequence
         self.cursor = own.text
         self.own = own if seat.ahead else None
@@ -63,10 +67,12 @@ class LiveReader:
 
 
 class _Chunk(NamedTuple):
+    frames: list[bytes]
     data: bytes
     events: list[TopicPartition]  # the partition of each
     sequence: int
     cursor: bytes
+    context: Context | None = None
 
 
 class Live:
@@ -83,6 +89,7 @@ class Live:
         self._readers: dict[LiveReader, None] = {}
         self._channels: dict[Filter, Channel] = {}
         self._chunks: dict[tuple[Channel, int], _Chunk] = {}
+        self._deflated: dict[tuple[Channel, int, Context | None], _Chunk] = {}
         self._flush_is_due = False
 
     # What the readers do
@@ -173,12 +180,12 @@ class Live:
         self.restarts += 1
         self.start(positions)
         ring = self._started()
-        self._chunks.clear()
+        self._clear_chunks()
         for channel in self._channels.values():
             channel.reset(ring.capacity)
         for reader in readers:
             reader.sequence, reader.cursor, reader.own, reader.ahead = ring.end, ring.cursor.text, None, {}
-            reader.had = None
+            reader.had = reader.context = None
             if reader.connection.is_open:
                 frames = [gap_frame(reader.cursor, gap) for gap in gaps]
                 reader.connection.deliver(b"".join(frames))
@@ -189,7 +196,7 @@ class Live:
     def _flush(self) -> None:
         """Send everyone whose socket takes it the next of what they are behind by."""
         self._flush_is_due = False
-        self._chunks.clear()
+        self._clear_chunks()
         events = 0
         for reader in tuple(self._readers):
             events += self._send_next(reader)
@@ -219,7 +226,7 @@ class Live:
             self.leave(reader)
             reader.connection.give_up("internal error")
             return 0
-        reader.sequence, reader.cursor = chunk.sequence, chunk.cursor
+        reader.sequence, reader.cursor, reader.context = chunk.sequence, chunk.cursor, chunk.context
         reader.flow.spend(len(chunk.events))
         if reader.had is not None:
             reader.had = None if chunk.sequence >= ring.end else reader.had + Counter(chunk.events)
@@ -250,9 +257,13 @@ class Live:
         return owed if owed.total() > KEPT_EVENTS else None
 
     def _next_chunk(self, reader: LiveReader, limit: int | None) -> _Chunk:
+        if reader.own is None and limit is None:
+            return self._deflated_chunk(reader) if reader.deflates else self._shared_chunk(reader)
         if reader.own is not None:
-            return self._own_chunk(reader, reader.own, limit)
-        return self._shared_chunk(reader) if limit is None else self._make_chunk(reader.channel, reader.sequence, limit)
+            chunk = self._own_chunk(reader, reader.own, limit)
+        else:
+            chunk = self._make_chunk(reader.channel, reader.sequence, limit)
+        return chunk._replace(data=Context().deflate(chunk.frames)) if reader.deflates else chunk
 
     def _skipping_chunk(self, reader: LiveReader, owed: Counter[TopicPartition], limit: int | None) -> _Chunk:
         """What comes next for a reader who skips: `owed` is what it has not had."""
@@ -263,7 +274,7 @@ class Live:
             cursor = ring.cursor_at(sequence)
             gaps = skipped_frames(reader.cursor, cursor, owed - channel.wanted(ring, sequence))
             reader.had = None
-            return _Chunk(b"".join(gaps), [], sequence, cursor)
+            return _Chunk(gaps, b"".join(gaps), [], sequence, cursor)
         frames: list[bytes] = []
         sampled: list[TopicPartition] = []
         size = 0
@@ -275,7 +286,7 @@ class Live:
                 break
         cursor = ring.cursor.text
         frames += skipped_frames(reader.cursor, cursor, owed - Counter(sampled))
-        return _Chunk(b"".join(frames), sampled, ring.end, cursor)
+        return _Chunk(frames, b"".join(frames), sampled, ring.end, cursor)
 
     def _flush_again(self) -> None:
         if self._flush_is_due:
@@ -287,9 +298,37 @@ class Live:
         chunk = self._chunks.get(key)
         if chunk is None:
             if len(self._chunks) >= _MAX_SHARED_CHUNKS:
-                self._chunks.clear()
+                self._clear_chunks()
             chunk = self._chunks[key] = self._make_chunk(reader.channel, reader.sequence)
         return chunk
+
+    def _deflated_chunk(self, reader: LiveReader) -> _Chunk:
+        """What comes next, compressed, for every reader with this filter at this place: those who were sent the same
+        before go on with their compressor.
+        """
+        channel, sequence, context = reader.channel, reader.sequence, reader.context
+        chunk = self._deflated.get((channel, sequence, context))
+        if chunk is None and (context is not channel.context or context is None or context.sequence != sequence):
+            context = None
+            chunk = self._deflated.get((channel, sequence, None))
+        if chunk is None:
+            chunk = self._deflated[channel, sequence, context] = self._deflate(
+                self._shared_chunk(reader), channel, context
+            )
+        return chunk
+
+    def _deflate(self, chunk: _Chunk, channel: Channel, context: Context | None) -> _Chunk:
+        used = context or Context()
+        data = used.deflate(chunk.frames)
+        used.sequence = chunk.sequence
+        if context is None and chunk.sequence == self._started().end:
+            # Others are at the end with another one: from there on, all begin anew, together.
+            channel.context = used if channel.context is None else None
+        return chunk._replace(data=data, context=used)
+
+    def _clear_chunks(self) -> None:
+        self._chunks.clear()
+        self._deflated.clear()
 
     def _make_chunk(self, channel: Channel, sequence: int, limit: int | None = None) -> _Chunk:
         frames: list[bytes] = []
@@ -307,7 +346,7 @@ class Live:
             cursor = entry.cursor
             if size >= MAX_WRITE_BYTES or len(events) == limit:
                 break
-        return _Chunk(b"".join(frames), events, sequence, cursor)
+        return _Chunk(frames, b"".join(frames), events, sequence, cursor)
 
     def _own_chunk(self, reader: LiveReader, own: RunningCursor, limit: int | None) -> _Chunk:
         """What comes next for a reader who has had more of some partitions than the others at this place."""
@@ -334,7 +373,7 @@ class Live:
                 break
             if size >= MAX_WRITE_BYTES or len(events) == limit:
                 break
-        return _Chunk(b"".join(frames), events, sequence, cursor)
+        return _Chunk(frames, b"".join(frames), events, sequence, cursor)
 
     def _make_frame(self, entry: Entry) -> bytes:
         record = entry.record

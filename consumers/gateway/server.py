@@ -22,6 +22,7 @@ from snowbus.bus.settings import Settings
 
 from .access import Access, Refusal, access_for
 from .connection import HISTORY_SLOTS, Hub, Session
+from .deflate import SharedDeflateFactory
 from .deliveries import Deliveries
 from .delivery_tail import DeliveryTail
 from .live import Live
@@ -63,6 +64,7 @@ async def run_gateway(
             process_request=gateway.answer,
             create_connection=gateway.accept,  # type: ignore[arg-type] # any callable will do
             compression=None,
+            extensions=[SharedDeflateFactory()],
             server_header=None,
             open_timeout=_HANDSHAKE_SECONDS,
             ping_interval=None,  # the gateway's own, which knows slow from gone

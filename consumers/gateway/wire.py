@@ -1,12 +1,15 @@
 """One websocket of the gateway: frames made elsewhere go out in few writes, and what is no handshake gets an answer."""
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import InvalidMessage
 from websockets.frames import CloseCode
 from websockets.protocol import State
+
+from .deflate import SharedDeflate
 
 _LINGER_SECONDS = 2.0
 _NO_REQUEST = b"only GET requests over HTTP/1.1, without a body, are answered here\n"
@@ -19,8 +22,8 @@ _BAD_REQUEST = (
 class GatewayConnection(ServerConnection):
     """A websocket that takes whole frames.
 
-    The library makes the handshake, answers pings and closes; messages are complete text frames, and no extension is
-    negotiated, so its state needs to know nothing of them. `on_writable` is called when the socket takes more after it
+    The library makes the handshake, answers pings and closes; messages are complete text frames, compressed elsewhere
+    if at all, so its state needs to know nothing of them. `on_writable` is called when the socket takes more after it
     did not, `on_lost` when it is closed. Times are the event loop's, in seconds.
     """
 
@@ -37,6 +40,13 @@ class GatewayConnection(ServerConnection):
     def is_idle(self) -> bool:
         """Whether it has asked for nothing yet."""
         return self.request is None and hasattr(self, "transport")
+
+    @cached_property
+    def deflates(self) -> bool:
+        """Whether it takes what a Context has compressed. Asked for when the handshake is done."""
+        return any(
+            isinstance(extension, SharedDeflate) and extension.is_usable for extension in self.protocol.extensions
+        )
 
     @property
     def is_open(self) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import zlib
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
@@ -17,6 +18,7 @@ from snowbus.bus.event import Record, TopicPartition
 from snowbus.bus.filters import Filter, parse_filter
 from snowbus.bus.metrics import Metrics
 from snowbus.bus.start import Gap
+from snowbus.consumers.gateway.deflate import WINDOW_BITS
 from snowbus.consumers.gateway.flow import Flow
 from snowbus.consumers.gateway.live import MAX_WRITE_BYTES, Live, LiveReader
 from snowbus.consumers.gateway.skipping import KEPT_EVENTS
@@ -36,6 +38,7 @@ class Socket:
         self.on_writable: Callable[[], None] | None = None
         self.stalled = False
         self.is_open = True
+        self.deflates = False
         self.given_up = ""
         self.close_code = 0
 
@@ -60,6 +63,7 @@ class Socket:
     def messages(self) -> list[dict[str, Any]]:
         """What a client gets."""
         data = b"".join(self.writes)
+        window = zlib.decompressobj(-WINDOW_BITS)
         found = []
         while data:
             header, length = 2, data[1]
@@ -67,7 +71,11 @@ class Socket:
                 header, length = 4, int.from_bytes(data[2:4])
             elif length == 127:
                 header, length = 10, int.from_bytes(data[2:10])
-            found.append(json.loads(data[header : header + length]))
+            message = data[header : header + length]
+            if data[0] & 0x40:
+                assert self.deflates
+                message = window.decompress(message + b"\x00\x00\xff\xff")
+            found.append(json.loads(message))
             data = data[header + length :]
         return found
 
@@ -97,9 +105,15 @@ class Bench:
         self.live.append([self.make(partition, **parameters) for partition in partitions])
 
     def join(
-        self, positions: dict[TopicPartition, int] | None = None, wanted: Filter = EVERYTHING, **options: Any
+        self,
+        positions: dict[TopicPartition, int] | None = None,
+        wanted: Filter = EVERYTHING,
+        *,
+        deflates: bool = False,
+        **options: Any,
     ) -> tuple[Socket, LiveReader]:
         socket = Socket(self.loop)
+        socket.deflates = deflates
         ring = self.live.ring
         assert ring is not None
         reader = self.live.join(
@@ -136,6 +150,25 @@ def test_readers_at_one_place_are_sent_the_very_same_bytes() -> None:
         assert len(first.writes) == 1
         assert first.writes[0] is second.writes[0]
         assert bench.metrics.registry.get_sample_value("snowbus_gateway_messages_total", {"type": "event"}) == 6
+
+    on_bench(test)
+
+
+def test_readers_who_inflate_share_one_compressor_and_those_who_come_later_begin_with_a_new_one() -> None:
+    async def test(bench: Bench) -> None:
+        sockets = [bench.join(deflates=True)[0] for _ in range(3)]
+        for _ in range(5):
+            bench.append(0)
+        late = bench.join(deflates=True)[0]
+        for _ in range(5):
+            bench.append(0)
+        assert [socket.offsets for socket in sockets] == [[(0, offset) for offset in range(10)]] * 3
+        assert late.offsets == [(0, offset) for offset in range(5, 10)]
+        assert sockets[0].writes[2] is sockets[1].writes[2]
+        assert sockets[0].writes[-1] is late.writes[-1]
+        sizes = [len(write) for write in sockets[0].writes]
+        assert max(sizes[1:5]) < sizes[0] / 2
+        assert max(len(write) for write in late.writes[2:]) < len(late.writes[0]) / 2
 
     on_bench(test)
 
@@ -299,9 +332,11 @@ actions = st.lists(
 )
 
 
-@given(actions, st.sampled_from([3, 10, 1000]))
-@settings(max_examples=150)
-def test_whatever_readers_do_each_gets_every_event_after_its_position_once(steps: list[Any], max_entries: int) -> None:
+@given(actions, st.sampled_from([3, 10, 1000]), st.sampled_from([(False,), (True,), (True, False, True)]))
+@settings(max_examples=200)
+def test_whatever_readers_do_each_gets_every_event_after_its_position_once(
+    steps: list[Any], max_entries: int, deflates: tuple[bool, ...]
+) -> None:
     async def test(bench: Bench) -> None:
         followers: list[tuple[Socket, LiveReader, dict[TopicPartition, int]]] = []
         for action, argument in steps:
@@ -310,6 +345,7 @@ def test_whatever_readers_do_each_gets_every_event_after_its_position_once(steps
             elif action == "join":
                 positions = dict(zip(PARTITIONS, argument, strict=True))
                 socket = Socket(bench.loop)
+                socket.deflates = deflates[len(followers) % len(deflates)]
                 reader = bench.live.join(cast("GatewayConnection", socket), EVERYTHING, positions)
                 if reader is not None:
                     followers.append((socket, reader, positions))
