@@ -72,16 +72,23 @@ async def serve_http(
         bound.close()
 
 
-def bind(listen: str) -> socket.socket:
-    """A socket that listens on `HOST:PORT`; brackets stand around an IPv6 host. Raises ConfigurationError."""
+def bind(listen: str, *, shared: bool = False, listening: bool = True) -> socket.socket:
+    """A socket that listens on `HOST:PORT`; brackets stand around an IPv6 host. Raises ConfigurationError.
+
+    Several processes may listen on a `shared` one, and the kernel spreads connections over them; one that is not
+    `listening` only keeps others from the port.
+    """
     host, port = split_listen(listen)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # Named for what it is, TCP: asyncio turns Nagle's delay off only on such sockets.
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
+        if shared:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         bound.bind((host, port))
-        bound.listen(_BACKLOG)  # now, so that whoever comes second is told
+        if listening:
+            bound.listen(_BACKLOG)  # now, so that whoever comes second is told
     except OSError as error:
         bound.close()
         raise ConfigurationError(f"cannot listen on {listen}: {error.strerror or error}") from None

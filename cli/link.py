@@ -15,9 +15,10 @@ from .ending import end_process
 
 
 class Link:
-    """A worker's end, from the number of an inherited file descriptor."""
+    """A worker's end, from the number of an inherited file descriptor; `listen` is the worker's own address."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, *, listen: str) -> None:
+        self.listen = listen
         self._socket = socket.socket(fileno=descriptor)
         self._socket.set_inheritable(False)
 

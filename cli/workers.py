@@ -1,5 +1,6 @@
 """What commands share that run in one process or in several: --workers, and how a worker tells how far it is."""
 
+import contextlib
 import functools
 import sys
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from typing import Any
 
 import click
 
+from snowbus.bus.http_server import address_of, bind, split_listen
 from snowbus.bus.log import open_log
 from snowbus.bus.metrics import Metrics
 from snowbus.bus.settings import Settings
@@ -15,12 +17,15 @@ from .ending import deadline_of
 from .link import Link
 from .running import Role, announce, stop_on_signals
 
+PORT = "port"
+CLOSE_SECONDS = 3.0
 
-def with_workers(role: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+
+def with_workers(role: str, *, share: str = "partitions") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Give a command --workers, and pass it `workers`, how many are asked for, and `link`.
 
     `link` is None unless this process is a worker itself, which starts no others; the `settings` that the command is
-    given then say where this one is to listen.
+    given then say where this one is to listen. Where they `share` the port, that is in `link.listen` instead.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -28,7 +33,7 @@ def with_workers(role: str) -> Callable[[Callable[..., Any]], Callable[..., Any]
             "--workers",
             type=click.IntRange(1, 256),
             metavar="N",
-            help="Run N processes that share the partitions, and start again what dies or is stuck.",
+            help=f"Run N processes that share the {share}, and start again what dies or is stuck.",
         )
         @click.option("--worker-link", type=int, hidden=True)
         @click.option("--worker-listen", hidden=True)
@@ -38,8 +43,9 @@ def with_workers(role: str) -> Callable[[Callable[..., Any]], Callable[..., Any]
         ) -> Any:
             link = None
             if worker_link is not None:
-                link = Link(worker_link)
-                settings = settings.model_copy(update={f"{role}_listen": worker_listen})
+                link = Link(worker_link, listen=worker_listen or "")
+                if share != PORT:
+                    settings = settings.model_copy(update={f"{role}_listen": worker_listen})
             return function(settings=settings, link=link, **parameters)
 
         return command
@@ -47,8 +53,12 @@ def with_workers(role: str) -> Callable[[Callable[..., Any]], Callable[..., Any]
     return decorate
 
 
-async def supervise(role: str, settings: Settings, *, count: int) -> int:
-    """Run this process's command line in `count` others until SIGTERM or Ctrl-C; the exit code."""
+async def supervise(role: str, settings: Settings, *, count: int, share: str = "partitions") -> int:
+    """Run this process's command line in `count` others until SIGTERM or Ctrl-C; the exit code.
+
+    The first listens on the address of the settings and the others on the ports after it; where they share the port,
+    all listen on the address, and each on one of the ports after it, too.
+    """
     # Only here, since what it imports takes a third of the time in which a worker starts.
     from .supervisor import Limits, Supervisor  # noqa: PLC0415
 
@@ -60,11 +70,24 @@ async def supervise(role: str, settings: Settings, *, count: int) -> int:
         backoff=settings.worker_backoff,
         backoff_max=settings.worker_backoff_max,
     )
-    return await Supervisor(sys.argv[1:], listen=_listen(role, settings), count=count, limits=limits).run(stop)
+    arguments, listen = sys.argv[1:], _listen(role, settings)
+    with contextlib.ExitStack() as held:
+        if share == PORT:
+            bind(listen).close()  # or whoever has it already would share it with us
+            bound = held.enter_context(bind(listen, shared=True, listening=False))  # so that the port stays ours
+            arguments += ["--listen", address_of(bound)]
+            host, port = split_listen(address_of(bound))
+            listen = f"{f'[{host}]' if ':' in host else host}:{split_listen(listen)[1] and port + 1}"
+        return await Supervisor(arguments, listen=listen, count=count, limits=limits).run(stop)
 
 
-async def run_worker(name: str, role: Role, settings: Settings, metrics: Metrics, *, link: Link | None) -> None:
-    """Run one role until SIGTERM, Ctrl-C or the end of the link, and tell where it listens and when it has begun."""
+async def run_worker(
+    name: str, role: Role, settings: Settings, metrics: Metrics, *, link: Link | None, shared: str = ""
+) -> None:
+    """Run one role until SIGTERM, Ctrl-C or the end of the link, and tell where it listens and when it has begun.
+
+    `shared` is the address that it shares with others.
+    """
     deadline = deadline_of(_drain_timeout(name, settings))
     stop = stop_on_signals(deadline=deadline)
     if link:
@@ -72,7 +95,7 @@ async def run_worker(name: str, role: Role, settings: Settings, metrics: Metrics
         link.tell("imported")
 
     def ready(address: str) -> None:
-        announce(name, address)
+        announce(name, f"{shared}, and alone on {address}" if shared else address)
         if link:
             link.tell(address)
 
@@ -90,5 +113,5 @@ def _listen(role: str, settings: Settings) -> str:
 
 
 def _drain_timeout(role: str, settings: Settings) -> float:
-    seconds: float = getattr(settings, f"{role}_drain_timeout")
+    seconds: float = getattr(settings, f"{role}_drain_timeout", CLOSE_SECONDS)
     return seconds

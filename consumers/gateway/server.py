@@ -4,7 +4,8 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from typing import Any
 from weakref import WeakSet
 
@@ -46,54 +47,69 @@ _GOODBYE = "the gateway is stopping; reconnect with your cursor"
 
 
 async def run_gateway(
-    log: Log, settings: Settings, metrics: Metrics, *, ready: Callable[[str], None], stop: asyncio.Event
+    log: Log,
+    settings: Settings,
+    metrics: Metrics,
+    *,
+    ready: Callable[[str], None],
+    begun: Callable[[], None] = lambda: None,
+    own_listen: str = "",
+    stop: asyncio.Event,
 ) -> None:
     """Stream events to websockets until `stop` is set, then say goodbye to the readers.
 
-    `ready` is called with the address once connections are taken; the log need not be there by then. Raises
-    ConfigurationError when the address cannot be listened on, or must not be without tokens.
+    `ready` is called with the address once connections are taken, and `begun` after it; the log need not be there by
+    then. A gateway that shares its port with others listens on an `own_listen` of its own, too, which is the address
+    that `ready` is told then. Raises ConfigurationError when an address cannot be listened on, or must not be without
+    tokens.
     """
-    bound = bind(settings.gateway_listen)
-    try:
-        access = access_for(bound.getsockname()[0].partition("%")[0], settings)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER_BYTES)  # what it accepts inherits this
+    with ExitStack() as stack:
+        bound = [bind(settings.gateway_listen, shared=bool(own_listen))]
+        stack.callback(bound[0].close)
+        if own_listen:
+            bound.append(bind(own_listen))
+            stack.callback(bound[1].close)
+        access = access_for(bound[0].getsockname()[0].partition("%")[0], settings)
         gateway = _Gateway(log, settings, metrics, access)
-        server = await serve(
-            gateway.handle,
-            sock=bound,
-            process_request=gateway.answer,
-            create_connection=gateway.accept,  # type: ignore[arg-type] # any callable will do
-            compression=None,
-            extensions=[SharedDeflateFactory()],
-            server_header=None,
-            open_timeout=_HANDSHAKE_SECONDS,
-            ping_interval=None,  # the gateway's own, which knows slow from gone
-            close_timeout=_CLOSE_SECONDS,
-            max_size=_MAX_MESSAGE_BYTES,
-            max_queue=_MAX_QUEUED_MESSAGES,
-            write_limit=_WRITE_BUFFER_BYTES,
-            logger=_library_logger(),
-        )
-    except BaseException:
-        bound.close()
-        raise
-    running = [
-        asyncio.create_task(gateway.tail.run(), name="snowbus-gateway-tail"),
-        asyncio.create_task(gateway.delivery_tail.run(), name="snowbus-gateway-deliveries"),
-        asyncio.create_task(gateway.keep_time(), name="snowbus-gateway-time"),
-        asyncio.create_task(stop.wait(), name="snowbus-gateway-stop"),
-    ]
-    try:
-        ready(f"http://{address_of(bound)}")
-        await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        await _close(server, gateway.accepted)
+        servers = [await _serve(gateway, each) for each in bound]
+        running = [
+            asyncio.create_task(gateway.tail.run(), name="snowbus-gateway-tail"),
+            asyncio.create_task(gateway.delivery_tail.run(), name="snowbus-gateway-deliveries"),
+            asyncio.create_task(gateway.keep_time(), name="snowbus-gateway-time"),
+            asyncio.create_task(stop.wait(), name="snowbus-gateway-stop"),
+        ]
+        try:
+            ready(f"http://{address_of(bound[-1])}")
+            begun()
+            await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await _close(servers, gateway.accepted)
+            for task in running:
+                task.cancel()
+            await asyncio.wait(running)
         for task in running:
-            task.cancel()
-        await asyncio.wait(running)
-    for task in running:
-        if not task.cancelled():
-            task.result()
+            if not task.cancelled():
+                task.result()
+
+
+async def _serve(gateway: "_Gateway", bound: socket.socket) -> Server:
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER_BYTES)  # what it accepts inherits this
+    return await serve(
+        gateway.handle,
+        sock=bound,
+        process_request=gateway.answer,
+        create_connection=gateway.accept,  # type: ignore[arg-type] # any callable will do
+        compression=None,
+        extensions=[SharedDeflateFactory()],
+        server_header=None,
+        open_timeout=_HANDSHAKE_SECONDS,
+        ping_interval=None,  # the gateway's own, which knows slow from gone
+        close_timeout=_CLOSE_SECONDS,
+        max_size=_MAX_MESSAGE_BYTES,
+        max_queue=_MAX_QUEUED_MESSAGES,
+        write_limit=_WRITE_BUFFER_BYTES,
+        logger=_library_logger(),
+    )
 
 
 class _Gateway:
@@ -213,17 +229,18 @@ class _Gateway:
         return ""
 
 
-async def _close(server: Server, accepted: Iterable[GatewayConnection]) -> None:
+async def _close(servers: Sequence[Server], accepted: Iterable[GatewayConnection]) -> None:
     """Close every connection with a reason. Those that do not take it are cut, those that asked for nothing at once."""
-    server.close(code=1001, reason=_GOODBYE)
+    for server in servers:
+        server.close(code=1001, reason=_GOODBYE)
     for connection in tuple(accepted):
         if connection.is_idle:  # browsers keep some in reserve
             connection.transport.abort()
-    closed = asyncio.create_task(server.wait_closed())
-    await asyncio.wait({closed}, timeout=_CLOSE_SECONDS)
-    for reader in tuple(server.all_connections):
+    closed = [asyncio.create_task(server.wait_closed()) for server in servers]
+    await asyncio.wait(closed, timeout=_CLOSE_SECONDS)
+    for reader in [each for server in servers for each in tuple(server.all_connections)]:
         reader.transport.abort()
-    await closed
+    await asyncio.wait(closed)
 
 
 def _library_logger() -> logging.Logger:

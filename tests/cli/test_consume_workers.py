@@ -216,7 +216,7 @@ import asyncio, socket, sys, time
 from snowbus.cli.link import Link
 async def main():
     parent, ours = socket.socketpair()
-    Link(ours.detach()).on_end(lambda: None, deadline=0.1)
+    Link(ours.detach(), listen="").on_end(lambda: None, deadline=0.1)
     parent.close()
     time.sleep(100)
 asyncio.run(main())
