@@ -164,7 +164,8 @@ class Session:
         live = self._hub.live
         if self._restarts != live.restarts:
             await self._check_again(position)
-        reader = live.join(self._connection, self._subscription.filter, position.positions)
+        asked = self._subscription
+        reader = live.join(self._connection, asked.filter, position.positions, mask=asked.rights.mask)
         if reader is None:
             async with self._hub.history_slots:
                 await self._read_log(position)
@@ -218,7 +219,7 @@ class Session:
             reading = Reading(item)
             if self._subscription.filter and not self._subscription.filter.matches(reading.candidate):
                 continue
-            frames.append(event_frame(cursor, reading.body()))
+            frames.append(event_frame(cursor, reading.body(self._subscription.rights.mask)))
             size += len(frames[-1])
             if size >= MAX_WRITE_BYTES:
                 if not await self._deliver(frames):

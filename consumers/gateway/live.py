@@ -19,6 +19,7 @@ from snowbus.bus.metrics import Metrics
 from snowbus.bus.start import Gap
 
 from .frames import Reading, body_of, event_frame, gap_frame, message_frame
+from .masking import Mask
 from .ring import Entry, Ring, Seat
 from .wire import GatewayConnection
 
@@ -57,10 +58,11 @@ class _Chunk(NamedTuple):
 
 
 class _Channel:
-    """What one filter wants of the ring; shared by all readers with that filter."""
+    """What one filter wants of the ring; shared by all readers with that filter and that mask."""
 
-    def __init__(self, wanted: Filter, capacity: int) -> None:
+    def __init__(self, wanted: Filter, mask: Mask | None, capacity: int) -> None:
         self.filter = wanted
+        self.mask = mask
         self.readers = 0
         self.reset(capacity)
 
@@ -101,20 +103,22 @@ class Live:
         self._sent_gaps = metrics.gateway_messages.labels("gap")
         self._loop = asyncio.get_running_loop()
         self._readers: dict[LiveReader, None] = {}
-        self._channels: dict[Filter, _Channel] = {}
+        self._channels: dict[tuple[Filter, Mask | None], _Channel] = {}
         self._chunks: dict[tuple[_Channel, int], _Chunk] = {}
         self._flush_is_due = False
 
     # What the readers do
 
-    def join(self, connection: GatewayConnection, wanted: Filter, positions: Offsets) -> LiveReader | None:
+    def join(
+        self, connection: GatewayConnection, wanted: Filter, positions: Offsets, *, mask: Mask | None = None
+    ) -> LiveReader | None:
         """Follow the ring from `positions` on, without hole or repeat; None when the ring begins after them."""
         seat = self.ring.seat(positions) if self.ring else None
         if seat is None or self.ring is None:
             return None
-        channel = self._channels.get(wanted)
+        channel = self._channels.get((wanted, mask))
         if channel is None:
-            channel = self._channels[wanted] = _Channel(wanted, self.ring.capacity)
+            channel = self._channels[wanted, mask] = _Channel(wanted, mask, self.ring.capacity)
         channel.readers += 1
         reader = LiveReader(connection, channel, seat)
         self._readers[reader] = None
@@ -130,7 +134,7 @@ class Live:
         reader.connection.on_writable = None
         reader.channel.readers -= 1
         if not reader.channel.readers:
-            self._channels.pop(reader.channel.filter, None)
+            self._channels.pop((reader.channel.filter, reader.channel.mask), None)
 
     # What the tail does
 
@@ -243,7 +247,7 @@ class Live:
         cursor = b""
         for entry in self._started().read(sequence, _MAX_SCAN):
             if channel.wants(sequence, entry):
-                frame = entry.frame or self._make_frame(entry)
+                frame = self._frame(entry, channel.mask)
                 size += len(frame)
                 frames.append(frame)
             sequence += 1
@@ -264,7 +268,7 @@ class Live:
             if entry.offset >= skipped_before:
                 cursor = own.advance(entry.partition, entry.offset + 1)
                 if reader.channel.wants(sequence, entry):
-                    body = body_of(entry.frame or self._make_frame(entry), entry.kind, entry.cursor)
+                    body = body_of(self._frame(entry, reader.channel.mask), entry.kind, entry.cursor)
                     frames.append(message_frame(entry.kind, cursor, body))
                     size += len(body)
             sequence += 1
@@ -276,13 +280,17 @@ class Live:
                 break
         return _Chunk(b"".join(frames), len(frames), sequence, cursor)
 
-    def _make_frame(self, entry: Entry) -> bytes:
+    def _frame(self, entry: Entry, mask: Mask | None) -> bytes:
+        """The frame of an entry, made once for all readers, and once for all who share the mask."""
         record = entry.record
         if record is None:  # a gap is made with its frame
             return entry.frame or b""
+        made = entry.frame if mask is None else entry.masked_frame
+        if made is not None:
+            return made
         reading = entry.reading or Reading(record)
-        frame = event_frame(entry.cursor, reading.body())
-        self._started().keep(entry, frame)
+        frame = event_frame(entry.cursor, reading.body(mask))
+        self._started().keep(entry, frame, masked=mask is not None)
         return frame
 
     def _started(self) -> Ring:

@@ -8,6 +8,8 @@ from snowbus.bus.event import EVENTS_TOPIC
 from snowbus.bus.filters import PARAMETERS, Filter, parse_filter
 from snowbus.bus.start import Resume, Since, Start, parse_start, parse_time, start_text
 
+from .rights import EVERY_RIGHT, Rights
+
 _MAX_PARAMETERS = 200
 
 
@@ -23,6 +25,7 @@ class Subscription:
     deliveries: bool = True
     deliveries_since: int | None = None
     topics: tuple[str, ...] = (EVENTS_TOPIC,)
+    rights: Rights = EVERY_RIGHT
 
     def as_json(self) -> dict[str, object]:
         """The subscription as it was understood, for the reader to see."""
@@ -33,6 +36,7 @@ class Subscription:
             if self.deliveries_since is None
             else start_text(Since(self.deliveries_since)),
             "topics": list(self.topics),
+            "masked": self.rights.mask.names if self.rights.mask else [],
         }
 
 
@@ -46,9 +50,9 @@ def query_pairs(query: str) -> list[tuple[str, str]]:
         raise FilterError("query", f"has more than {_MAX_PARAMETERS} parameters") from None
 
 
-def parse_subscription(pairs: list[tuple[str, str]], *, now: int) -> Subscription:
+def parse_subscription(pairs: list[tuple[str, str]], *, now: int, rights: Rights = EVERY_RIGHT) -> Subscription:
     """The subscription that the parameters of a URL mean `now` (ms since 1970). Raises FilterError, which names the
-    parameter that is wrong.
+    parameter that is wrong, and NotAllowedError for what goes beyond the reader's rights.
     """
     own = {"from": "", "deliveries": ""}
     rest = [(name, value) for name, value in pairs if name not in own]
@@ -61,7 +65,8 @@ def parse_subscription(pairs: list[tuple[str, str]], *, now: int) -> Subscriptio
             raise FilterError(name, "is given twice")
         own[name] = "".join(values)
     deliveries, since = _parse_deliveries(own["deliveries"], now)
-    return Subscription(_parse_start(own["from"], now), parse_filter(rest), deliveries, since)
+    start, asked = _parse_start(own["from"], now), parse_filter(rest)
+    return Subscription(start, rights.narrow(asked), deliveries, since, rights=rights)
 
 
 def _parse_deliveries(text: str, now: int) -> tuple[bool, int | None]:
