@@ -122,7 +122,8 @@ class Mask:
 
     def _describing(self, code: str, text: str) -> str:
         """A parameter that holds self-describing JSON, written anew: what is not read is not shown."""
-        outer = self_describing({code: text}, plain=code, base64="" if not _DESCRIBING[code] else code)
+        is_base64 = _DESCRIBING[code]
+        outer = self_describing({code: text}, plain="" if is_base64 else code, base64=code if is_base64 else "")
         schema = str(parse_iglu_uri(outer["schema"]))
         data: Any
         if code in ("ue_pr", "ue_px"):
@@ -132,7 +133,7 @@ class Mask:
         else:
             return MASKED
         written = json_text.dumps({"schema": schema, "data": data})
-        return urlsafe_b64encode(utf8(written)).decode().rstrip("=") if _DESCRIBING[code] else written
+        return urlsafe_b64encode(utf8(written)).decode().rstrip("=") if is_base64 else written
 
     def _entity(self, value: Any) -> dict[str, Any]:
         """One self-describing JSON; nothing of it when it is none, as it may be meant for one that is masked."""

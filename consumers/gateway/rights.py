@@ -31,6 +31,15 @@ class NotAllowedError(SnowbusError):
         self.reason = reason
 
 
+class TokenError(SnowbusError):
+    """A token that does not let anybody in: an HTTP `status`, and the `reason`, which holds nothing of the token."""
+
+    def __init__(self, reason: str, *, status: int = 401) -> None:
+        super().__init__(f"token: {reason}")
+        self.reason = f"token: {reason}"
+        self.status = status
+
+
 @dataclass(frozen=True)
 class Rights:
     """One reader's rights: `limits` are ANDed with its filter, `mask` is None when personal data is shown.

@@ -27,8 +27,7 @@ from .deliveries import Deliveries
 from .delivery_tail import DeliveryTail
 from .live import Live
 from .pages import load_page, page_response, response, text_response
-from .rights import NotAllowedError
-from .signed_tokens import TokenError
+from .rights import NotAllowedError, TokenError
 from .subscription import Subscription, parse_subscription, query_pairs
 from .tail import Tail
 from .tokens import Tokens

@@ -12,14 +12,16 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from snowbus.bus.errors import ConfigurationError, SnowbusError
+from snowbus.bus.errors import ConfigurationError
 from snowbus.bus.settings import Settings
 
 from .jwks import MIN_RSA_BITS, Jwks, KeysError
+from .rights import TokenError
 
 LEEWAY_SECONDS = 5
 """How far the clocks of those who sign may be from ours."""
 
+_LATEST = 1 << 40  # seconds since 1970: for ever, in numbers that a clock takes
 _MIN_SECRET_BYTES = 32  # RFC 7518, section 3.2: as many as the hash has
 _REASONS: tuple[tuple[type[jwt.PyJWTError], str], ...] = (
     (jwt.ExpiredSignatureError, "has expired"),
@@ -29,15 +31,6 @@ _REASONS: tuple[tuple[type[jwt.PyJWTError], str], ...] = (
     (jwt.InvalidSignatureError, "has a bad signature"),
     (jwt.DecodeError, "is not a JWT that can be read"),
 )
-
-
-class TokenError(SnowbusError):
-    """A token that does not let anybody in: an HTTP `status`, and the `reason`, which holds nothing of the token."""
-
-    def __init__(self, reason: str, *, status: int = 401) -> None:
-        super().__init__(f"token: {reason}")
-        self.reason = f"token: {reason}"
-        self.status = status
 
 
 class SignedTokens:
@@ -74,6 +67,10 @@ class SignedTokens:
             raise TokenError(next(reasons, "has a claim that cannot be used")) from None
         except (ValueError, OverflowError, TypeError, RecursionError):  # of JSON that is none, or of no sense
             raise TokenError("is not a JWT that can be read") from None
+
+    def until(self, claims: Mapping[str, Any]) -> float:
+        """When a token that claims this ends to be valid here, in seconds since 1970."""
+        return min(int(claims["exp"]), _LATEST) + LEEWAY_SECONDS
 
     async def _key(self, header: Mapping[str, Any]) -> tuple[str, str | RSAPublicKey]:
         """The algorithm and the key for a token with this header. Raises TokenError."""

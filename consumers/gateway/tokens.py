@@ -3,14 +3,16 @@
 import hashlib
 import hmac
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from snowbus.bus.settings import Settings
 
 from .masking import Mask, mask_of
-from .rights import EVERY_RIGHT, Rights, rights_of, scopes_of
-from .signed_tokens import LEEWAY_SECONDS, SignedTokens, TokenError
+from .rights import EVERY_RIGHT, Rights, TokenError, rights_of, scopes_of
 
-_LATEST = 1 << 40  # seconds since 1970: for ever, in numbers that a clock takes
+if TYPE_CHECKING:
+    from .signed_tokens import SignedTokens
+
 _HOW = "send `Authorization: Bearer TOKEN`, or token=TOKEN in the URL"
 
 
@@ -23,7 +25,7 @@ class Tokens:
     def __init__(self, settings: Settings) -> None:
         """Raises ConfigurationError for keys, or names of what is masked, that cannot work."""
         self._static = settings.gateway_tokens
-        self.signed = SignedTokens(settings) if _takes_signed(settings) else None
+        self.signed = _signed_tokens(settings) if _takes_signed(settings) else None
         self._mask: Mask = mask_of(settings.gateway_masked_fields, settings.gateway_masked_entities)
         self._without_tokens = Rights(mask=self._mask) if settings.gateway_mask else EVERY_RIGHT
 
@@ -52,7 +54,7 @@ class Tokens:
         matches = [hmac.compare_digest(token.encode("utf-8", "replace"), encoded) for token in self._static]
         return matches.index(True) if any(matches) else None
 
-    async def _signed_rights(self, signed: SignedTokens, shown: Sequence[str]) -> Rights:
+    async def _signed_rights(self, signed: "SignedTokens", shown: Sequence[str]) -> Rights:
         """The rights of the first that is right; what is wrong is told of the last."""
         for place, token in enumerate(shown, 1):
             try:
@@ -64,8 +66,7 @@ class Tokens:
             break
         subject = str(claims.get("sub") or "") or hashlib.sha256(token.encode()).hexdigest()
         holder = f"{claims.get('iss') or ''} {subject}"
-        until = min(int(claims["exp"]), _LATEST) + LEEWAY_SECONDS
-        return rights_of(scopes_of(claims), mask=self._mask, holder=holder, until=until)
+        return rights_of(scopes_of(claims), mask=self._mask, holder=holder, until=signed.until(claims))
 
 
 def takes_tokens(settings: Settings) -> bool:
@@ -75,6 +76,12 @@ def takes_tokens(settings: Settings) -> bool:
 
 def _takes_signed(settings: Settings) -> bool:
     return bool(settings.gateway_jwt_secret or settings.gateway_jwt_public_key or settings.gateway_jwks_url)
+
+
+def _signed_tokens(settings: Settings) -> "SignedTokens":
+    from .signed_tokens import SignedTokens  # noqa: PLC0415 - cryptography is slow to import, and few need it
+
+    return SignedTokens(settings)
 
 
 def _bearer(authorization: str) -> str:
