@@ -113,9 +113,9 @@ class Reading:
         key = None if record.key is None else record.key.decode("utf-8", "replace")
         payload, source, view_json = decoded.payload, event.source if event else {}, decoded.view_json
         if mask is not None:
-            key, source, errors = mask.key(key), mask.source(source), mask.errors(errors)
+            key, payload, source = mask.key(key), mask.payload(payload), mask.source(source)
             view_json = json_text.dump_bytes(mask.view(event, payload, decoded.view)) if event and payload else b"{}"
-            payload = mask.payload(payload)
+            errors = mask.errors(errors)
         place = {
             "topic": record.topic,
             "partition": record.partition,

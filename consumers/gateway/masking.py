@@ -75,12 +75,12 @@ class Mask:
         """Who sent an event, masked."""
         return {name: text if self._shows_source(name) else MASKED for name, text in source.items()}
 
-    def view(self, event: Event, payload: Payload, view: Mapping[str, Any]) -> dict[str, Any]:
-        """The canonical view of an event, masked, from its payload and its `view`."""
+    def view(self, event: Event, masked: Payload, view: Mapping[str, Any]) -> dict[str, Any]:
+        """The canonical view of an event, masked, from its `masked` payload and its `view`."""
         shown = {
-            code: masked
-            for code, text in payload.items()
-            if self._shows(code) and ((masked := self._parameter(code, text)) != MASKED or text == MASKED)
+            code: text
+            for code, text in masked.items()
+            if code in self._codes or (code in _DESCRIBING and text != MASKED)
         }
         source = {name: text for name, text in event.source.items() if self._shows_source(name)}
         found = view_of(replace(event, source=source), decode(shown))
@@ -99,9 +99,6 @@ class Mask:
     @cached_property
     def _codes(self) -> frozenset[str]:
         return frozenset(code for code, parameter in BY_CODE.items() if self.fields.isdisjoint(parameter.names))
-
-    def _shows(self, code: str) -> bool:
-        return code in self._codes or code in _DESCRIBING
 
     def _shows_source(self, name: str) -> bool:
         field = _FIELD_OF_SOURCE.get(name)
