@@ -201,12 +201,34 @@ class Settings(BaseModel):
         default=False, description="Listen on an address beyond loopback without asking for tokens."
     )
     gateway_tokens: tuple[str, ...] = Field(
-        (), description="Tokens that readers may show.", json_schema_extra={"secret": True}
+        (), description="Tokens that readers may show; each gives every right.", json_schema_extra={"secret": True}
+    )
+    gateway_jwt_secret: str = Field(
+        "", description="The secret of signed tokens (JWT) with HS256.", json_schema_extra={"secret": True}
+    )
+    gateway_jwt_public_key: str = Field("", description="PEM file of the public key of signed tokens with RS256.")
+    gateway_jwks_url: str = Field(
+        "", description="URL or file of the public keys of signed tokens with RS256, a JSON Web Key Set."
+    )
+    gateway_jwks_refresh: PositiveSeconds = Field(300.0, description="Seconds after which it is fetched anew.")
+    gateway_jwt_audience: str = Field("", description="The audience that signed tokens must be for; empty takes any.")
+    gateway_jwt_issuer: str = Field("", description="The issuer that signed tokens must be from; empty takes any.")
+    gateway_mask: bool = Field(
+        default=False, description="Mask personal data where no tokens are asked for and anybody may read."
+    )
+    gateway_masked_fields: tuple[str, ...] = Field(
+        (), description="Canonical fields that are masked, besides those that are always personal."
+    )
+    gateway_masked_entities: tuple[str, ...] = Field(
+        (), description="Iglu URIs (* in the version) of entities and events whose data is masked, besides those."
     )
     gateway_allowed_origins: tuple[str, ...] = Field(
         (), description="Origins of web pages, besides our own, that may connect."
     )
     gateway_max_connections: PositiveInt = Field(2_000, description="Websockets at once, at most.")
+    gateway_max_connections_per_token: PositiveInt = Field(
+        200, description="Of them with one token, or of one subject, at most."
+    )
     gateway_ring_events: PositiveInt = Field(20_000, description="Latest events kept in memory for live readers.")
     gateway_ring_bytes: PositiveInt = Field(64_000_000, description="Bytes of them, at most.")
     gateway_heartbeat: PositiveSeconds = Field(10.0, description="Seconds of silence before a heartbeat.")
@@ -233,7 +255,14 @@ class Settings(BaseModel):
         30.0, description="Seconds without a good /health after which a worker is killed and started again."
     )
 
-    @field_validator("ingest_trusted_proxies", "gateway_tokens", "gateway_allowed_origins", mode="before")
+    @field_validator(
+        "ingest_trusted_proxies",
+        "gateway_tokens",
+        "gateway_allowed_origins",
+        "gateway_masked_fields",
+        "gateway_masked_entities",
+        mode="before",
+    )
     @classmethod
     def _split(cls, value: Any) -> Any:
         """A list is written with commas where there are no lists: in the environment."""

@@ -1,6 +1,5 @@
-"""Who may connect: addresses beyond loopback need tokens, browsers must come from our own page, names must be ours."""
+"""From where one may connect: addresses beyond loopback need tokens, browsers our own page, names must be ours."""
 
-import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -9,6 +8,8 @@ from urllib.parse import urlsplit
 
 from snowbus.bus.errors import ConfigurationError
 from snowbus.bus.settings import Settings
+
+from .tokens import takes_tokens
 
 
 class Refusal(NamedTuple):
@@ -23,7 +24,6 @@ class Access:
     """The rules of one gateway."""
 
     loopback: bool
-    tokens: tuple[str, ...]
     allowed_origins: tuple[str, ...]
 
     def check_host(self, hosts: Sequence[str]) -> Refusal | None:
@@ -50,36 +50,17 @@ class Access:
             return None
         return Refusal(403, f"Origin: {origin[:200]!r} may not connect; name it in gateway_allowed_origins if it may")
 
-    def check_token(self, authorizations: Sequence[str], parameters: Sequence[str]) -> Refusal | None:
-        """Refuse those who show none of our tokens, when there are any."""
-        if not self.tokens:
-            return None
-        shown = [*parameters, *(_bearer(value) for value in authorizations)]
-        matches = [
-            hmac.compare_digest(token.encode(), candidate.encode("utf-8", "replace"))
-            for token in self.tokens
-            for candidate in shown
-        ]
-        if any(matches):
-            return None
-        how = "send `Authorization: Bearer TOKEN`, or token=TOKEN in the URL"
-        return Refusal(401, f"token: {'not one of ours' if any(shown) else 'is missing'}; {how}")
-
 
 def access_for(address: str, settings: Settings) -> Access:
     """The rules for listening on an IP address. Raises ConfigurationError when that would let in anybody."""
     loopback = ip_address(address).is_loopback
-    if not loopback and not settings.gateway_tokens and not settings.gateway_insecure:
+    if not loopback and not takes_tokens(settings) and not settings.gateway_insecure:
         raise ConfigurationError(
-            f"the gateway would show every event to whoever reaches {address}: set tokens (SNOWBUS_GATEWAY_TOKENS), "
-            "listen on 127.0.0.1, or say that you mean it (SNOWBUS_GATEWAY_INSECURE=true)"
+            f"the gateway would show every event to whoever reaches {address}: set tokens (SNOWBUS_GATEWAY_TOKENS) or "
+            "keys for signed ones (SNOWBUS_GATEWAY_JWT_SECRET, …), listen on 127.0.0.1, or say that you mean it "
+            "(SNOWBUS_GATEWAY_INSECURE=true)"
         )
-    return Access(loopback, settings.gateway_tokens, settings.gateway_allowed_origins)
-
-
-def _bearer(authorization: str) -> str:
-    scheme, _, token = authorization.partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
+    return Access(loopback, settings.gateway_allowed_origins)
 
 
 def _address(origin: str) -> str:

@@ -7,16 +7,18 @@ from snowbus.bus.filters import Filter
 
 from .deflate import Context
 from .frames import Reading
+from .masking import Mask
 from .ring import Entry, Ring
 
 _UNKNOWN, _UNWANTED, _WANTED = 0, 1, 2
 
 
 class Channel:
-    """What one filter wants of the ring; shared by all readers with that filter."""
+    """What one filter wants of the ring; shared by all readers with that filter and that mask."""
 
-    def __init__(self, wanted: Filter, capacity: int) -> None:
+    def __init__(self, wanted: Filter, mask: Mask | None, capacity: int) -> None:
         self.filter = wanted
+        self.mask = mask
         self.readers = 0
         self.context: Context | None = None
         """The compressor for its readers who have had everything, when they have all been sent the same."""

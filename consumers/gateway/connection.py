@@ -26,6 +26,7 @@ from .history import History
 from .limits import TokenBucket
 from .live import MAX_WRITE_BYTES, Live, LiveReader
 from .requests import Pause, Permit, Request, RequestError, SetFilter, parse_request
+from .rights import NotAllowedError
 from .subscription import Subscription
 from .tail import Tail
 from .wire import GatewayConnection
@@ -172,7 +173,14 @@ class Session:
         if self._restarts != live.restarts:
             await self._check_again(position)
         asked = self._subscription
-        reader = live.join(self._connection, asked.filter, position.positions, policy=asked.policy, flow=self._flow)
+        reader = live.join(
+            self._connection,
+            asked.filter,
+            position.positions,
+            mask=asked.rights.mask,
+            policy=asked.policy,
+            flow=self._flow,
+        )
         if reader is None:
             async with self._hub.history_slots:
                 await self._read_log(position)
@@ -235,7 +243,7 @@ class Session:
             reading = Reading(item)
             if self._subscription.filter and not self._subscription.filter.matches(reading.candidate):
                 continue
-            frames.append(event_frame(cursor, reading.body()))
+            frames.append(event_frame(cursor, reading.body(self._subscription.rights.mask)))
             size += len(frames[-1])
             if size >= MAX_WRITE_BYTES:
                 if not await self._deliver(frames):
@@ -318,9 +326,8 @@ class Session:
             while True:
                 message = await connection.recv()
                 try:
-                    request = parse_request(message)
-                    self._check_rate(request)
-                except RequestError as error:
+                    request = self._allowed(parse_request(message))
+                except (RequestError, NotAllowedError) as error:
                     if self._answers.take(connection.loop.time()) and connection.is_writable:
                         self._say_error("bad_message", str(error), self._cursor())
                         continue
@@ -333,9 +340,13 @@ class Session:
         except (ConnectionClosed, OSError):
             return
 
-    def _check_rate(self, request: Request) -> None:
-        if isinstance(request, SetFilter) and not self._new_filters.take(self._connection.loop.time()):
+    def _allowed(self, request: Request) -> Request:
+        """The request as far as its reader may. Raises RequestError, NotAllowedError."""
+        if not isinstance(request, SetFilter):
+            return request
+        if not self._new_filters.take(self._connection.loop.time()):
             raise RequestError("the filter was changed too often; once a second is all right")
+        return SetFilter(self._subscription.rights.narrow(request.filter))
 
     def _do(self, request: Request) -> None:
         """Do it from here on, and say what is in force."""

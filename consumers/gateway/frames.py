@@ -20,6 +20,8 @@ from snowbus.bus.payload import Payload, load_payload
 from snowbus.bus.start import Gap
 from snowbus.bus.tracker_protocol import timestamp_from_ms
 
+from .masking import Mask
+
 _TEXT = 0x81  # RFC 6455, section 5.2: the whole of a text message
 _HEAD = b'{"type":"%s","cursor":"%s",'
 _HEAD_LENGTH = len(_HEAD) - len("%s%s")
@@ -99,8 +101,8 @@ class Reading:
         """The canonical view as JSON text."""
         return self._decoded.view_json
 
-    def body(self) -> bytes:
-        """What follows the cursor in the message of this record."""
+    def body(self, mask: Mask | None = None) -> bytes:
+        """What follows the cursor in the message of this record; for readers with a mask, masked."""
         record = self.record
         decoded = self._decoded
         event = decoded.event
@@ -108,20 +110,26 @@ class Reading:
         errors = event.errors if event else ()
         if decoded.problems and status != "valid" and not errors:
             status, errors = "invalid", decoded.problems
+        key = None if record.key is None else record.key.decode("utf-8", "replace")
+        payload, source, view_json = decoded.payload, event.source if event else {}, decoded.view_json
+        if mask is not None:
+            key, payload, source = mask.key(key), mask.payload(payload), mask.source(source)
+            view_json = json_text.dump_bytes(mask.view(event, payload, decoded.view)) if event and payload else b"{}"
+            errors = mask.errors(errors)
         place = {
             "topic": record.topic,
             "partition": record.partition,
             "offset": record.offset,
             "timestamp": record.timestamp,
-            "key": None if record.key is None else record.key.decode("utf-8", "replace"),
+            "key": key,
         }
         rest = {
-            "payload": decoded.payload,
-            "source": event.source if event else {},
+            "payload": payload,
+            "source": source,
             "validation": {"status": status, "errors": [asdict(error) for error in errors]},
             "producer": event.producer if event else "",
         }
-        parts = (json_text.dump_bytes(place)[1:-1], b'"event":' + decoded.view_json, json_text.dump_bytes(rest)[1:])
+        parts = (json_text.dump_bytes(place)[1:-1], b'"event":' + view_json, json_text.dump_bytes(rest)[1:])
         return b",".join(parts)
 
     @cached_property

@@ -25,6 +25,7 @@ from .channel import Channel
 from .deflate import Context
 from .flow import Flow
 from .frames import Reading, body_of, event_frame, gap_frame, message_frame
+from .masking import Mask
 from .ring import Entry, Ring, Seat
 from .skipping import KEPT_EVENTS, SLOW_SECONDS, newest, sample, skipped_frames
 from .subscription import Policy
@@ -87,7 +88,7 @@ class Live:
         self._sent_gaps = metrics.gateway_messages.labels("gap")
         self._loop = asyncio.get_running_loop()
         self._readers: dict[LiveReader, None] = {}
-        self._channels: dict[Filter, Channel] = {}
+        self._channels: dict[tuple[Filter, Mask | None], Channel] = {}
         self._chunks: dict[tuple[Channel, int], _Chunk] = {}
         self._deflated: dict[tuple[Channel, int, Context | None], _Chunk] = {}
         self._flush_is_due = False
@@ -100,6 +101,7 @@ class Live:
         wanted: Filter,
         positions: Offsets,
         *,
+        mask: Mask | None = None,
         policy: Policy = "pause",
         flow: Flow | None = None,
     ) -> LiveReader | None:
@@ -107,9 +109,9 @@ class Live:
         seat = self.ring.seat(positions) if self.ring else None
         if seat is None or self.ring is None:
             return None
-        channel = self._channels.get(wanted)
+        channel = self._channels.get((wanted, mask))
         if channel is None:
-            channel = self._channels[wanted] = Channel(wanted, self.ring.capacity)
+            channel = self._channels[wanted, mask] = Channel(wanted, mask, self.ring.capacity)
         channel.readers += 1
         reader = LiveReader(connection, channel, seat, policy=policy, flow=flow or Flow())
         self._readers[reader] = None
@@ -125,7 +127,7 @@ class Live:
         reader.connection.on_writable = None
         reader.channel.readers -= 1
         if not reader.channel.readers:
-            self._channels.pop(reader.channel.filter, None)
+            self._channels.pop((reader.channel.filter, reader.channel.mask), None)
 
     def send_away(self, reader: LiveReader) -> None:
         """Let a reader follow no more, and tell it where it stands."""
@@ -279,7 +281,7 @@ class Live:
         sampled: list[TopicPartition] = []
         size = 0
         for entry in sample(ring, channel, reader.sequence, most):
-            frames.append(entry.frame or self._make_frame(entry))
+            frames.append(self._frame(entry, channel.mask))
             sampled.append(entry.partition)
             size += len(frames[-1])
             if size >= MAX_WRITE_BYTES:
@@ -337,7 +339,7 @@ class Live:
         cursor = b""
         for entry in self._started().read(sequence, _MAX_SCAN):
             if channel.wants(sequence, entry):
-                frame = entry.frame or self._make_frame(entry)
+                frame = self._frame(entry, channel.mask)
                 size += len(frame)
                 frames.append(frame)
                 if entry.record is not None:
@@ -361,7 +363,7 @@ class Live:
             if entry.offset >= skipped_before:
                 cursor = own.advance(entry.partition, entry.offset + 1)
                 if reader.channel.wants(sequence, entry):
-                    body = body_of(entry.frame or self._make_frame(entry), entry.kind, entry.cursor)
+                    body = body_of(self._frame(entry, reader.channel.mask), entry.kind, entry.cursor)
                     frames.append(message_frame(entry.kind, cursor, body))
                     size += len(body)
                     if entry.record is not None:
@@ -375,13 +377,17 @@ class Live:
                 break
         return _Chunk(frames, b"".join(frames), events, sequence, cursor)
 
-    def _make_frame(self, entry: Entry) -> bytes:
+    def _frame(self, entry: Entry, mask: Mask | None) -> bytes:
+        """The frame of an entry, made once for all readers, and once for all who share the mask."""
         record = entry.record
         if record is None:  # a gap is made with its frame
             return entry.frame or b""
+        made = entry.frame if mask is None else entry.masked_frame
+        if made is not None:
+            return made
         reading = entry.reading or Reading(record)
-        frame = event_frame(entry.cursor, reading.body())
-        self._started().keep(entry, frame)
+        frame = event_frame(entry.cursor, reading.body(mask))
+        self._started().keep(entry, frame, masked=mask is not None)
         return frame
 
     def _started(self) -> Ring:

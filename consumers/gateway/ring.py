@@ -18,9 +18,9 @@ ENTRY_OVERHEAD = 600
 
 
 class Entry:
-    """One record, or what stands in its place when records are missing; `frame` is made when somebody needs it."""
+    """One record, or what stands in its place when records are missing; frames are made when somebody needs them."""
 
-    __slots__ = ("cursor", "frame", "kind", "offset", "partition", "reading", "record", "size")
+    __slots__ = ("cursor", "frame", "kind", "masked_frame", "offset", "partition", "reading", "record", "size")
 
     def __init__(self, partition: TopicPartition, offset: int, record: Record | None, cursor: bytes) -> None:
         self.kind = b"event"
@@ -29,6 +29,7 @@ class Entry:
         self.record = record
         self.cursor = cursor
         self.frame: bytes | None = None
+        self.masked_frame: bytes | None = None
         self.reading: Reading | None = None
         self.size = ENTRY_OVERHEAD + len(cursor)
 
@@ -98,9 +99,12 @@ class Ring:
         self.cursor.add(positions)
         self._oldest_positions.update(positions)
 
-    def keep(self, entry: Entry, frame: bytes) -> None:
+    def keep(self, entry: Entry, frame: bytes, *, masked: bool = False) -> None:
         """Keep a frame with its entry; the next append makes room for it."""
-        entry.frame = frame
+        if masked:
+            entry.masked_frame = frame
+        else:
+            entry.frame = frame
         entry.size += len(frame)
         self.bytes += len(frame)
 

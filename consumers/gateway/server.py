@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 from weakref import WeakSet
 
@@ -28,8 +29,10 @@ from .deliveries import Deliveries
 from .delivery_tail import DeliveryTail
 from .live import Live
 from .pages import load_page, page_response, response, text_response
+from .rights import NotAllowedError, TokenError
 from .subscription import Subscription, parse_subscription, query_pairs
 from .tail import Tail
+from .tokens import Tokens
 from .wire import GatewayConnection
 
 logger = structlog.get_logger(__name__)
@@ -43,6 +46,7 @@ _SOCKET_BUFFER_BYTES = 131_072
 _HANDSHAKE_SECONDS = 5.0
 _CLOSE_SECONDS = 3.0
 _LOG_ANSWERS_SECONDS = 3.0
+_TOKEN_EXPIRED = 4001
 _GOODBYE = "the gateway is stopping; reconnect with your cursor"
 
 
@@ -70,14 +74,16 @@ async def run_gateway(
             bound.append(bind(own_listen))
             stack.callback(bound[1].close)
         access = access_for(bound[0].getsockname()[0].partition("%")[0], settings)
-        gateway = _Gateway(log, settings, metrics, access)
+        gateway = _Gateway(log, settings, metrics, access, Tokens(settings))
         servers = [await _serve(gateway, each) for each in bound]
-        running = [
+        running: list[asyncio.Task[Any]] = [
             asyncio.create_task(gateway.tail.run(), name="snowbus-gateway-tail"),
             asyncio.create_task(gateway.delivery_tail.run(), name="snowbus-gateway-deliveries"),
             asyncio.create_task(gateway.keep_time(), name="snowbus-gateway-time"),
             asyncio.create_task(stop.wait(), name="snowbus-gateway-stop"),
         ]
+        if (signed := gateway.tokens.signed) is not None and signed.jwks is not None:
+            running.append(asyncio.create_task(signed.jwks.run(), name="snowbus-gateway-keys"))
         try:
             ready(f"http://{address_of(bound[-1])}")
             begun()
@@ -115,15 +121,16 @@ async def _serve(gateway: "_Gateway", bound: socket.socket) -> Server:
 class _Gateway:
     """The readers of one gateway and what they share."""
 
-    def __init__(self, log: Log, settings: Settings, metrics: Metrics, access: Access) -> None:
+    def __init__(self, log: Log, settings: Settings, metrics: Metrics, access: Access, tokens: Tokens) -> None:
         self._settings = settings
         self._metrics = metrics
         self._access = access
+        self.tokens = tokens
         self._log = log
         self._page = load_page()
         self._operations = Operations(metrics, self._reason_not_ready)
         self.accepted = WeakSet[GatewayConnection]()
-        self._admitted: set[GatewayConnection] = set()
+        self._admitted: dict[GatewayConnection, str] = {}  # and whose token it is
         self._sessions: dict[GatewayConnection, Session] = {}
         ring_events = settings.gateway_ring_events
         live = Live(max_entries=ring_events, max_bytes=settings.gateway_ring_bytes, metrics=metrics)
@@ -147,6 +154,7 @@ class _Gateway:
         if not isinstance(connection, GatewayConnection) or not isinstance(connection.admitted, Subscription):
             raise TypeError(f"not admitted: {connection!r}")
         session = self._sessions[connection] = Session(connection, connection.admitted, self._hub)
+        expiry = _close_at(connection, connection.admitted.rights.until)
         try:
             await session.run()
         except Exception:
@@ -154,6 +162,8 @@ class _Gateway:
             connection.give_up("internal error")
         finally:
             del self._sessions[connection]
+            if expiry is not None:
+                expiry.cancel()
 
     async def keep_time(self) -> None:
         """Heartbeats and pings, for all readers."""
@@ -176,7 +186,7 @@ class _Gateway:
         elif refusal := self._access.check_host(request.headers.get_all("Host")):
             found = text_response(*refusal)
         elif path == EVENTS_PATH:
-            refused = self._admit(connection, request, query)
+            refused = await self._admit(connection, request, query)
             if refused is None:
                 return None
             self._metrics.gateway_refused.labels(str(refused.status_code)).inc()
@@ -189,31 +199,37 @@ class _Gateway:
             found.body = b""
         return found
 
-    def _admit(self, connection: ServerConnection, request: Request, query: str) -> Response | None:
+    async def _admit(self, connection: ServerConnection, request: Request, query: str) -> Response | None:
         """Let a reader in, or say why not."""
         headers = request.headers
         try:
             pairs = query_pairs(query)
             shown = [value for name, value in pairs if name == "token"]
-            refusal = self._access.check_origin(
-                headers.get_all("Origin"), headers.get_all("Host")
-            ) or self._access.check_token(headers.get_all("Authorization"), shown)
+            refusal = self._access.check_origin(headers.get_all("Origin"), headers.get_all("Host"))
             if refusal is None:
+                rights = await self.tokens.rights(headers.get_all("Authorization"), shown)
                 asked = [pair for pair in pairs if pair[0] != "token"]
-                subscription = parse_subscription(asked, now=time.time_ns() // 1_000_000)
+                subscription = parse_subscription(asked, now=time.time_ns() // 1_000_000, rights=rights)
         except FilterError as error:
             refusal = Refusal(400, str(error))
+        except TokenError as error:
+            refusal = Refusal(error.status, error.reason)
+        except NotAllowedError as error:
+            refusal = Refusal(403, error.reason)
         if refusal is not None:
-            extra = {"WWW-Authenticate": "Bearer"} if refusal.status == 401 else {}
+            extra = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "5"}}.get(refusal.status)
             return text_response(*refusal, extra)
         if not any(value.lower() == "websocket" for value in headers.get_all("Upgrade")) or request.method != "GET":
             return text_response(426, "this is a websocket: connect with ws:// or wss://", {"Upgrade": "websocket"})
         if len(self._admitted) >= self._settings.gateway_max_connections:
             return text_response(503, "as many readers as may be are connected", {"Retry-After": "5"})
+        holder = rights.holder
+        if holder and list(self._admitted.values()).count(holder) >= self._settings.gateway_max_connections_per_token:
+            return text_response(429, "as many readers as may be have this token", {"Retry-After": "5"})
         if isinstance(connection, GatewayConnection) and not connection.is_lost:
-            self._admitted.add(connection)
+            self._admitted[connection] = holder
             connection.admitted = subscription
-            connection.on_lost = lambda: self._admitted.discard(connection)
+            connection.on_lost = lambda: self._admitted.pop(connection, None)
         return None
 
     async def _reason_not_ready(self) -> str:
@@ -227,6 +243,14 @@ class _Gateway:
         except LogError as error:
             return f"the log cannot be read: {error}"
         return ""
+
+
+def _close_at(connection: GatewayConnection, until: float | None) -> asyncio.TimerHandle | None:
+    """Close a connection when its token expires, at a time in seconds since 1970."""
+    if until is None:
+        return None
+    close = partial(connection.give_up, "the token has expired", code=_TOKEN_EXPIRED)
+    return connection.loop.call_later(until - time.time(), close)
 
 
 async def _close(servers: Sequence[Server], accepted: Iterable[GatewayConnection]) -> None:

@@ -9,6 +9,8 @@ from snowbus.bus.event import EVENTS_TOPIC
 from snowbus.bus.filters import PARAMETERS, Filter, parse_filter
 from snowbus.bus.start import Resume, Since, Start, parse_start, parse_time, start_text
 
+from .rights import EVERY_RIGHT, Rights
+
 Policy = Literal["pause", "sample", "latest", "disconnect"]
 
 _MAX_PARAMETERS = 200
@@ -30,6 +32,7 @@ class Subscription:
     deliveries_since: int | None = None
     topics: tuple[str, ...] = (EVENTS_TOPIC,)
     policy: Policy = "pause"
+    rights: Rights = EVERY_RIGHT
 
     def as_json(self) -> dict[str, object]:
         """The subscription as it was understood, for the reader to see."""
@@ -41,6 +44,7 @@ class Subscription:
             else start_text(Since(self.deliveries_since)),
             "topics": list(self.topics),
             "policy": self.policy,
+            "masked": self.rights.mask.names if self.rights.mask else [],
         }
 
 
@@ -54,9 +58,9 @@ def query_pairs(query: str) -> list[tuple[str, str]]:
         raise FilterError("query", f"has more than {_MAX_PARAMETERS} parameters") from None
 
 
-def parse_subscription(pairs: list[tuple[str, str]], *, now: int) -> Subscription:
+def parse_subscription(pairs: list[tuple[str, str]], *, now: int, rights: Rights = EVERY_RIGHT) -> Subscription:
     """The subscription that the parameters of a URL mean `now` (ms since 1970). Raises FilterError, which names the
-    parameter that is wrong.
+    parameter that is wrong, and NotAllowedError for what goes beyond the reader's rights.
     """
     own = {"from": "", "deliveries": "", "policy": ""}
     rest = [(name, value) for name, value in pairs if name not in own]
@@ -69,9 +73,9 @@ def parse_subscription(pairs: list[tuple[str, str]], *, now: int) -> Subscriptio
             raise FilterError(name, "is given twice")
         own[name] = "".join(values)
     deliveries, since = _parse_deliveries(own["deliveries"], now)
-    return Subscription(
-        _parse_start(own["from"], now), parse_filter(rest), deliveries, since, policy=_parse_policy(own["policy"])
-    )
+    start, asked = _parse_start(own["from"], now), parse_filter(rest)
+    policy = _parse_policy(own["policy"])
+    return Subscription(start, rights.narrow(asked), deliveries, since, policy=policy, rights=rights)
 
 
 def _parse_policy(text: str) -> Policy:

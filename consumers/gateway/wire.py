@@ -30,7 +30,7 @@ class GatewayConnection(ServerConnection):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.on_writable: Callable[[], None] | None = None
-        self.on_lost: Callable[[], None] | None = None
+        self.on_lost: Callable[[], object] | None = None
         self.admitted: Any = None
         self.heard_at = self.sent_at = self.loop.time()
         self._pinged_at: float | None = None
@@ -89,7 +89,7 @@ class GatewayConnection(ServerConnection):
         elif now - self._pinged_at >= silence:
             self.give_up("no answer to a ping")
 
-    def give_up(self, reason: str, *, code: CloseCode = CloseCode.INTERNAL_ERROR) -> None:
+    def give_up(self, reason: str, *, code: int = CloseCode.INTERNAL_ERROR) -> None:
         """Close without waiting for the other side."""
         if self.protocol.state is State.OPEN:
             self.protocol.fail(code, reason)

@@ -25,8 +25,10 @@ from snowbus.consumers.gateway.frames import (
     message_frame,
     text_frame,
 )
+from snowbus.consumers.gateway.masking import mask_of
 
 CURSOR = b"snowbus.events~0.43"
+MASK = mask_of([], [])
 
 
 def parsed(data: bytes) -> list[bytes]:
@@ -56,6 +58,8 @@ def stored(produced: ProducerRecord, **changes: Any) -> Record:
 def message_of(record: Record) -> dict[str, Any]:
     (text,) = parsed(event_frame(CURSOR, Reading(record).body()))
     message: dict[str, Any] = json.loads(text.decode())
+    (masked,) = parsed(event_frame(CURSOR, Reading(record).body(MASK)))
+    assert json.loads(masked.decode()).keys() == message.keys()
     return message
 
 

@@ -30,6 +30,7 @@ def test_hello_tells_the_subscription_as_understood_and_where_it_starts(log_url:
                 "policy": "pause",
                 "paused": False,
                 "permits": None,
+                "masked": [],
             }
             assert set(decode_cursor(reader.hello["cursor"]).values()) == {0}
             datetime.fromisoformat(reader.hello["time"])

@@ -55,6 +55,7 @@ def test_the_subscription_is_shown_as_it_was_understood() -> None:
         "deliveries": True,
         "topics": ["snowbus.events"],
         "policy": "pause",
+        "masked": [],
     }
     for text in ("latest", "earliest", "-20", "snowbus.events~0.120~1.98"):
         assert parse_subscription([("from", text)], now=NOW).as_json()["from"] == text

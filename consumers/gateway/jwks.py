@@ -1,0 +1,216 @@
+"""The public keys that tokens are signed with, as a registry publishes them: fetched, kept, and fetched anew.
+
+Source: RFC 7517 (JSON Web Key). Of a set only what verifies RS256 is taken: RSA keys of at least 2048 bits that are
+marked for no other use or algorithm.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import structlog
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from jwt import PyJWK, PyJWTError
+
+from snowbus.bus import json_text
+from snowbus.bus.errors import ConfigurationError, JsonError, SnowbusError
+from snowbus.bus.sparingly import Sparingly
+
+from ..backoff import Backoff
+
+logger = structlog.get_logger(__name__)
+
+MIN_RSA_BITS = 2048
+_FETCH_SECONDS = 3.0
+_LOOK_SECONDS = 10.0
+_WARN_SECONDS = 60.0
+_MAX_BYTES = 1_000_000
+_MAX_KEYS = 100
+
+Keys = Mapping[str | None, RSAPublicKey]
+"""Keys by their ids; a key without one stands under None."""
+
+
+class KeysError(SnowbusError):
+    """The keys cannot be had; says why."""
+
+    retriable = True
+
+
+class Jwks:
+    """The keys at `location`: an http(s) URL, a `file:` URL or a path.
+
+    While the registry is away the last keys stay in force. A key that is not known is looked for once in ten seconds,
+    whoever asks; `refresh` is after how many seconds the keys are fetched anyway, so that one that is withdrawn ends.
+    """
+
+    def __init__(self, location: str, *, refresh: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._location = _checked(location)
+        self.name = _without_secrets(location)
+        self._refresh = refresh
+        self._clock = clock
+        self._keys: Keys | None = None
+        self._looked_at = float("-inf")
+        self._is_down = False
+        self._warnings = Sparingly(_WARN_SECONDS, clock=clock)
+        self._fetching = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Keep the keys fresh, until cancelled."""
+        backoff = Backoff(1.0, maximum=60.0)
+        while True:
+            async with self._fetching:
+                await self._fetch()
+            if self._is_down:
+                await asyncio.sleep(min(self._refresh, backoff.next_wait()))
+            else:
+                backoff.reset()
+                await asyncio.sleep(self._refresh)
+
+    async def key(self, key_id: str | None) -> RSAPublicKey | None:
+        """The key of this id, or without an id the only one there is. Raises KeysError when there were never any."""
+        if (found := self._find(key_id)) is not None:
+            return found
+        async with self._fetching:
+            if (found := self._find(key_id)) is not None:  # somebody else has looked for it meanwhile
+                return found
+            if self._clock() - self._looked_at >= _LOOK_SECONDS:
+                self._looked_at = self._clock()
+                await self._fetch()
+        if self._keys is None:
+            raise KeysError("the keys that tokens are signed with cannot be fetched now")
+        return self._find(key_id)
+
+    def _find(self, key_id: str | None) -> RSAPublicKey | None:
+        keys = self._keys or {}
+        if key_id is None and len(keys) == 1:
+            return next(iter(keys.values()))
+        return keys.get(key_id)
+
+    async def _fetch(self) -> None:
+        try:
+            self._keys = parse_jwks(await self._load())
+        except KeysError as error:
+            self._is_down = True
+            if self._warnings.due():
+                logger.warning(
+                    "the keys of tokens cannot be fetched",
+                    registry=self.name,
+                    reason=str(error),
+                    consequence="there are none yet" if self._keys is None else "the last ones stay in force",
+                )
+            return
+        if self._is_down:
+            logger.info("the keys of tokens can be fetched again", registry=self.name, keys=len(self._keys))
+        elif not self._keys:
+            logger.warning("the registry has no key that verifies RS256", registry=self.name)
+        self._is_down = False
+        self._warnings.reset()
+
+    async def _load(self) -> bytes:
+        if isinstance(self._location, Path):
+            try:
+                return await asyncio.to_thread(_read, self._location)
+            except OSError as error:
+                raise KeysError(f"the file cannot be read: {error.strerror or 'no reason given'}") from None
+        try:
+            async with (
+                aiohttp.ClientSession(
+                    timeout=aiohttp.ClientTimeout(total=_FETCH_SECONDS),
+                    connector=aiohttp.TCPConnector(resolver=aiohttp.ThreadedResolver()),
+                    cookie_jar=aiohttp.DummyCookieJar(),
+                    trust_env=False,
+                ) as session,
+                session.get(self._location, allow_redirects=False) as response,
+            ):
+                if response.status != 200:
+                    raise KeysError(f"the registry answered {response.status}")
+                return await _read_all(response.content)
+        except TimeoutError:
+            raise KeysError(f"no answer within {_FETCH_SECONDS:g} s") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise KeysError(_reason(error)) from None
+
+
+def parse_jwks(text: bytes) -> Keys:
+    """The keys in a JSON Web Key Set that verify RS256. Raises KeysError when it is none, or one that is too large."""
+    try:
+        document = json_text.loads(text.decode())
+    except (JsonError, UnicodeDecodeError):
+        raise KeysError("it is not JSON") from None
+    entries = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(entries, list):
+        raise KeysError("it is no JSON Web Key Set, which has an array of keys")
+    if len(entries) > _MAX_KEYS:
+        raise KeysError(f"it has more than {_MAX_KEYS} keys")
+    keys: dict[str | None, RSAPublicKey] = {}
+    for entry in entries:
+        if isinstance(entry, dict) and (key := _rsa_key(entry)) is not None:
+            key_id = entry.get("kid")
+            keys[key_id if isinstance(key_id, str) else None] = key
+    return keys
+
+
+def _rsa_key(entry: Mapping[str, Any]) -> RSAPublicKey | None:
+    if entry.get("kty") != "RSA" or entry.get("use", "sig") != "sig" or entry.get("alg", "RS256") != "RS256":
+        return None
+    try:
+        key = PyJWK(dict(entry), algorithm="RS256").key
+    except (PyJWTError, ValueError, TypeError):
+        return None
+    return key if isinstance(key, RSAPublicKey) and key.key_size >= MIN_RSA_BITS else None
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, without the texts of aiohttp: the whole URL stands in some."""
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            return "the registry's certificate is not to be trusted"
+        case aiohttp.ClientConnectorDNSError():
+            return "the registry's name is not found"
+        case aiohttp.ClientConnectorError() if error.errno:
+            return f"cannot connect: {os.strerror(error.errno)}"
+    return "no answer that can be understood"
+
+
+async def _read_all(stream: aiohttp.StreamReader) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while part := await stream.readany():
+        parts.append(part)
+        size += len(part)
+        if size > _MAX_BYTES:
+            raise KeysError(f"it is larger than {_MAX_BYTES} bytes")
+    return b"".join(parts)
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        text = file.read(_MAX_BYTES + 1)
+    if len(text) > _MAX_BYTES:
+        raise KeysError(f"it is larger than {_MAX_BYTES} bytes")
+    return text
+
+
+def _checked(location: str) -> str | Path:
+    try:
+        parts = urlsplit(location)
+    except ValueError:
+        raise ConfigurationError("gateway_jwks_url: it is not a URL") from None
+    if parts.scheme in ("http", "https") and parts.hostname:
+        return location
+    if parts.scheme == "file" and not parts.netloc:
+        return Path(parts.path)
+    if not parts.scheme:
+        return Path(location)
+    raise ConfigurationError("gateway_jwks_url: it is neither an http(s) URL nor a file")
+
+
+def _without_secrets(location: str) -> str:
+    parts = urlsplit(location)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
