@@ -1,5 +1,6 @@
 """Masked and unmasked readers of one gateway: each gets its own, live, from the ring and from the log."""
 
+import json
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any
@@ -56,6 +57,19 @@ def test_history_from_the_log_is_masked_too() -> None:
         assert running.log.reads > 1  # type: ignore[attr-defined]
 
     on_gateway(test, gateway_jwt_secret=SECRET, gateway_ring_events=4)
+
+
+@pytest.mark.parametrize("filters", [{"user_id": "jane"}, {"q": "jane"}, {"app_id": "other"}])
+def test_a_filter_may_not_be_changed_to_what_the_token_does_not_allow(filters: dict[str, str]) -> None:
+    async def test(running: Running) -> None:
+        async with client(running, f"token={hs256('events app_id:shop')}") as reader:
+            await reader.connection.send(json.dumps({"type": "filter", "filters": filters}))
+            assert (await reader.next("error", "subscription"))["code"] == "bad_message"
+            await reader.connection.send('{"type":"filter","filters":{}}')
+            answer = await reader.next("error", "subscription")
+            assert answer["subscription"]["filters"] == {"app_id": ["shop"]}
+
+    on_gateway(test, gateway_jwt_secret=SECRET)
 
 
 def test_hello_names_what_is_masked() -> None:
