@@ -7,6 +7,7 @@ ring when the socket takes more, and is sent back to the log when the ring has m
 
 import asyncio
 from collections.abc import Sequence
+from itertools import compress
 from typing import NamedTuple
 
 import structlog
@@ -27,7 +28,7 @@ logger = structlog.get_logger(__name__)
 MAX_WRITE_BYTES = 131_072
 _MAX_SCAN = 1_000
 _MAX_SHARED_CHUNKS = 64
-_UNKNOWN, _UNWANTED, _WANTED = 0, 1, 2
+_WANTED, _UNKNOWN = b"\1", 2  # verdicts are 0, 1 or not known
 
 
 class LiveReader:
@@ -66,27 +67,36 @@ class _Channel:
 
     def reset(self, capacity: int) -> None:
         """Forget every verdict: the ring is another one."""
-        self._verdicts = bytearray(capacity) if self.filter else None
+        self._capacity = capacity
+        self.verdicts = bytearray([_UNKNOWN]) * capacity if self.filter else None
+        """Of the entry with each sequence number, modulo the ring's capacity, when there is a filter."""
 
     def judge(self, sequence: int, entry: Entry) -> None:
-        """Decide on a new entry, while its reading is at hand."""
-        if self._verdicts is not None:
-            self._verdicts[sequence % len(self._verdicts)] = self._verdict(entry)
+        """Decide on one entry."""
+        if self.verdicts is not None:
+            self.verdicts[sequence % self._capacity] = self._verdict(entry)
 
     def wants(self, sequence: int, entry: Entry) -> bool:
         """Whether the filter lets an entry of the ring through."""
-        if self._verdicts is None:
-            return True
-        place = sequence % len(self._verdicts)
-        if self._verdicts[place] == _UNKNOWN:
-            self._verdicts[place] = self._verdict(entry)
-        return self._verdicts[place] == _WANTED
+        return bool(self.wanted(sequence, [entry])[0])
 
-    def _verdict(self, entry: Entry) -> int:
+    def wanted(self, sequence: int, entries: Sequence[Entry]) -> Sequence[int]:
+        """For each of these entries, from a sequence number on, whether the filter lets it through."""
+        if self.verdicts is None:
+            return _WANTED * len(entries)
+        start = sequence % self._capacity
+        found = self.verdicts[start : start + len(entries)]
+        found += self.verdicts[: len(entries) - len(found)]
+        while (place := found.find(_UNKNOWN)) >= 0:
+            found[place] = self._verdict(entries[place])
+            self.verdicts[(start + place) % self._capacity] = found[place]
+        return found
+
+    def _verdict(self, entry: Entry) -> bool:
         if entry.record is None:
-            return _WANTED
+            return True
         reading = entry.reading or Reading(entry.record)
-        return _WANTED if self.filter.matches(reading.candidate) else _UNWANTED
+        return self.filter.check(reading.candidate)
 
 
 class Live:
@@ -146,14 +156,21 @@ class Live:
         """Take the next records from the log and send them."""
         ring = self._started()
         fresh = []
+        judging = [
+            (channel.verdicts, channel.filter.check)
+            for channel in self._channels.values()
+            if channel.verdicts is not None
+        ]
         for record in records:
-            sequence = ring.end
+            place = ring.end % ring.capacity
             entry = ring.append(record)
             if self._channels:
                 entry.reading = Reading(record)
                 fresh.append(entry)
-                for channel in self._channels.values():
-                    channel.judge(sequence, entry)
+            if judging and entry.reading:
+                candidate = entry.reading.candidate
+                for verdicts, check in judging:
+                    verdicts[place] = check(candidate)
         self._flush()
         for entry in fresh:
             entry.reading = None
@@ -240,17 +257,17 @@ class Live:
     def _make_chunk(self, channel: _Channel, sequence: int) -> _Chunk:
         frames: list[bytes] = []
         size = 0
-        cursor = b""
-        for entry in self._started().read(sequence, _MAX_SCAN):
-            if channel.wants(sequence, entry):
-                frame = entry.frame or self._make_frame(entry)
-                size += len(frame)
-                frames.append(frame)
-            sequence += 1
-            cursor = entry.cursor
+        entries = self._started().read(sequence, _MAX_SCAN)
+        end, last = sequence + len(entries), entries[-1]
+        wanted = channel.wanted(sequence, entries)
+        for after, entry in compress(enumerate(entries, sequence + 1), wanted):
+            frame = entry.frame or self._make_frame(entry)
+            size += len(frame)
+            frames.append(frame)
             if size >= MAX_WRITE_BYTES:
+                end, last = after, entry
                 break
-        return _Chunk(b"".join(frames), len(frames), sequence, cursor)
+        return _Chunk(b"".join(frames), len(frames), end, last.cursor)
 
     def _own_chunk(self, reader: LiveReader, own: RunningCursor) -> _Chunk:
         """What comes next for a reader who has had more of some partitions than the others at this place."""
