@@ -207,51 +207,54 @@ class Live:
         """Send everyone whose socket takes it the next of what they are behind by."""
         self._flush_is_due = False
         self._chunks.clear()
+        self._send(tuple(self._readers))
+
+    def _catch_up(self, reader: LiveReader) -> None:
+        self._send([reader])
+
+    def _send(self, readers: Sequence[LiveReader]) -> None:
+        ring = self._started()
+        oldest, end = ring.oldest, ring.end
         events = 0
-        for reader in tuple(self._readers):
-            events += self._send_next(reader)
+        for reader in readers:
+            if reader.sequence < end and reader.connection.is_writable:
+                events += self._send_next(reader, oldest=oldest, end=end)
         if events:
             self._sent_events.inc(events)
 
-    def _catch_up(self, reader: LiveReader) -> None:
-        if events := self._send_next(reader):
-            self._sent_events.inc(events)
-
-    def _send_next(self, reader: LiveReader) -> int:
-        ring = self._started()
-        if reader.sequence >= ring.end or not reader.connection.is_writable:
-            return 0
-        if reader.sequence < ring.oldest:
+    def _send_next(self, reader: LiveReader, *, oldest: int, end: int) -> int:
+        if reader.sequence < oldest:
             self.leave(reader)
             reader.fell_behind.set_result(decode_cursor(reader.cursor.decode()))
             return 0
         try:
-            chunk = self._shared_chunk(reader) if reader.own is None else self._own_chunk(reader, reader.own)
+            shared = self._chunks.get((reader.channel, reader.sequence)) if reader.own is None else None
+            data, events, sequence, cursor = shared or self._next_chunk(reader)
         except Exception:
             logger.exception("a reader's messages could not be made")
             self.leave(reader)
             reader.connection.give_up("internal error")
             return 0
-        reader.sequence, reader.cursor = chunk.sequence, chunk.cursor
-        if chunk.data:
-            reader.connection.deliver(chunk.data)
-        if chunk.sequence < ring.end and not self._flush_is_due:
+        reader.sequence, reader.cursor = sequence, cursor
+        if data:
+            reader.connection.deliver(data)
+        if sequence < end and not self._flush_is_due:
             self._flush_is_due = True
             self._loop.call_soon(self._flush_again)
-        return chunk.events
+        return events
 
     def _flush_again(self) -> None:
         if self._flush_is_due:
             self._flush()
 
-    def _shared_chunk(self, reader: LiveReader) -> _Chunk:
-        """What comes next for every reader with this filter at this place."""
-        key = (reader.channel, reader.sequence)
-        chunk = self._chunks.get(key)
-        if chunk is None:
-            if len(self._chunks) >= _MAX_SHARED_CHUNKS:
-                self._chunks.clear()
-            chunk = self._chunks[key] = self._make_chunk(reader.channel, reader.sequence)
+    def _next_chunk(self, reader: LiveReader) -> _Chunk:
+        """What comes next for this reader; shared, where it can be, by every reader with this filter at this place."""
+        if reader.own is not None:
+            return self._own_chunk(reader, reader.own)
+        if len(self._chunks) >= _MAX_SHARED_CHUNKS:
+            self._chunks.clear()
+        chunk = self._make_chunk(reader.channel, reader.sequence)
+        self._chunks[reader.channel, reader.sequence] = chunk
         return chunk
 
     def _make_chunk(self, channel: _Channel, sequence: int) -> _Chunk:
