@@ -213,47 +213,45 @@ class Live:
         self._send([reader])
 
     def _send(self, readers: Sequence[LiveReader]) -> None:
-        ring = self._started()
-        oldest, end = ring.oldest, ring.end
-        events = 0
+        end, chunks = self._started().end, self._chunks
+        sent = 0
         for reader in readers:
-            if reader.sequence < end and reader.connection.is_writable:
-                events += self._send_next(reader, oldest=oldest, end=end)
-        if events:
-            self._sent_events.inc(events)
-
-    def _send_next(self, reader: LiveReader, *, oldest: int, end: int) -> int:
-        if reader.sequence < oldest:
-            self.leave(reader)
-            reader.fell_behind.set_result(decode_cursor(reader.cursor.decode()))
-            return 0
-        try:
-            shared = self._chunks.get((reader.channel, reader.sequence)) if reader.own is None else None
-            data, events, sequence, cursor = shared or self._next_chunk(reader)
-        except Exception:
-            logger.exception("a reader's messages could not be made")
-            self.leave(reader)
-            reader.connection.give_up("internal error")
-            return 0
-        reader.sequence, reader.cursor = sequence, cursor
-        if data:
-            reader.connection.deliver(data)
-        if sequence < end and not self._flush_is_due:
-            self._flush_is_due = True
-            self._loop.call_soon(self._flush_again)
-        return events
+            if reader.sequence >= end or not reader.connection.is_writable:
+                continue
+            chunk = chunks.get((reader.channel, reader.sequence)) if reader.own is None else None
+            if chunk is None and (chunk := self._next_chunk(reader)) is None:
+                continue
+            data, events, reader.sequence, reader.cursor = chunk
+            if data:
+                reader.connection.deliver(data)
+                sent += events
+            if reader.sequence < end and not self._flush_is_due:
+                self._flush_is_due = True
+                self._loop.call_soon(self._flush_again)
+        if sent:
+            self._sent_events.inc(sent)
 
     def _flush_again(self) -> None:
         if self._flush_is_due:
             self._flush()
 
-    def _next_chunk(self, reader: LiveReader) -> _Chunk:
-        """What comes next for this reader; shared, where it can be, by every reader with this filter at this place."""
-        if reader.own is not None:
-            return self._own_chunk(reader, reader.own)
+    def _next_chunk(self, reader: LiveReader) -> _Chunk | None:
+        """What comes next for this reader, and for every other with its filter at its place; None when it has left."""
+        if reader.sequence < self._started().oldest:
+            self.leave(reader)
+            reader.fell_behind.set_result(decode_cursor(reader.cursor.decode()))
+            return None
+        try:
+            if reader.own is not None:
+                return self._own_chunk(reader, reader.own)
+            chunk = self._make_chunk(reader.channel, reader.sequence)
+        except Exception:
+            logger.exception("a reader's messages could not be made")
+            self.leave(reader)
+            reader.connection.give_up("internal error")
+            return None
         if len(self._chunks) >= _MAX_SHARED_CHUNKS:
             self._chunks.clear()
-        chunk = self._make_chunk(reader.channel, reader.sequence)
         self._chunks[reader.channel, reader.sequence] = chunk
         return chunk
 
