@@ -6,21 +6,24 @@ messages to each of the READERS that have connected; SIZE is that of a message, 
 - `send` writes the ready bytes of each message to each socket, with one system call,
 - `joined` does so with as many messages a call as go into 128 KiB,
 - `broadcast` is `websockets.broadcast()`,
-- `gateway` is ours, on a log in memory that is read one event at a time; its messages have a size of their own.
+- `gateway` is ours, on a log in memory that is read one event at a time; its messages have a size of their own,
+- `paced` is ours, too, on a log in memory that gets stamped events at a pace that makes 100,000 deliveries a second.
 """
 
 import asyncio
 import socket
 import sys
+import time
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import uvloop
-from support.fanout import page_view
+from support.fanout import DELIVERIES_A_SECOND, page_view
 from websockets.asyncio.server import ServerConnection, broadcast, serve
 
 from snowbus.bus.event import EVENTS_TOPIC, Record
 from snowbus.bus.log.embedded_reader import EmbeddedReader
-from snowbus.bus.log.interface import Offsets, Reader
+from snowbus.bus.log.interface import Log, Offsets, Reader
 from snowbus.bus.log.memory import MemoryLog
 from snowbus.bus.metrics import Metrics
 from snowbus.bus.settings import Settings
@@ -93,18 +96,26 @@ class OneByOneLog(MemoryLog):
         return OneByOneReader(self, offsets)
 
 
-async def run_gateway_singly(count: int) -> None:
-    """Run the gateway; at a line on stdin its log gets all events at once."""
+async def append_paced(log: Log, count: int, *, rate: float) -> None:
+    """Append events one by one, each with the time as its key."""
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    for number in range(count):
+        await asyncio.sleep(max(0.0, started + number / rate - loop.time()))
+        await log.append(EVENTS_TOPIC, [page_view(number, user=str(time.monotonic_ns()))])
+
+
+async def run_gateway_here(log: Log, append: Callable[[], Awaitable[object]]) -> None:
+    """Run the gateway; at a line on stdin its log gets its events."""
     stop = asyncio.Event()
     settings = Settings(gateway_listen="127.0.0.1:0", gateway_heartbeat=3600, gateway_ping=3600)
-    events = [page_view(number) for number in range(count)]
-    async with OneByOneLog() as log:
+    async with log:
         tell = partial(print, flush=True)
         running = asyncio.create_task(
             run_gateway(log, settings, Metrics(), ready=lambda address: tell(address.rpartition(":")[2]), stop=stop)
         )
         await asyncio.to_thread(told_to)
-        await log.append(EVENTS_TOPIC, events)
+        await append()
         await asyncio.to_thread(told_to)
         stop.set()
         await running
@@ -121,7 +132,12 @@ def main() -> None:
         case "broadcast":
             uvloop.run(send_broadcast(count, size))
         case "gateway":
-            uvloop.run(run_gateway_singly(count))
+            log, events = OneByOneLog(), [page_view(number) for number in range(count)]
+            uvloop.run(run_gateway_here(log, partial(log.append, EVENTS_TOPIC, events)))
+        case "paced":
+            log = MemoryLog()
+            rate = DELIVERIES_A_SECOND / readers
+            uvloop.run(run_gateway_here(log, partial(append_paced, log, count, rate=rate)))
 
 
 if __name__ == "__main__":

@@ -11,13 +11,22 @@ from typing import NamedTuple
 from urllib.request import urlopen
 
 import pytest
-from support.fanout import Usage, gateway_command, page_view, pin, report, report_head, resident, sink
+from support.fanout import (
+    DELIVERIES_A_SECOND,
+    Usage,
+    gateway_command,
+    page_view,
+    pin,
+    report,
+    report_head,
+    resident,
+    sink,
+)
 
 from snowbus.bus.event import EVENTS_TOPIC
 from snowbus.bus.log import Log, open_log
 
 SERVERS = Path(__file__).with_name("fanout_servers.py")
-DELIVERIES_A_SECOND = 100_000
 BIG_RING = ("--ring-events", "60000", "--ring-bytes", "500000000")
 
 
@@ -30,7 +39,7 @@ class Load(NamedTuple):
     paced: int
 
 
-LOADS = [Load(200, 25_000, 5_000, 1_500), Load(1_000, 8_000, 1_500, 400)]
+LOADS = [Load(200, 25_000, 3_000, 1_500), Load(1_000, 8_000, 600, 400)]
 
 
 def measure_server(kind: str, what: str, load: Load, *, count: int, size: int) -> float:
@@ -42,7 +51,7 @@ def measure_server(kind: str, what: str, load: Load, *, count: int, size: int) -
         assert server.stdin
         try:
             pin(server.pid)
-            with sink(int(server.stdout.readline()), load.readers, sampled=0) as readers:
+            with sink(int(server.stdout.readline()), load.readers, sampled=20 if kind == "paced" else 0) as readers:
                 used = Usage(server.pid)
                 readers.begin(count)
                 print(file=server.stdin, flush=True)
@@ -50,7 +59,9 @@ def measure_server(kind: str, what: str, load: Load, *, count: int, size: int) -
                 cpu, writes = used.cpu(), used.writes()
                 assert set(taken.messages) == {count}
                 deliveries = count * load.readers
-                more = f"{deliveries / writes:.1f} a write" if kind == "gateway" else ""
+                more = taken.percentiles() if kind == "paced" else ""
+                if kind == "gateway":
+                    more = f"{deliveries / writes:.1f} a write"
                 return report(what, deliveries=deliveries, seconds=taken.seconds, cpu=cpu, more=more)
         finally:
             server.kill()
@@ -114,12 +125,11 @@ async def measure_latency(log: Log, port: int, pid: int, load: Load) -> None:
         cpu = used.cpu()
         assert (set(taken.messages), taken.holes) == ({load.paced}, 0)
         report(
-            f"gateway, one by one, {rate:,.0f} events/s",
+            f"gateway, {rate:,.0f} events/s of another process",
             deliveries=load.paced * load.readers,
             seconds=taken.seconds,
             cpu=cpu,
-            more=f"p50 {taken.age(0.5):.1f} ms p99 {taken.age(0.99):.1f} ms from publish to socket, "
-            f"of which the append {took[len(took) // 2] * 1000:.1f} and {took[len(took) * 99 // 100] * 1000:.1f} ms",
+            more=f"{taken.percentiles()}; the append {took[len(took) // 2] * 1000:.1f} ms",
         )
 
 
@@ -137,6 +147,8 @@ async def measure_command(load: Load) -> tuple[float, int]:
 def test_fan_out(load: Load) -> None:
     report_head(f"Fan-out to {load.readers} readers")
     backlog, size = asyncio.run(measure_command(load))
+    rate = DELIVERIES_A_SECOND // load.readers
+    measure_server("paced", f"gateway, {rate} events/s of its own process", load, count=load.paced, size=size)
     joined = measure_server("joined", "floor: send 128 KiB of ready messages", load, count=load.backlog, size=size)
     singly = measure_server("gateway", "gateway, one event at a time", load, count=load.singly, size=size)
     floor = measure_server("send", "floor: send each ready message", load, count=load.singly, size=size)

@@ -20,6 +20,7 @@ from .snowbus import COMMAND, Process
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 QUIET_SECONDS = 2.0
+DELIVERIES_A_SECOND = 100_000  # at a steady pace, for latencies
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,10 @@ class Taken:
     told: int
     ages: list[float]
 
-    def age(self, share: float) -> float:
-        """An age in ms that this share of the sampled events does not exceed."""
-        return self.ages[min(len(self.ages) - 1, int(len(self.ages) * share))] * 1000
+    def percentiles(self) -> str:
+        """How old the sampled events were when they were read, in words."""
+        p50, p99 = (self.ages[len(self.ages) * share // 100] * 1000 for share in (50, 99))
+        return f"p50 {p50:.1f} ms p99 {p99:.1f} ms from publish to socket"
 
 
 class Sink:
