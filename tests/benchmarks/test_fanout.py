@@ -39,7 +39,7 @@ class Load(NamedTuple):
     paced: int
 
 
-LOADS = [Load(200, 25_000, 3_000, 1_500), Load(1_000, 8_000, 600, 400)]
+LOADS = [Load(200, 25_000, 2_000, 1_000), Load(1_000, 8_000, 400, 300)]
 
 
 def measure_server(kind: str, what: str, load: Load, *, count: int, size: int) -> float:
