@@ -1,5 +1,6 @@
 """Many websocket readers in a process of their own, the gateway for them, and what a server costs meanwhile."""
 
+import atexit
 import contextlib
 import json
 import os
@@ -94,7 +95,9 @@ def sink(
 def sink_command() -> tuple[str, ...]:
     """The sink in C, compiled, where there is a compiler; else the one in Python."""
     if compiler := shutil.which("cc"):
-        program = Path(tempfile.gettempdir()) / f"websocket_sink.{os.getpid()}"
+        folder = tempfile.TemporaryDirectory()
+        atexit.register(folder.cleanup)
+        program = Path(folder.name) / "websocket_sink"
         subprocess.run([compiler, "-O2", "-o", program, BENCHMARKS / "websocket_sink.c"], check=True)
         return (str(program),)
     print("\n  no cc: the sink is the one in Python, which may be slower than the server")
