@@ -45,8 +45,8 @@ docs: $(READY) types-tree ## rewrite docs/settings.md from the code
 	@$(BIN)/python -m snowbus.cli.settings_docs > build/settings.md
 	@mv build/settings.md docs/settings.md
 
-bench: $(READY) ## figures beside their floors
-	@$(BIN)/python -m pytest tests/benchmarks -s --timeout 1800
+bench: $(READY) ## figures beside their floors; ONLY=fanout for those alone
+	@$(BIN)/python -m pytest tests/benchmarks -s --timeout 1800 $(if $(ONLY),-k '$(ONLY)')
 
 lock: ## renew requirements.lock (needs uv)
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

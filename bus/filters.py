@@ -6,7 +6,7 @@ A filter looks at a record's headers first, so that most records that nobody wan
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, reduce
 from typing import Any
 
 from . import json_text
@@ -14,9 +14,10 @@ from .errors import FilterError
 from .event import Record
 from .tracker_protocol import EVENTS, PLATFORMS
 
-HEADER_PARAMETERS = frozenset({"app_id", "schema", "event_id", "valid"})
-VIEW_PARAMETERS = frozenset({"platform", "event", "event_name", "user_id", "domain_userid", "q"})
-PARAMETERS = tuple(sorted(HEADER_PARAMETERS | VIEW_PARAMETERS))
+_HEADERS = frozenset({"app_id", "event_id", "valid"})
+_COSTS = {"event_id": 0, "app_id": 0, "valid": 0, "schema": 1, "event": 2, "event_name": 2}
+_COSTS |= {"platform": 3, "user_id": 3, "domain_userid": 3, "q": 4}  # these are decoded for
+PARAMETERS = tuple(sorted(_COSTS))
 
 _SCHEMA_PATTERN = re.compile(
     r"iglu:[a-zA-Z0-9_.-]+/[a-zA-Z0-9_-]+/[a-zA-Z0-9_-]+/([1-9][0-9]*|\*)(-(0|[1-9][0-9]*|\*)){2}"
@@ -37,9 +38,25 @@ class Candidate:
         return self._decode()
 
     @cached_property
+    def unversioned_schema(self) -> str:
+        """The Iglu URI in the headers up to its version, without the slash; empty when there is none."""
+        return self.headers.get("schema", "").rpartition("/")[0]
+
+    @cached_property
+    def event_name(self) -> str | None:
+        """The canonical `event_name`: from the headers, where they are those of an event."""
+        if "event" not in self.headers:
+            return self.view.get("event_name")
+        _, _, name_and_format = self.unversioned_schema.partition("/")
+        return name_and_format.partition("/")[0] or None
+
+    @cached_property
     def text(self) -> str:
         """Everything in the view, as lower-case JSON."""
         return json_text.dumps(dict(self.view)).lower()
+
+
+Check = Callable[[Candidate], bool]
 
 
 @dataclass(frozen=True)
@@ -49,17 +66,15 @@ class Filter:
     conditions: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     @cached_property
-    def _checks(
-        self,
-    ) -> tuple[tuple[Callable[[Candidate], bool], ...], tuple[Callable[[Candidate], bool], ...]]:
-        by_header = [_check(name, values) for name, values in self.conditions if name in HEADER_PARAMETERS]
-        by_view = [_check(name, values) for name, values in self.conditions if name in VIEW_PARAMETERS]
-        return tuple(by_header), tuple(by_view)
+    def check(self) -> Check:
+        """As `matches`, for those who ask a thousand times a second: one call, the cheapest conditions first."""
+        conditions = sorted(self.conditions, key=lambda condition: _COSTS[condition[0]])
+        checks = [_check(name, values) for name, values in conditions]
+        return reduce(_both, checks) if checks else lambda _: True
 
     def matches(self, candidate: Candidate) -> bool:
         """Whether a record is wanted."""
-        by_header, by_view = self._checks
-        return all(check(candidate) for check in by_header) and all(check(candidate) for check in by_view)
+        return self.check(candidate)
 
     def __bool__(self) -> bool:
         return bool(self.conditions)
@@ -103,20 +118,35 @@ def _check_value(name: str, value: str) -> None:
         raise FilterError(name, f"{value!r} is the tracker protocol's code; the event is called {EVENTS[value]}")
 
 
-def _check(name: str, values: tuple[str, ...]) -> Callable[[Candidate], bool]:
+def _both(one: Check, other: Check) -> Check:
+    return lambda candidate: one(candidate) and other(candidate)
+
+
+def _check(name: str, values: tuple[str, ...]) -> Check:
     wanted = frozenset(values)
     match name:
         case "schema":
-            is_wanted = schema_matcher(*values)
-            return lambda candidate: is_wanted(candidate.headers.get("schema", ""))
+            return _check_schema(values)
+        case "event_name":
+            return lambda candidate: candidate.event_name in wanted
         case "event":  # the type or the name: `unstruct` and `add_to_cart` are both what people call an event
-            return lambda candidate: (
-                candidate.headers.get("event") in wanted or candidate.view.get("event_name") in wanted
-            )
+            return lambda candidate: candidate.headers.get("event") in wanted or candidate.event_name in wanted
         case "q":
-            texts = tuple(value.lower() for value in values)
-            return lambda candidate: any(text in candidate.text for text in texts)
-        case _ if name in HEADER_PARAMETERS:
+            return _check_text(tuple(value.lower() for value in values))
+        case _ if name in _HEADERS:
             return lambda candidate: candidate.headers.get(name) in wanted
         case _:
             return lambda candidate: candidate.view.get(name) in wanted
+
+
+def _check_schema(patterns: tuple[str, ...]) -> Check:
+    is_wanted = schema_matcher(*patterns)
+    unversioned = frozenset(pattern.rpartition("/")[0] for pattern in patterns)  # most events are of another one
+    return lambda candidate: candidate.unversioned_schema in unversioned and is_wanted(candidate.headers["schema"])
+
+
+def _check_text(texts: tuple[str, ...]) -> Check:
+    if len(texts) == 1:
+        (text,) = texts
+        return lambda candidate: text in candidate.text
+    return lambda candidate: any(text in candidate.text for text in texts)

@@ -1,6 +1,8 @@
 """What one filter wants of the ring, decided once for all readers who have it."""
 
 from collections import Counter
+from collections.abc import Sequence
+from itertools import compress
 
 from snowbus.bus.event import TopicPartition
 from snowbus.bus.filters import Filter
@@ -10,15 +12,18 @@ from .frames import Reading
 from .masking import Mask
 from .ring import Entry, Ring
 
-_UNKNOWN, _UNWANTED, _WANTED = 0, 1, 2
+_WANTED, _UNKNOWN = b"\1", 2  # verdicts are 0, 1 or not known
 
 
 class Channel:
-    """What one filter wants of the ring; shared by all readers with that filter and that mask."""
+    """What one filter wants of the ring; shared by all readers with that filter and that mask, who all inflate or who
+    all do not.
+    """
 
-    def __init__(self, wanted: Filter, mask: Mask | None, capacity: int) -> None:
+    def __init__(self, wanted: Filter, mask: Mask | None, capacity: int, *, deflates: bool) -> None:
         self.filter = wanted
         self.mask = mask
+        self.deflates = deflates
         self.readers = 0
         self.context: Context | None = None
         """The compressor for its readers who have had everything, when they have all been sent the same."""
@@ -27,25 +32,55 @@ class Channel:
 
     def reset(self, capacity: int) -> None:
         """Forget every verdict: the ring is another one."""
-        self._verdicts = bytearray(capacity) if self.filter else None
+        self._capacity = capacity
+        self.verdicts = bytearray([_UNKNOWN]) * capacity if self.filter else None
+        """Of the entry with each sequence number, modulo the ring's capacity, when there is a filter."""
         self.context = None
 
     def judge(self, sequence: int, entry: Entry) -> None:
-        """Decide on a new entry, while its reading is at hand."""
-        if self._verdicts is not None:
-            self._verdicts[sequence % len(self._verdicts)] = self._verdict(entry)
-        if self._counts is not None and entry.record is not None and self.wants(sequence, entry):
-            self._counts[entry.partition] += 1
+        """Decide on one entry."""
+        if self.verdicts is not None:
+            self.verdicts[sequence % self._capacity] = self._verdict(entry)
 
-    def count(self, ring: Ring, start: int) -> Counter[TopicPartition]:
-        """How many events it wanted before `start`, by partition, in the way that `owed` counts. `start` must not lie
-        before what the ring has; all that is in the ring must have been judged.
-        """
+    def wants(self, sequence: int, entry: Entry) -> bool:
+        """Whether the filter lets an entry of the ring through."""
+        return bool(self.wanted(sequence, [entry])[0])
+
+    def wanted(self, sequence: int, entries: Sequence[Entry]) -> Sequence[int]:
+        """For each of these entries, from a sequence number on, whether the filter lets it through."""
+        if self.verdicts is None:
+            return _WANTED * len(entries)
+        start = sequence % self._capacity
+        found = self.verdicts[start : start + len(entries)]
+        found += self.verdicts[: len(entries) - len(found)]
+        while (place := found.find(_UNKNOWN)) >= 0:
+            found[place] = self._verdict(entries[place])
+            self.verdicts[(start + place) % self._capacity] = found[place]
+        return found
+
+    def counts(self, ring: Ring, start: int) -> Counter[TopicPartition]:
+        """How many events of the ring it wants from `start` on, by partition."""
+        entries = ring.read(start, ring.end - start)
+        wanted = compress(entries, self.wanted(start, entries))
+        return Counter(entry.partition for entry in wanted if entry.record is not None)
+
+    def count_before(self, ring: Ring, start: int) -> Counter[TopicPartition]:
+        """How many events it wanted before `start`, which the ring must still have, by partition, as `owed` counts."""
         if self._counts is None:
             self._counts = Counter()
-        counts = self._counts.copy()
-        counts.subtract(self.wanted(ring, start))
-        return counts
+        before = self._counts.copy()
+        before.subtract(self.counts(ring, start))
+        return before
+
+    @property
+    def is_counting(self) -> bool:
+        """Whether `count` is to be told of each new entry."""
+        return self._counts is not None
+
+    def count(self, sequence: int, entry: Entry) -> None:
+        """Count a new entry."""
+        if self._counts is not None and entry.record is not None and self.wants(sequence, entry):
+            self._counts[entry.partition] += 1
 
     def owed(self, before: Counter[TopicPartition]) -> Counter[TopicPartition]:
         """How many events it wanted, by partition, since that count; those that have left the ring included."""
@@ -53,24 +88,8 @@ class Channel:
         owed.subtract(before)
         return +owed
 
-    def wanted(self, ring: Ring, start: int) -> Counter[TopicPartition]:
-        """How many events of the ring it wants from `start` on, by partition."""
-        entries = enumerate(ring.read(start, ring.end - start), start)
-        return Counter(
-            entry.partition for sequence, entry in entries if entry.record is not None and self.wants(sequence, entry)
-        )
-
-    def wants(self, sequence: int, entry: Entry) -> bool:
-        """Whether the filter lets an entry of the ring through."""
-        if self._verdicts is None:
-            return True
-        place = sequence % len(self._verdicts)
-        if self._verdicts[place] == _UNKNOWN:
-            self._verdicts[place] = self._verdict(entry)
-        return self._verdicts[place] == _WANTED
-
-    def _verdict(self, entry: Entry) -> int:
+    def _verdict(self, entry: Entry) -> bool:
         if entry.record is None:
-            return _WANTED
+            return True
         reading = entry.reading or Reading(entry.record)
-        return _WANTED if self.filter.matches(reading.candidate) else _UNWANTED
+        return self.filter.check(reading.candidate)

@@ -18,13 +18,14 @@ from snowbus.bus.tracker_protocol import timestamp_from_ms
 from snowbus.bus.version import version
 
 from ..backoff import Backoff
+from .chunks import MAX_WRITE_BYTES
 from .deflate import Context
 from .deliveries import Deliveries
 from .flow import Flow
 from .frames import Reading, event_frame, gap_frame, heartbeat_frame, json_frame
 from .history import History
 from .limits import TokenBucket
-from .live import MAX_WRITE_BYTES, Live, LiveReader
+from .live import Live, LiveReader
 from .requests import Pause, Permit, Request, RequestError, SetFilter, parse_request
 from .rights import NotAllowedError
 from .subscription import Subscription

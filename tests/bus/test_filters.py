@@ -90,7 +90,33 @@ def test_headers_alone_decide_where_they_can():
 
     filter_ = parse_filter([("app_id", "blog"), ("q", "text")])
     assert not filter_.matches(candidate(ADDED, decode))
-    assert parse_filter([("app_id", "shop"), ("event", "unstruct")]).matches(candidate(ADDED, decode))
+    filter_ = parse_filter([("app_id", "shop"), ("event", "unstruct"), ("event_name", "add_to_cart")])
+    assert filter_.matches(candidate(ADDED, decode))
+    assert not parse_filter([("event", "page_ping")]).matches(candidate(VIEWED, decode))
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        ADDED,
+        VIEWED,
+        {"event": "page_ping"},
+        {"event": "struct", "se_category": "c", "se_action": "a"},
+        {"event": "transaction", "tr_orderid": "1"},
+        {"event": "transaction_item", "ti_orderid": "1"},
+    ],
+)
+def test_the_headers_tell_the_name_that_the_event_has(event):
+    asked = candidate(event)
+    assert asked.event_name == asked.view["event_name"]
+
+
+def test_a_record_without_headers_is_decoded():
+    produced = accept(payload_from_plain_json(ADDED), now=1, producer="p")
+    record = Record("t", 0, 0, 1, produced.key, produced.value, ())
+    asked = Candidate(record, lambda: canonical_view(decode_event(record.value)))
+    assert parse_filter([("event_name", "add_to_cart")]).matches(asked)
+    assert parse_filter([("event", "add_to_cart")]).matches(asked)
 
 
 @pytest.mark.parametrize(

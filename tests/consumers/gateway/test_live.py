@@ -15,12 +15,13 @@ from support.gateway import numbered
 
 from snowbus.bus.cursor import decode_cursor
 from snowbus.bus.event import Record, TopicPartition
-from snowbus.bus.filters import Filter, parse_filter
+from snowbus.bus.filters import Check, Filter, parse_filter
 from snowbus.bus.metrics import Metrics
 from snowbus.bus.start import Gap
+from snowbus.consumers.gateway.chunks import MAX_WRITE_BYTES
 from snowbus.consumers.gateway.deflate import WINDOW_BITS
 from snowbus.consumers.gateway.flow import Flow
-from snowbus.consumers.gateway.live import MAX_WRITE_BYTES, Live, LiveReader
+from snowbus.consumers.gateway.live import Live, LiveReader
 from snowbus.consumers.gateway.skipping import KEPT_EVENTS
 from snowbus.consumers.gateway.wire import GatewayConnection
 
@@ -245,9 +246,10 @@ def test_filters_are_shared_and_a_late_reader_gets_what_matched_before_it_came()
     asked = []
 
     class Counting(Filter):
-        def matches(self, candidate: Any) -> bool:
-            asked.append(candidate)
-            return super().matches(candidate)
+        @property
+        def check(self) -> Check:
+            check = super().check
+            return lambda candidate: asked.append(candidate) or check(candidate)
 
     async def test(bench: Bench) -> None:
         shop = Counting(parse_filter([("app_id", "shop")]).conditions)
@@ -306,7 +308,8 @@ def test_when_the_log_begins_anew_readers_are_told_and_go_on_there() -> None:
 
 def test_a_failure_of_one_reader_leaves_the_others_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken(Filter):
-        def matches(self, candidate: Any) -> bool:  # noqa: ARG002 - what it cannot even look at
+        @property
+        def check(self) -> Check:
             raise RuntimeError("broken")
 
     async def test(bench: Bench) -> None:

@@ -1,0 +1,158 @@
+"""What readers are sent next: the frames that are wanted from their place in the ring on, joined, once for all who are
+at the same place.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import compress
+from typing import NamedTuple
+
+from snowbus.bus.cursor import RunningCursor
+from snowbus.bus.event import TopicPartition
+
+from .channel import Channel
+from .deflate import Context
+from .frames import Reading, body_of, event_frame, message_frame
+from .masking import Mask
+from .ring import Entry, Ring
+from .skipping import newest, sample, skipped_frames
+
+MAX_WRITE_BYTES = 131_072
+_MAX_SCAN = 1_000
+_MAX_SHARED = 64
+
+
+class Chunk(NamedTuple):
+    """Frames, joined or compressed as `data`; the partition of each event in them; and where their reader stands then.
+
+    `context` is the compressor that its next chunk may go on with.
+    """
+
+    frames: Sequence[bytes]
+    data: bytes
+    events: Sequence[TopicPartition]
+    sequence: int
+    cursor: bytes
+    context: Context | None = None
+
+
+class Chunks:
+    """Makes chunks of a ring, and keeps in `shared` those that several readers may be sent: by channel, sequence number
+    and the compressor that was used for what they were sent before.
+    """
+
+    def __init__(self, ring: Ring) -> None:
+        self.shared: dict[tuple[Channel, int, Context | None], Chunk] = {}
+        self._ring = ring
+
+    def clear(self) -> None:
+        """Forget what was shared: the ring has more."""
+        self.shared.clear()
+
+    def next(self, channel: Channel, sequence: int, context: Context | None) -> Chunk:
+        """The chunk for every reader of a channel at this place."""
+        if (chunk := self.shared.get((channel, sequence, context))) is not None:
+            return chunk
+        if context is not None and (context is not channel.context or context.sequence != sequence):
+            return self.next(channel, sequence, None)
+        if len(self.shared) >= _MAX_SHARED:
+            self.shared.clear()
+        chunk = self.some(channel, sequence, None)
+        if channel.deflates:
+            chunk = self._deflated(chunk, channel, context)
+        self.shared[channel, sequence, context] = chunk
+        return chunk
+
+    def some(self, channel: Channel, sequence: int, limit: int | None) -> Chunk:
+        """What is wanted from this place on, at most so many events; not compressed."""
+        frames: list[bytes] = []
+        events: list[TopicPartition] = []
+        size = 0
+        entries = self._ring.read(sequence, _MAX_SCAN)
+        end, last = sequence + len(entries), entries[-1]
+        for after, entry in compress(enumerate(entries, sequence + 1), channel.wanted(sequence, entries)):
+            frame = self.frame(entry, channel.mask)
+            size += len(frame)
+            frames.append(frame)
+            if entry.record is not None:
+                events.append(entry.partition)
+            if size >= MAX_WRITE_BYTES or len(events) == limit:
+                end, last = after, entry
+                break
+        return Chunk(frames, b"".join(frames), events, end, last.cursor)
+
+    def own(
+        self, channel: Channel, sequence: int, limit: int | None, own: RunningCursor, ahead: dict[TopicPartition, int]
+    ) -> Chunk:
+        """As `some`, for a reader who has had more of the partitions in `ahead` than the others at this place: with
+        cursors of its `own`, until they meet and `ahead` is empty.
+        """
+        frames: list[bytes] = []
+        events: list[TopicPartition] = []
+        size = 0
+        cursor = own.text
+        for entry in self._ring.read(sequence, _MAX_SCAN):
+            skipped_before = ahead.get(entry.partition, 0)
+            if entry.offset + 1 >= skipped_before:
+                ahead.pop(entry.partition, None)
+            if entry.offset >= skipped_before:
+                cursor = own.advance(entry.partition, entry.offset + 1)
+                if channel.wants(sequence, entry):
+                    body = body_of(self.frame(entry, channel.mask), entry.kind, entry.cursor)
+                    frames.append(message_frame(entry.kind, cursor, body))
+                    size += len(body)
+                    if entry.record is not None:
+                        events.append(entry.partition)
+            sequence += 1
+            if not ahead:
+                cursor = entry.cursor
+                break
+            if size >= MAX_WRITE_BYTES or len(events) == limit:
+                break
+        return Chunk(frames, b"".join(frames), events, sequence, cursor)
+
+    def newest(self, channel: Channel, cursor: bytes, owed: Counter[TopicPartition], most: int) -> Chunk:
+        """What is sent to who stands at `cursor`, has not had what it is `owed`, and wants only the latest of it: that
+        the rest is skipped.
+        """
+        sequence = newest(self._ring, channel, most)
+        after = self._ring.cursor_at(sequence)
+        gaps = skipped_frames(cursor, after, owed - channel.counts(self._ring, sequence))
+        return Chunk(gaps, b"".join(gaps), (), sequence, after)
+
+    def sample(self, channel: Channel, sequence: int, cursor: bytes, owed: Counter[TopicPartition], most: int) -> Chunk:
+        """What is sent to who would have a sample of what it is `owed`: that, and how much was skipped."""
+        frames: list[bytes] = []
+        sampled: list[TopicPartition] = []
+        size = 0
+        for entry in sample(self._ring, channel, sequence, most):
+            frames.append(self.frame(entry, channel.mask))
+            sampled.append(entry.partition)
+            size += len(frames[-1])
+            if size >= MAX_WRITE_BYTES:
+                break
+        after = self._ring.cursor.text
+        frames += skipped_frames(cursor, after, owed - Counter(sampled))
+        return Chunk(frames, b"".join(frames), sampled, self._ring.end, after)
+
+    def frame(self, entry: Entry, mask: Mask | None) -> bytes:
+        """The frame of an entry, made once for all readers, and once for all who share the mask."""
+        record = entry.record
+        if record is None:  # a gap is made with its frame
+            return entry.frame or b""
+        made = entry.frame if mask is None else entry.masked_frame
+        if made is not None:
+            return made
+        reading = entry.reading or Reading(record)
+        frame = event_frame(entry.cursor, reading.body(mask))
+        self._ring.keep(entry, frame, masked=mask is not None)
+        return frame
+
+    def _deflated(self, chunk: Chunk, channel: Channel, context: Context | None) -> Chunk:
+        used = context or Context()
+        data = used.deflate(chunk.frames)
+        used.sequence = chunk.sequence
+        if context is None and chunk.sequence == self._ring.end:
+            # Others may be at the end with another one: from there on, all begin anew, together.
+            channel.context = used if channel.context is None else None
+        return chunk._replace(data=data, context=used)
