@@ -24,6 +24,9 @@ from .access import Access, Refusal, access_for
 from .connection import HISTORY_SLOTS, Hub, Session
 from .deliveries import Deliveries
 from .delivery_tail import DeliveryTail
+from .group import GroupOptions
+from .group_session import GroupSession
+from .groups import Groups
 from .live import Live
 from .pages import load_page, page_response, response, text_response
 from .subscription import Subscription, parse_subscription, query_pairs
@@ -86,6 +89,7 @@ async def run_gateway(
         await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
     finally:
         await _close(server, gateway.accepted)
+        await gateway.groups.close()
         for task in running:
             task.cancel()
         await asyncio.wait(running)
@@ -106,7 +110,7 @@ class _Gateway:
         self._operations = Operations(metrics, self._reason_not_ready)
         self.accepted = WeakSet[GatewayConnection]()
         self._admitted: set[GatewayConnection] = set()
-        self._sessions: dict[GatewayConnection, Session] = {}
+        self._sessions: dict[GatewayConnection, Session | GroupSession] = {}
         ring_events = settings.gateway_ring_events
         live = Live(max_entries=ring_events, max_bytes=settings.gateway_ring_bytes, metrics=metrics)
         watch_every = settings.gateway_heartbeat / 2
@@ -114,6 +118,8 @@ class _Gateway:
         # A range a ring's event: in the worst case each event has one of its own.
         deliveries = Deliveries(EVENTS_TOPIC, max_ranges=ring_events, metrics=metrics)
         self.delivery_tail = DeliveryTail(log, deliveries, live, look_every=watch_every)
+        options = GroupOptions(settings.gateway_group_in_flight, settings.gateway_group_deliveries)
+        self.groups = Groups(log, metrics, options)
         slots = asyncio.Semaphore(HISTORY_SLOTS)
         self._hub = Hub(log, live, self.tail, deliveries, metrics, slots, settings.gateway_heartbeat)
         metrics.gateway_connections.set_function(lambda: len(self._sessions))
@@ -128,7 +134,7 @@ class _Gateway:
         """Serve one websocket whose handshake is done."""
         if not isinstance(connection, GatewayConnection) or not isinstance(connection.admitted, Subscription):
             raise TypeError(f"not admitted: {connection!r}")
-        session = self._sessions[connection] = Session(connection, connection.admitted, self._hub)
+        session = self._sessions[connection] = self._session(connection, connection.admitted)
         try:
             await session.run()
         except Exception:
@@ -136,6 +142,14 @@ class _Gateway:
             connection.give_up("internal error")
         finally:
             del self._sessions[connection]
+
+    def _session(self, connection: GatewayConnection, subscription: Subscription) -> Session | GroupSession:
+        if subscription.group is None:
+            return Session(connection, subscription, self._hub)
+        group = self.groups.of(connection)
+        if group is None:
+            raise RuntimeError(f"the group ended before its connection began: {subscription.group.name!r}")
+        return GroupSession(connection, subscription, self._hub, group, subscription.group)
 
     async def keep_time(self) -> None:
         """Heartbeats and pings, for all readers."""
@@ -183,6 +197,7 @@ class _Gateway:
             if refusal is None:
                 asked = [pair for pair in pairs if pair[0] != "token"]
                 subscription = parse_subscription(asked, now=time.time_ns() // 1_000_000)
+                refusal = self.groups.reason_to_refuse(subscription)
         except FilterError as error:
             refusal = Refusal(400, str(error))
         if refusal is not None:
@@ -195,8 +210,13 @@ class _Gateway:
         if isinstance(connection, GatewayConnection) and not connection.is_lost:
             self._admitted.add(connection)
             connection.admitted = subscription
-            connection.on_lost = lambda: self._admitted.discard(connection)
+            connection.on_lost = lambda: self._on_lost(connection)
+            self.groups.enter(connection, subscription)
         return None
+
+    def _on_lost(self, connection: GatewayConnection) -> None:
+        self._admitted.discard(connection)
+        self.groups.leave(connection)
 
     async def _reason_not_ready(self) -> str:
         if self.tail.outage:
