@@ -155,6 +155,7 @@ class Group:
         self._order = itertools.count()
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
+        self._over = False
         many = options.in_flight * _READ_AHEAD
         consumer: Consumer[..., object] = Consumer(
             function=self._handle,
@@ -184,6 +185,8 @@ class Group:
         except Exception:
             logger.exception("a group failed", group=self.name)
         finally:
+            self._over = True
+            self.joined.set()  # nobody need wait for it
             for member in tuple(self._members.all):
                 member.fail()
 
@@ -195,6 +198,9 @@ class Group:
 
     def join(self, member: Member) -> None:
         """A connection is ready for records."""
+        if self._over:
+            member.fail()
+            return
         self._members.all[member] = None
         self._look_at(member)
 

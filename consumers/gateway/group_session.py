@@ -70,11 +70,13 @@ class GroupSession:
             self._group.on_late(self)
             for delivery in overdue:
                 _answer(delivery, Overdue(self._ack_timeout))
-        connection = self._connection
+        connection, outage = self._connection, self._hub.tail.outage
+        if outage:
+            self._greet()
         if not self._greeted or not connection.is_writable:
             return
         silent = now - connection.sent_at >= self._hub.heartbeat
-        if (outage := self._hub.tail.outage) and (silent or not self._told_outage):
+        if outage and (silent or not self._told_outage):
             self._told_outage = True
             self._say_error("log_unavailable", f"{outage}; the group goes on by itself, with nothing lost")
         elif not outage and (silent or self._told_outage):
@@ -126,6 +128,12 @@ class GroupSession:
                 await self._group.joined.wait()
         except TimeoutError:
             logger.debug("a group is not joined yet", group=self._group.name)
+        self._greet()
+
+    def _greet(self) -> None:
+        if self._greeted:
+            return
+        self._greeted = True
         hello: dict[str, object] = {
             "type": "hello",
             "server": f"snowbus/{version()}",
@@ -134,7 +142,6 @@ class GroupSession:
             "time": _now(),
         }
         self._send("hello", hello)
-        self._greeted = True
         self._connection.on_writable = lambda: self._group.on_room(self)
         self._group.join(self)
 

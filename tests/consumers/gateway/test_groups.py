@@ -1,98 +1,10 @@
 """Durable groups: what clients acknowledge is committed, and what they do not comes again, to whoever has room."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 
-import pytest
 from support.aio import eventually, run
-from support.gateway import Client, Running, client, gateway, publish
-from websockets.exceptions import ConnectionClosed, InvalidStatus
-
-from snowbus.bus.event import DEAD_TOPIC, EVENTS_TOPIC
-from snowbus.bus.log import Log
-from snowbus.consumers.dead_letters import read_death
-
-GROUP = "websocket.g"
-HANDLED = {"consumer": GROUP, "outcome": "handled"}
-
-
-class Worker:
-    """A client of a group."""
-
-    def __init__(self, reader: Client) -> None:
-        self.reader = reader
-        self.messages: list[dict[str, Any]] = []
-
-    @property
-    def numbers(self) -> list[int]:
-        """The events that it has been sent and has taken."""
-        return [int(message["payload"]["eid"]) for message in self.messages]
-
-    async def take(self, count: int) -> list[int]:
-        """The numbers of the next events."""
-        for _ in range(count):
-            self.messages.append(await self.reader.next("event", "error"))
-            assert self.messages[-1]["type"] == "event", self.messages[-1]
-        return self.numbers[-count:] if count else []
-
-    async def say(self, kind: str = "ack", at: int = -1, **members: Any) -> None:
-        """Answer a message, the last unless said."""
-        cursor = self.messages[at]["cursor"]
-        await self.reader.connection.send(json.dumps({"type": kind, "cursor": cursor, **members}))
-
-    async def ack_all(self, into: list[int]) -> None:
-        """Acknowledge everything, until cancelled."""
-        while True:
-            into += await self.take(1)
-            await self.say()
-
-    async def gets_nothing(self) -> None:
-        """A heartbeat comes, and no event before it."""
-        await self.reader.connection.ping()
-        for _ in range(2):
-            assert (await self.reader.next("event", "heartbeat"))["type"] == "heartbeat"
-
-
-@asynccontextmanager
-async def worker(running: Running, query: str = "", **options: Any) -> AsyncIterator[Worker]:
-    """A connection of group g."""
-    async with client(running, f"group=g&from=earliest&{query}", **options) as reader:
-        yield Worker(reader)
-
-
-async def lag(log: Log) -> int:
-    """How many events the group has still to do."""
-    offsets = await log.group_offsets(GROUP)
-    found = await log.lag(GROUP)
-    events = [partition for partition in found if partition.topic == EVENTS_TOPIC]
-    return sum(found[partition] for partition in events) if offsets else -1
-
-
-async def committed(log: Log) -> None:
-    """Wait until the group has done everything."""
-
-    async def done() -> bool:
-        return await lag(log) == 0
-
-    await eventually(done)
-
-
-async def dead_letters(log: Log) -> list[Any]:
-    """The deaths on the topic of dead letters."""
-    async with await log.read(await log.beginning_offsets(DEAD_TOPIC)) as reader:
-        return [read_death(record) for record in await reader.poll(timeout=0.2)]
-
-
-async def refused(running: Running, query: str) -> tuple[int, str]:
-    """How a handshake is refused."""
-    with pytest.raises(InvalidStatus) as caught:
-        async with client(running, query):
-            pass
-    response = caught.value.response
-    return response.status_code, (response.body or b"").decode()
+from support.gateway import client, gateway, publish
+from support.group_clients import GROUP, HANDLED, committed, dead_letters, worker
 
 
 def test_hello_tells_the_terms_of_the_group(log_url: str) -> None:
@@ -333,76 +245,6 @@ def test_a_filter_of_a_group_is_done_with_what_it_does_not_want(log_url: str) ->
             assert sorted(await one.take(10)) == list(range(10, 20))
             await one.say()
             await committed(running.log)
-
-    run(main())
-
-
-def test_another_filter_for_a_group_is_refused_while_it_has_connections(sqlite_url: str) -> None:
-    async def main() -> None:
-        async with gateway(sqlite_url) as running:
-            async with worker(running, "app_id=shop"):
-                status, text = await refused(running, "group=g&app_id=blog")
-                assert status == 409
-                assert "app_id=shop" in text
-            async with worker(running, "app_id=blog"):
-                status, text = await refused(running, "group=g")
-                assert status == 409
-                assert "app_id=blog" in text
-
-    run(main())
-
-
-def test_connections_may_have_no_more_in_flight_together_than_their_group(sqlite_url: str) -> None:
-    async def main() -> None:
-        async with gateway(sqlite_url, gateway_group_in_flight=50) as running:
-            assert (await refused(running, "group=g"))[0] == 400
-            async with worker(running, "max_in_flight=30"):
-                status, text = await refused(running, "group=g&max_in_flight=30")
-                assert status == 503
-                assert "max_in_flight=20" in text
-                async with worker(running, "max_in_flight=20"):
-                    pass
-
-    run(main())
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("{", "not JSON"),
-        ("[]", "not a JSON object"),
-        ('{"type":"pause"}', "type: 'pause' is neither ack nor nack"),
-        ('{"type":"ack"}', "cursor: it is missing"),
-        ('{"type":"ack","cursor":"snowbus.events~0.1"}', "is of no message of this connection"),
-        ('{"type":"ack","cursor":"CURSOR9"}', "never been sent"),
-        ('{"type":"ack","cursor":"CURSOR","only":1}', "only: it is true or false"),
-        ('{"type":"nack","cursor":"CURSOR","delay":-1}', "delay: it is a number of seconds"),
-        ('{"type":"nack","cursor":"CURSOR","wait":1}', "wait: unknown; members of nack are cursor, delay"),
-    ],
-)
-def test_a_wrong_answer_is_told_what_is_wrong_and_the_connection_goes_on(sqlite_url: str, text: str, said: str) -> None:
-    async def main() -> None:
-        async with gateway(sqlite_url) as running, worker(running) as one:
-            await publish(running.log, [1])
-            await one.take(1)
-            await one.reader.connection.send(text.replace("CURSOR", one.messages[0]["cursor"]))
-            error = await one.reader.next("error")
-            assert error["code"] == "bad_message"
-            assert said in error["message"]
-            await one.say()
-            await committed(running.log)
-
-    run(main())
-
-
-def test_a_flood_of_wrong_answers_closes_the_connection(sqlite_url: str) -> None:
-    async def main() -> None:
-        async with gateway(sqlite_url) as running, worker(running) as one:
-            for _ in range(400):
-                await one.reader.connection.send("no")
-            with pytest.raises(ConnectionClosed):
-                await one.reader.next("event")
-            assert one.reader.connection.close_code == 1008
 
     run(main())
 
