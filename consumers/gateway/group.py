@@ -3,7 +3,7 @@
 import asyncio
 import heapq
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import structlog
@@ -18,6 +18,7 @@ from ..declare import Consumer
 from ..intents import DeadLetter, Retry
 from ..record import Record
 from ..runner import Runner
+from .turns import Turns
 
 logger = structlog.get_logger(__name__)
 
@@ -75,10 +76,9 @@ class Member(Protocol):
 
 @dataclass(eq=False)
 class Delivery:
-    """A record on its way to a client; `order` is that in which records were read, `number` the client's own."""
+    """A record on its way to a client, and what it is for the `member` that it is sent to: the message `number`."""
 
     record: Record
-    order: int
     answer: asyncio.Future[Answer]
     member: Member | None = None
     number: int = 0
@@ -86,6 +86,7 @@ class Delivery:
 
 class _Waiting(NamedTuple):
     order: int
+    serial: int  # no two are alike, so that no deliveries are compared
     delivery: Delivery
 
 
@@ -97,36 +98,6 @@ class GroupOptions:
 
     in_flight: int
     deliveries: int
-
-
-@dataclass
-class _Members:
-    """The connections of a group. Those that are late, having left a record unanswered, get none while others do."""
-
-    all: dict[Member, None] = field(default_factory=dict)
-    late: set[Member] = field(default_factory=set)
-    ready: dict[Member, None] = field(default_factory=dict)  # in turn
-
-    def may_get(self, member: Member) -> bool:
-        """Whether it is to be sent a record now."""
-        return member in self.all and member.has_room and (member not in self.late or len(self.late) == len(self.all))
-
-    def look_at(self, *members: Member) -> None:
-        """Something has changed for these: they may or may not be ready now."""
-        for member in members:
-            if self.may_get(member):
-                self.ready.setdefault(member)
-            else:
-                self.ready.pop(member, None)
-
-    def next(self) -> Member | None:
-        """Whose turn it is; others come before it has the next."""
-        while self.ready:
-            member = next(iter(self.ready))
-            del self.ready[member]
-            if self.may_get(member):
-                return member
-        return None
 
 
 class Group:
@@ -150,9 +121,10 @@ class Group:
         self.name = name
         self.filter = wanted
         self._deliveries = options.deliveries
-        self._members = _Members()
+        self._turns = Turns[Member]()
         self._waiting: list[_Waiting] = []
         self._order = itertools.count()
+        self._serial = itertools.count()
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         self._over = False
@@ -187,7 +159,7 @@ class Group:
         finally:
             self._over = True
             self.joined.set()  # nobody need wait for it
-            for member in tuple(self._members.all):
+            for member in self._turns.members:
                 member.fail()
 
     def stop(self) -> None:
@@ -201,35 +173,27 @@ class Group:
         if self._over:
             member.fail()
             return
-        self._members.all[member] = None
-        self._look_at(member)
+        self._turns.join(member)
+        self._give_out()
 
     def leave(self, member: Member) -> None:
         """A connection is gone; it answers what it was sent with Lost."""
-        self._members.all.pop(member, None)
-        self._members.late.discard(member)
-        self._members.ready.pop(member, None)
-        self._look_at(*self._members.late)
+        self._turns.leave(member)
+        self._give_out()
 
     def on_room(self, member: Member) -> None:
         """A member may have room, having answered or having taken what it was sent."""
-        self._look_at(member)
+        self._turns.on_room(member)
+        self._give_out()
 
     def on_answer(self, member: Member) -> None:
         """A member answers; it may have been late before."""
-        if member in self._members.late:
-            self._members.late.discard(member)
-            self._look_at(*self._members.late)  # they get no more while this one does
-        self._look_at(member)
+        self._turns.on_answer(member)
+        self._give_out()
 
     def on_late(self, member: Member) -> None:
         """A member has not answered in time."""
-        if member in self._members.all:
-            self._members.late.add(member)
-            self._look_at(*self._members.late)
-
-    def _look_at(self, *members: Member) -> None:
-        self._members.look_at(*members)
+        self._turns.on_late(member)
         self._give_out()
 
     # Records
@@ -240,8 +204,8 @@ class Group:
         while True:
             if not self._runner.holds(record):
                 raise Retry("its partition is another member's", delay=0)
-            delivery = Delivery(record, order, self._loop.create_future())
-            heapq.heappush(self._waiting, _Waiting(order, delivery))
+            delivery = Delivery(record, self._loop.create_future())
+            heapq.heappush(self._waiting, _Waiting(order, next(self._serial), delivery))
             self._give_out()
             try:
                 answer = await delivery.answer
@@ -271,17 +235,19 @@ class Group:
             if waiting[0].delivery.answer.done():  # its handler has been ended
                 heapq.heappop(waiting)
                 continue
-            member = self._members.next()
+            member = self._turns.next()
             if member is None:
                 return
             delivery = heapq.heappop(waiting).delivery
             delivery.member = member
             member.send(delivery)
-            self._members.look_at(member)
+            self._turns.on_room(member)
 
     def _on_leaving(self, partitions: Assignment) -> None:
         """Partitions are to leave: what waits for a client need not wait for one here."""
-        for _, delivery in self._waiting:
+        for *_, delivery in self._waiting:
             if delivery.record.place in partitions and not delivery.answer.done():
                 delivery.record.attempt -= 1  # nobody has been sent it
                 delivery.answer.set_result(Lost())
+        self._waiting = [each for each in self._waiting if not each.delivery.answer.done()]
+        heapq.heapify(self._waiting)

@@ -12,6 +12,9 @@ from .access import Refusal
 from .group import Group, GroupOptions
 from .subscription import GroupTerms, Subscription
 
+MOST_GROUPS = 100
+"""Groups at once; each is a member of the log's own groups, and reads ahead."""
+
 
 @dataclass
 class _Entry:
@@ -43,11 +46,17 @@ class Groups:
         if terms.max_in_flight > most:
             return Refusal(400, f"max_in_flight: {terms.max_in_flight:,} is more than the {most:,} of a group here")
         entry = self._entries.get(terms.name)
-        if entry is None:
-            return None
+        if entry is not None:
+            return self._reason_not_to_join(entry, subscription, terms)
+        if len(self._tasks) >= MOST_GROUPS:
+            return Refusal(503, f"group: {MOST_GROUPS} groups have connections here, and no more may; try again later")
+        return None
+
+    def _reason_not_to_join(self, entry: _Entry, subscription: Subscription, terms: GroupTerms) -> Refusal | None:
         if entry.group.filter != subscription.filter:
             there = " ".join(f"{name}={value}" for name, values in entry.group.filter.conditions for value in values)
             return Refusal(409, f"group: all connections of a group have one filter, which is {there or 'empty'} here")
+        most = self._options.in_flight
         room = most - sum(entry.windows.values())
         if terms.max_in_flight > room:
             return Refusal(

@@ -4,13 +4,14 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from support.aio import run
-from support.gateway import gateway, numbered, publish
+from support.aio import eventually, run
+from support.gateway import Running, client, gateway, numbered, publish
 from support.group_clients import committed, refused, worker
 from support.memory_log import MemoryLog
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from snowbus.bus.log.interface import GroupReader
+from snowbus.consumers.gateway import groups
 
 
 def test_another_filter_for_a_group_is_refused_while_it_has_connections(sqlite_url: str) -> None:
@@ -141,5 +142,25 @@ def test_who_has_let_an_event_run_out_of_time_gets_no_more_until_he_answers() ->
                 for number in range(10, 20):
                     log.put(0, numbered(number))
                 assert await late.take(1)
+
+    run(main())
+
+
+def test_there_are_only_so_many_groups(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(groups, "MOST_GROUPS", 1)
+
+    async def main() -> None:
+        async with gateway(sqlite_url) as running:
+            async with worker(running):
+                assert (await refused(running, "group=another"))[0] == 503
+                async with worker(running):
+                    pass
+            await eventually(lambda: joins(running, "group=another"))
+
+    async def joins(running: Running, query: str) -> bool:
+        with suppress(InvalidStatus):
+            async with client(running, query):
+                return True
+        return False
 
     run(main())
