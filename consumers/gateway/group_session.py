@@ -51,12 +51,12 @@ class GroupSession:
 
     async def run(self) -> None:
         """Be in the group until the connection is closed."""
-        greeting = asyncio.create_task(self._begin(), name="snowbus-gateway-group-reader")
+        beginning = asyncio.create_task(self._begin(), name="snowbus-gateway-group-reader")
         try:
             await self._listen()
         finally:
-            greeting.cancel()
-            await asyncio.wait({greeting})
+            beginning.cancel()
+            await asyncio.wait({beginning})
             self._connection.on_writable = None
             self._group.leave(self)
             for delivery in self._in_flight.clear():

@@ -1,5 +1,6 @@
 """Who is let into a group, what is said to clients that are wrong or late, and what a log does to a group."""
 
+import asyncio
 from contextlib import suppress
 from typing import Any
 
@@ -75,10 +76,13 @@ def test_a_wrong_answer_is_told_what_is_wrong_and_the_connection_goes_on(sqlite_
 def test_a_flood_of_wrong_answers_closes_the_connection(sqlite_url: str) -> None:
     async def main() -> None:
         async with gateway(sqlite_url) as running, worker(running) as one:
-            with suppress(ConnectionClosed):  # some time while it sends, or when it reads
-                for _ in range(400):
+            reading = asyncio.create_task(one.reader.next("event"))
+            with suppress(ConnectionClosed):
+                for _ in range(100_000):
                     await one.reader.connection.send("no")
-                await one.reader.next("event")
+                    await asyncio.sleep(0)
+            with pytest.raises(ConnectionClosed):
+                await reading
             assert one.reader.connection.close_code == 1008
 
     run(main())
