@@ -158,11 +158,12 @@ class Work:
         return [raw for raw in found if raw.offset in offsets]
 
     def buffered(self, partition: TopicPartition) -> tuple[int, int, int]:
-        """How many records of a partition are read and not finished, how many others wait for a retry or behind one,
-        and the bytes of all their values.
+        """How many records of a partition are read and neither finished nor in flight, how many others wait for a retry
+        or behind one, and the bytes of all values that are not finished.
         """
-        kept = self._order.kept(partition)
-        return self.tracker.unfinished(partition) - kept, kept, self._bytes.get(partition, 0)
+        kept, tracker = self._order.kept(partition), self.tracker
+        ahead = tracker.unfinished(partition) - tracker.in_flight(partition) - kept
+        return ahead, kept, self._bytes.get(partition, 0)
 
     # What goes out
 

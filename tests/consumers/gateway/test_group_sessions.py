@@ -168,3 +168,19 @@ def test_there_are_only_so_many_groups(sqlite_url: str, monkeypatch: pytest.Monk
         return False
 
     run(main())
+
+
+def test_what_a_client_holds_is_no_part_of_what_is_read_ahead(sqlite_url: str) -> None:
+    async def main() -> None:
+        async with gateway(sqlite_url, gateway_group_in_flight=200) as running:
+            await publish(running.log, range(180), uid="one-user")
+            async with worker(running, "max_in_flight=180") as stuck:
+                await stuck.take(180)
+                async with worker(running, "max_in_flight=20") as works:
+                    got: list[int] = []
+                    acking = asyncio.create_task(works.ack_all(got))
+                    await publish(running.log, range(180, 2_000), uid="one-user")
+                    await eventually(lambda: got == list(range(180, 2_000)))
+                    acking.cancel()
+
+    run(main())
