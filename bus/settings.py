@@ -235,6 +235,16 @@ class Settings(BaseModel):
     gateway_ping: PositiveSeconds = Field(
         20.0, description="Seconds that a reader may be silent before a ping, and then until it counts as gone."
     )
+    gateway_group_in_flight: PositiveInt = Field(
+        2_000,
+        description="Events that the connections of one group to this gateway may have and not have acknowledged, at "
+        "most; their max_in_flight together is no more.",
+    )
+    gateway_group_deliveries: PositiveInt = Field(
+        5,
+        description="How often a group's event is sent to clients that do not answer in time, before it goes to the "
+        "dead letters.",
+    )
 
     # Consumers
     consume_listen: str = Field(

@@ -37,6 +37,7 @@ class Options(TypedDict, total=False):
     batch_bytes: int | None
     batch_wait: float
     concurrency: int | Adaptive
+    ordered: bool
     retries: int | None
     backoff: float
     backoff_max: float
@@ -71,7 +72,7 @@ class Consumer(Generic[P, R]):
 
     `batch`: how many records it is given at most, as a list; None: one record, alone. A batch has at most
     `batch_bytes` of values, but for one record that is larger, and waits `batch_wait` seconds for more. `concurrency`:
-    how many calls at once, or `Adaptive()`; those of one key never overlap and keep their order.
+    how many calls at once, or `Adaptive()`; those of one key never overlap and keep their order, where it is `ordered`.
     `retries`: how often a record that failed is handled again, None for ever, after `backoff` seconds, then twice as
     long each time, up to `backoff_max`. `dead_letter`: whether (or to which topic) it goes then; without, it is only
     said in the diagnostics. `timeout`: seconds after which a call counts as failed; a plain function cannot be
@@ -90,6 +91,7 @@ class Consumer(Generic[P, R]):
     batch_bytes: int | None = None
     batch_wait: float = 0.0
     concurrency: int | Adaptive = 1
+    ordered: bool = True
     retries: int | None = 5
     backoff: float = 1.0
     backoff_max: float = 60.0
@@ -223,6 +225,8 @@ def _check_times(options: dict[str, Any]) -> None:
 
 
 def _check_choices(options: dict[str, Any]) -> None:
+    if not isinstance(ordered := options.get("ordered", True), bool):
+        raise ConfigurationError(f"ordered={ordered!r}: it is True or False")
     dead_letter = options.get("dead_letter", True)
     if not isinstance(dead_letter, bool) and not (isinstance(dead_letter, str) and _TOPIC.fullmatch(dead_letter)):
         raise ConfigurationError(f"dead_letter={dead_letter!r}: it is True, False or the name of a topic")

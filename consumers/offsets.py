@@ -142,6 +142,11 @@ class OffsetTracker:
             return PartitionState(0, 0, None)
         return PartitionState(len(state.in_flight), len(state.retry_at), min(state.retry_at.values(), default=None))
 
+    def in_flight(self, partition: TopicPartition) -> int:
+        """How many records of a partition are in flight."""
+        state = self._partitions.get(partition)
+        return len(state.in_flight) if state is not None else 0
+
     def unfinished(self, partition: TopicPartition) -> int:
         """How many records of a partition are read and not finished."""
         state = self._partitions.get(partition)

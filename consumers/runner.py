@@ -23,6 +23,7 @@ from .declare import Consumer
 from .dedupe import DedupeStore
 from .offsets import Position
 from .progress import read_position
+from .record import Record
 from .work import Work
 from .worker import Worker
 
@@ -33,6 +34,7 @@ _OURS = frozenset({EVENTS_TOPIC, DEAD_TOPIC, RETRY_TOPIC})
 _POLL_RECORDS = 1_000
 _BUFFER_BYTES = 64_000_000
 _KEPT_RECORDS = 50_000
+_FIRST_WORKERS = 64
 _LEAST_SHARE = 100
 _LOOK_FOR_ROOM_EVERY = 32  # records
 _SAY_SECONDS = 15.0
@@ -53,6 +55,7 @@ class Runner:
     ) -> None:
         self.consumer = consumer
         self.begun = asyncio.Event()  # set once the lifespan is entered and the group joined
+        self.assigned = asyncio.Event()  # set once it is known which partitions are ours, and where they begin
         self._log = log
         self._drain_timeout = drain_timeout
         self._counts = metrics.of_consumer(consumer.name)
@@ -60,6 +63,7 @@ class Runner:
         self._commits = Commits(self._work, consumer)
         self._commits.stuck_seconds = self._stuck_seconds
         self._workers: list[Worker] = []
+        self.on_leaving: Callable[[Assignment], None] = lambda _: None  # told first of partitions that are to leave
         self._reader: GroupReader | None = None
         self._left: dict[TopicPartition, int | None] = {}
         self._paused: set[TopicPartition] = set()
@@ -89,17 +93,16 @@ class Runner:
         if consumer.dedupe is not None:
             store = await DedupeStore.open(consumer.dedupe, scope=f"{consumer.group_id}/{consumer.name}")
         calls = Calls(consumer, store)
-        self._workers = [Worker(self._log, consumer, self._work, calls) for _ in range(consumer.most_calls)]
         try:
             await calls.open()
             async with asyncio.TaskGroup() as tasks:
+                self._work.on_short = lambda count: self._add_workers(count, calls, tasks)
+                self._add_workers(_FIRST_WORKERS, calls, tasks)
                 reading = tasks.create_task(self._read(), name=f"snowbus-{consumer.name}-read")
                 others = [
                     tasks.create_task(self._watch(), name=f"snowbus-{consumer.name}-watch"),
                     tasks.create_task(self._commits.run(), name=f"snowbus-{consumer.name}-commit"),
                 ]
-                for worker in self._workers:
-                    tasks.create_task(worker.run(), name=f"snowbus-{consumer.name}")
                 try:
                     await stop.wait()
                 except asyncio.CancelledError:
@@ -120,6 +123,20 @@ class Runner:
         finally:
             self._counts.flush()
             await calls.close()
+
+    def holds(self, record: Record) -> bool:
+        """Whether the partition of a record is still ours, as it was when the record was read."""
+        return self._work.holds([record])
+
+    def _add_workers(self, count: int, calls: Calls, tasks: asyncio.TaskGroup) -> None:
+        """Let so many more work, but for those that would be more than there may be."""
+        if self._work.closed:
+            return
+        consumer = self.consumer
+        for _ in range(min(count, consumer.most_calls - len(self._workers))):
+            worker = Worker(self._log, consumer, self._work, calls)
+            self._workers.append(worker)
+            tasks.create_task(worker.run(), name=f"snowbus-{consumer.name}")
 
     # Reading
 
@@ -193,6 +210,7 @@ class Runner:
 
     async def _on_revoked(self, partitions: Assignment) -> None:
         self._work.leave(partitions)
+        self.on_leaving(partitions)
         self._paused.difference_update(partitions)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._drain_timeout
@@ -234,6 +252,7 @@ class Runner:
             worker.interrupt("its partition went to another member")
         self._work.forget(gone)
         self._work.wake()
+        self.assigned.set()
 
     async def _committed(self, reader: GroupReader, partitions: Assignment) -> dict[TopicPartition, Committed]:
         backoff = Backoff(0.1, maximum=2.0)

@@ -43,7 +43,8 @@ class Work:
 
     Times are in the event loop's clock. `on_finished` is called when something can be committed, `on_full` when
     nothing is given because `max_in_flight` records are in hand or finished and not committed, `on_released` whenever
-    a worker has put so many records down, and `on_trouble` with the reason when a record could not be handled.
+    a worker has put so many records down, `on_short` when so many more workers would find something to take, and
+    `on_trouble` with the reason when a record could not be handled.
     """
 
     def __init__(self, consumer: Consumer[..., object], counts: ConsumerMetrics) -> None:
@@ -52,6 +53,7 @@ class Work:
         self.on_finished: Callable[[], None] = lambda: None
         self.on_full: Callable[[], None] = lambda: None
         self.on_released: Callable[[int], None] = lambda _: None
+        self.on_short: Callable[[int], None] = lambda _: None
         self.on_trouble: Callable[[TopicPartition, str], None] = lambda *_: None
         self.closed = False
         self.breaker = Breaker()
@@ -128,6 +130,8 @@ class Work:
                 rejected.append(raw.offset)
                 continue
             record.assignment = assignment
+            if not self._consumer.ordered:
+                record.order_key = (partition, raw.offset)
             size += len(raw.value)
             if self._before and (before := self._before.pop((partition, raw.offset), None)) is not None:
                 record.attempt, record.failures = before.attempt, before.failures
@@ -154,11 +158,12 @@ class Work:
         return [raw for raw in found if raw.offset in offsets]
 
     def buffered(self, partition: TopicPartition) -> tuple[int, int, int]:
-        """How many records of a partition are read and not finished, how many others wait for a retry or behind one,
-        and the bytes of all their values.
+        """How many records of a partition are read and neither finished nor in flight, how many others wait for a retry
+        or behind one, and the bytes of all values that are not finished.
         """
-        kept = self._order.kept(partition)
-        return self.tracker.unfinished(partition) - kept, kept, self._bytes.get(partition, 0)
+        kept, tracker = self._order.kept(partition), self.tracker
+        ahead = tracker.unfinished(partition) - tracker.in_flight(partition) - kept
+        return ahead, kept, self._bytes.get(partition, 0)
 
     # What goes out
 
@@ -171,11 +176,17 @@ class Work:
         return records
 
     def wake(self) -> None:
-        """Let the workers that wait look for something to take."""
-        for future in self._idle:
+        """Let workers that wait look for something to take: as many as may find it, and one at least."""
+        self._order.due(self._loop.time())
+        there = len(self._order)
+        wanted = max(1, there)
+        while self._idle and wanted:
+            future = self._idle.pop()
             if not future.done():
                 future.set_result(None)
-        self._idle.clear()
+                wanted -= 1
+        if there and wanted:
+            self.on_short(wanted)
 
     def holds(self, records: Iterable[Record]) -> bool:
         """Whether the partitions of these records are still ours, as they were when the records were read."""

@@ -162,7 +162,8 @@ class Worker:
                 behind = [record for part in reversed(parts) for record in part if record.order_key in keys]
                 parts[:] = [[record for record in part if record.order_key not in keys] for part in parts]
                 self._work.put_off(records, wait, reason=reason, failed=failed, behind=behind)
-                logger.info("again later", consumer=consumer.name, reason=reason, seconds=round(wait, 1))
+                if self._work.holds(records):  # else it is for whoever gets its partition
+                    logger.info("again later", consumer=consumer.name, reason=reason, seconds=round(wait, 1))
             case Held(reason, asked):
                 behind = [record for part in reversed(parts) for record in part]
                 parts.clear()

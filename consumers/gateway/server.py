@@ -27,6 +27,9 @@ from .connection import HISTORY_SLOTS, Hub, Session
 from .deflate import SharedDeflateFactory
 from .deliveries import Deliveries
 from .delivery_tail import DeliveryTail
+from .group import GroupOptions
+from .group_session import GroupSession
+from .groups import Groups
 from .live import Live
 from .pages import load_page, page_response, response, text_response
 from .rights import NotAllowedError, TokenError
@@ -90,6 +93,7 @@ async def run_gateway(
             await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
         finally:
             await _close(servers, gateway.accepted)
+            await gateway.groups.close()
             for task in running:
                 task.cancel()
             await asyncio.wait(running)
@@ -131,7 +135,7 @@ class _Gateway:
         self._operations = Operations(metrics, self._reason_not_ready)
         self.accepted = WeakSet[GatewayConnection]()
         self._admitted: dict[GatewayConnection, str] = {}  # and whose token it is
-        self._sessions: dict[GatewayConnection, Session] = {}
+        self._sessions: dict[GatewayConnection, Session | GroupSession] = {}
         ring_events = settings.gateway_ring_events
         live = Live(max_entries=ring_events, max_bytes=settings.gateway_ring_bytes, metrics=metrics)
         watch_every = settings.gateway_heartbeat / 2
@@ -139,6 +143,8 @@ class _Gateway:
         # A range a ring's event: in the worst case each event has one of its own.
         deliveries = Deliveries(EVENTS_TOPIC, max_ranges=ring_events, metrics=metrics)
         self.delivery_tail = DeliveryTail(log, deliveries, live, look_every=watch_every)
+        options = GroupOptions(settings.gateway_group_in_flight, settings.gateway_group_deliveries)
+        self.groups = Groups(log, metrics, options)
         slots = asyncio.Semaphore(HISTORY_SLOTS)
         self._hub = Hub(log, live, self.tail, deliveries, metrics, slots, settings.gateway_heartbeat)
         metrics.gateway_connections.set_function(lambda: len(self._sessions))
@@ -153,7 +159,7 @@ class _Gateway:
         """Serve one websocket whose handshake is done."""
         if not isinstance(connection, GatewayConnection) or not isinstance(connection.admitted, Subscription):
             raise TypeError(f"not admitted: {connection!r}")
-        session = self._sessions[connection] = Session(connection, connection.admitted, self._hub)
+        session = self._sessions[connection] = self._session(connection, connection.admitted)
         expiry = _close_at(connection, connection.admitted.rights.until)
         try:
             await session.run()
@@ -164,6 +170,14 @@ class _Gateway:
             del self._sessions[connection]
             if expiry is not None:
                 expiry.cancel()
+
+    def _session(self, connection: GatewayConnection, subscription: Subscription) -> Session | GroupSession:
+        if subscription.group is None:
+            return Session(connection, subscription, self._hub)
+        group = self.groups.of(connection)
+        if group is None:
+            raise RuntimeError(f"the group ended before its connection began: {subscription.group.name!r}")
+        return GroupSession(connection, subscription, self._hub, group, subscription.group)
 
     async def keep_time(self) -> None:
         """Heartbeats and pings, for all readers."""
@@ -210,6 +224,7 @@ class _Gateway:
                 rights = await self.tokens.rights(headers.get_all("Authorization"), shown)
                 asked = [pair for pair in pairs if pair[0] != "token"]
                 subscription = parse_subscription(asked, now=time.time_ns() // 1_000_000, rights=rights)
+                refusal = self.groups.reason_to_refuse(subscription)
         except FilterError as error:
             refusal = Refusal(400, str(error))
         except TokenError as error:
@@ -229,8 +244,13 @@ class _Gateway:
         if isinstance(connection, GatewayConnection) and not connection.is_lost:
             self._admitted[connection] = holder
             connection.admitted = subscription
-            connection.on_lost = lambda: self._admitted.pop(connection, None)
+            connection.on_lost = lambda: self._on_lost(connection)
+            self.groups.enter(connection, subscription)
         return None
+
+    def _on_lost(self, connection: GatewayConnection) -> None:
+        self._admitted.pop(connection, None)
+        self.groups.leave(connection)
 
     async def _reason_not_ready(self) -> str:
         if self.tail.outage:

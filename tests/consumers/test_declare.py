@@ -67,6 +67,7 @@ def test_without_dead_letters_there_is_no_topic_for_them():
         ({"batch_bytes": 1_000}, "say how many records"),
         ({"batch": 2, "batch_bytes": 0}, "from 1 on"),
         ({"concurrency": True}, "from 1 on"),
+        ({"ordered": 1}, "True or False"),
         ({"batch": 0}, "from 1 on"),
         ({"retries": -1}, "from 0 on"),
         ({"retries": 1.5}, "whole number"),

@@ -369,3 +369,44 @@ def test_what_commits_have_no_room_for_is_no_more_than_may_be_handled_again(monk
             assert len(again) <= 300 + 4
 
     run(main())
+
+
+def test_without_order_the_events_of_one_user_do_not_wait_for_each_other():
+    calls, may_end = [], asyncio.Event()
+
+    @consumer(EVENTS_TOPIC, group_id="g", concurrency=200, ordered=False)
+    async def handler(record):
+        calls.append(record.event_id)
+        await may_end.wait()
+
+    async def main():
+        async with log_with(*(event(user_id="ann", event_id=str(number)) for number in range(200))) as log:
+            running = Running(log, handler)
+            await eventually(lambda: len(calls) == 200)  # more than a runner begins with, each in a call of its own
+            may_end.set()
+            await running.stop()
+            assert await lag(log) == 0
+
+    run(main())
+    assert calls == [str(number) for number in range(200)]
+
+
+def test_there_are_never_more_calls_than_may_be():
+    under_way = most = 0
+
+    @consumer(EVENTS_TOPIC, group_id="g", concurrency=70, ordered=False)
+    async def handler(record):
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0)
+        under_way -= 1
+
+    async def main():
+        async with log_with(*(event(event_id=str(number)) for number in range(500))) as log:
+            running = Running(log, handler)
+            await eventually(lambda: running.count("handled") == 500)
+            await running.stop()
+
+    run(main())
+    assert most == 70

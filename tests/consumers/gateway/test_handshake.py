@@ -166,7 +166,7 @@ async def refused(running: Running, query: str = "", **options: Any) -> tuple[in
     [
         ("from=yesterday", "from: 'yesterday' is none of latest, earliest"),
         ("from=-0", "from: -0 is not between"),
-        ("color=red", "color: unknown; parameters are from, deliveries, policy, app_id"),
+        ("color=red", "color: unknown; parameters are from, deliveries, "),
         ("event=pv", "event: 'pv' is the tracker protocol's code; the event is called page_view"),
         ("topic=snowbus.bad", "topic: unknown"),
         ("q=%ff", "query: is not UTF-8"),

