@@ -1,4 +1,4 @@
-"""The machine's Node, with the official tracker installed from the lock file once a session."""
+"""The machine's Node, with the packages of the lock file installed once a session."""
 
 import functools
 import json
@@ -24,6 +24,12 @@ def run_node(script: str, *arguments: str) -> Any:
     )
     assert told.returncode == 0, told.stderr
     return json.loads(told.stdout)
+
+
+def node_package(name: str) -> Path:
+    """The folder of an installed package. Skips the test where it cannot be installed."""
+    require("node", _install())
+    return _INSTALLED / "node_modules" / name
 
 
 @functools.cache
