@@ -21,6 +21,7 @@ from support.gateway import Running, client, gateway
 from support.memory_log import MemoryLog
 from support.node import node_package
 
+from snowbus.consumers.streaming.address import Filters
 from snowbus.schemas import read_text
 
 OWN = {"from", "deliveries", "policy", "group", "max_in_flight", "ack_timeout", "token"}
@@ -97,9 +98,10 @@ def test_every_parameter_that_the_gateway_knows_is_in_it() -> None:
     run(main())
 
 
-def test_filters_are_the_same_in_the_url_and_in_messages() -> None:
+def test_filters_are_the_same_in_the_url_in_messages_and_in_the_python_client() -> None:
     filters = set(asyncapi.PARAMETERS) - OWN
     assert filters == set(asyncapi.DOCUMENT["components"]["schemas"]["askedFilters"]["properties"])
+    assert filters == set(Filters.__annotations__)
 
 
 @pytest.mark.parametrize(
