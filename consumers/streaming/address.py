@@ -52,10 +52,10 @@ class Asked:
         return dict(self.options).get("group", "")
 
     def url(self, *, start: str, wanted: Filter, deliveries: str) -> str:
-        """The URL that asks for it from `start` on, with another filter; without its token."""
+        """The URL that asks for it from `start` on, with another filter: without the token, for a group without deliveries."""
         pairs = [("from", start)] if start else []
         pairs += [(name, value) for name, values in wanted.conditions for value in values]
-        pairs += [("deliveries", deliveries), *self.options]
+        pairs += [*self.options] if self.group else [("deliveries", deliveries), *self.options]
         return f"{self.base}?{urlencode(pairs, quote_via=quote)}"
 
 

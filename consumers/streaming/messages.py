@@ -121,9 +121,9 @@ class SubscriptionMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeartbeatMessage:
-    """Nothing matched for a while."""
+    """Nothing matched for a while. In a group it has no cursor."""
 
-    cursor: str
+    cursor: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

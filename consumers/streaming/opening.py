@@ -46,6 +46,8 @@ def stream(
     asked = read_address(url, filters=dict(filters), **{"from": start or None}, **options)
     if asked.token and token:
         raise ConfigurationError("token: it is given in the URL and beside it")
+    if asked.group and on_deliveries is not None:
+        raise ConfigurationError("on_deliveries: a group is not told of deliveries; read them in a stream of its own")
     if acks not in ("auto", "manual"):
         raise ConfigurationError(f"acks={acks!r}: it is auto or manual")
     for name, seconds in (("silence", silence), ("give_up_after", give_up_after)):

@@ -57,7 +57,7 @@ def test_it_asks_for_the_group_and_has_no_cursor_of_its_own() -> None:
         entering = asyncio.create_task(events.__aenter__())
         peer = await double.greeted()
         await entering
-        expected = {"from": "earliest", "deliveries": "false", "group": "stock", "max_in_flight": "5"}
+        expected = {"from": "earliest", "group": "stock", "max_in_flight": "5"}
         assert dict(peer.parameters) == {**expected, "ack_timeout": "2.5"}
         await peer.send(group_event(0))
         await anext(events)
@@ -66,7 +66,7 @@ def test_it_asks_for_the_group_and_has_no_cursor_of_its_own() -> None:
         reading = asyncio.create_task(anext(events))
         again = await double.greeted()
         assert again.parameter("from") == "earliest"
-        await again.send(group_event(1))
+        await again.send({"type": "heartbeat", "cursor": None, "time": "2026-01-02T03:04:05.250Z"}, group_event(1))
         await reading
         await events.close()
 

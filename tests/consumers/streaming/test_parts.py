@@ -61,6 +61,7 @@ def test_filters_are_one_value_or_several() -> None:
         ("ws://h", {"max_in_flight": 5}, "max_in_flight: it is for a group"),
         ("ws://h", {"group": "g", "max_in_flight": 0}, "max_in_flight=0: it is a number above 0"),
         ("ws://h", {"group": "g", "ack_timeout": float("inf")}, "ack_timeout=inf: it is a number above 0"),
+        ("ws://h", {"group": "g", "on_deliveries": print}, "on_deliveries: a group is not told of deliveries"),
         ("ws://h", {"acks": "often"}, "acks='often': it is auto or manual"),
         ("ws://h", {"silence": 0}, "silence=0: it is a number of seconds above 0"),
     ],
