@@ -52,7 +52,7 @@ class Asked:
         return dict(self.options).get("group", "")
 
     def url(self, *, start: str, wanted: Filter, deliveries: str) -> str:
-        """The URL that asks for it from `start` on, with another filter: without the token, for a group without deliveries."""
+        """The URL that asks for it from `start` on, with another filter; without the token, which a header carries."""
         pairs = [("from", start)] if start else []
         pairs += [(name, value) for name, values in wanted.conditions for value in values]
         pairs += [*self.options] if self.group else [("deliveries", deliveries), *self.options]

@@ -161,11 +161,16 @@ class EventStream:
         if connection is None:
             return
         closing = asyncio.create_task(connection.close(), name="snowbus-stream-close")
-        async with self._reading:  # the gateway's goodbye stands behind what was not read
-            with suppress(ConnectionClosed):
-                while True:
-                    await connection.recv(decode=False)
-        await closing
+        try:
+            async with self._reading:  # the gateway's goodbye stands behind what was not read
+                with suppress(ConnectionClosed):
+                    while True:
+                        await connection.recv(decode=False)
+        except BaseException:
+            connection.transport.abort()
+            raise
+        finally:
+            await closing
 
     # Connecting
 
@@ -218,7 +223,7 @@ class EventStream:
         if connection is None or self._closed.is_set():
             return
         wait = self._backoff.next_wait()
-        logger.info("the stream is connected again", url=self._asked.base, reason=reason, in_seconds=round(wait, 1))
+        logger.info("a connection is lost", url=self._asked.base, reason=reason, next_try=round(wait, 1))
         connection.transport.abort()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._closed.wait(), wait)

@@ -29,6 +29,8 @@ class Relay:
         """Serve a connection until one side ends it."""
         parts = urlsplit(self.target)
         try:
+            if not self.target:
+                raise ConnectionRefusedError
             there, away = await asyncio.open_connection(parts.hostname, parts.port)
         except OSError:
             writer.transport.abort()
