@@ -14,6 +14,7 @@ class Relay:
         self.cuts = 0
         self.address = ""
         self._open: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None]] = set()
 
     def url(self, scheme: str) -> str:
         """The address as a URL."""
@@ -26,24 +27,43 @@ class Relay:
             writer.transport.abort()
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve a connection until one side ends it."""
-        parts = urlsplit(self.target)
+        """Serve a connection until one side ends it, or the relay does."""
+        task = asyncio.current_task()
+        assert task
+        self._serving.add(task)
         try:
-            if not self.target:
-                raise ConnectionRefusedError
-            there, away = await asyncio.open_connection(parts.hostname, parts.port)
-        except OSError:
+            with suppress(OSError, asyncio.CancelledError):
+                await self._serve(reader, writer)
+        finally:
             writer.transport.abort()
+            self._serving.discard(task)
+
+    async def close(self) -> None:
+        """End every connection, and whatever serves them."""
+        self.cut()
+        serving = set(self._serving)
+        for task in serving:
+            task.cancel()
+        if serving:
+            await asyncio.wait(serving)
+        await asyncio.sleep(0)  # for the sockets to close
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        parts = urlsplit(self.target)
+        if not self.target:
             return
+        there, away = await asyncio.open_connection(parts.hostname, parts.port)
         self._open |= {writer, away}
         ways = [asyncio.create_task(_pass_on(*ends)) for ends in ((reader, away), (there, writer))]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for each in (*ways, writer.transport, away.transport):
-                each.cancel() if isinstance(each, asyncio.Task) else each.abort()
-            await asyncio.gather(*ways, return_exceptions=True)
+            for way in ways:
+                way.cancel()
+            away.transport.abort()
+            writer.transport.abort()
             self._open -= {writer, away}
+            await asyncio.wait(ways)
 
 
 async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -64,5 +84,4 @@ async def relay() -> AsyncIterator[Relay]:
         yield between
     finally:
         server.close()
-        between.cut()
-        await asyncio.sleep(0)
+        await between.close()

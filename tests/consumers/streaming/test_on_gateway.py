@@ -49,13 +49,15 @@ def test_history_and_live_come_once_through_cut_connections_and_restarts(log_url
             for _ in range(4):
                 async with gateway(log_url) as running:
                     between.target = running.address
-                    before = total
                     for _ in range(5):
                         await publish(log, range(total, total + 20))
                         total += 20
                         await asyncio.sleep(draw.uniform(0.0, 0.03))
                         between.cut()
-                    await eventually(lambda before=before: len(numbers) >= before)
+                    await publish(log, [total])  # read on a connection that is there when the gateway stops
+                    total += 1
+                    await eventually(lambda total=total: len(numbers) >= total)
+                    between.target = ""
                 await publish(log, range(total, total + 20))  # while there is no gateway
                 total += 20
             async with gateway(log_url) as running:
