@@ -8,6 +8,10 @@
     ├── FilterError                a filter that cannot be understood
     ├── StartError                 a place to start from that cannot be
     │   └── CursorError            text that is not a cursor
+    ├── StreamError                a stream of a gateway's events cannot go on
+    │   ├── StreamRefusedError     the gateway refuses it, and would again
+    │   ├── StreamRequestError     the gateway refuses a change of it; the stream goes on as it was
+    │   └── StreamUnavailableError the gateway cannot be reached, for longer than it may (retriable)
     └── LogError                   the log did not do what it was asked
         ├── LogUnavailableError    it cannot be reached, or not in time (retriable)
         ├── RecordTooLargeError    a record is larger than the log takes
@@ -63,6 +67,42 @@ class StartError(SnowbusError, ValueError):
 
 class CursorError(StartError):
     """Text that is not a cursor."""
+
+
+class StreamError(SnowbusError):
+    """A stream of a gateway's events cannot go on, or was used in a way that cannot be."""
+
+
+class StreamRefusedError(StreamError):
+    """The gateway at `url` refuses a subscription with an HTTP `status`, for a `reason` that is the gateway's."""
+
+    def __init__(self, url: str, *, status: int, reason: str) -> None:
+        super().__init__(f"{url} refuses the stream with {status}: {reason}")
+        self.url = url
+        self.status = status
+        self.reason = reason
+
+
+class StreamRequestError(StreamError):
+    """The gateway refuses a change of a stream, with a `code` and a `reason`; the stream goes on as it was."""
+
+    def __init__(self, request: str, *, code: str, reason: str) -> None:
+        super().__init__(f"the gateway refuses the {request}: {reason} ({code})")
+        self.request = request
+        self.code = code
+        self.reason = reason
+
+
+class StreamUnavailableError(StreamError):
+    """The gateway at `url` cannot be reached, for longer than `seconds`; `reason` is what came of the last try."""
+
+    retriable = True
+
+    def __init__(self, url: str, *, seconds: float, reason: str) -> None:
+        super().__init__(f"{url} cannot be reached for {seconds:g} s: {reason}")
+        self.url = url
+        self.seconds = seconds
+        self.reason = reason
 
 
 class LogError(SnowbusError):

@@ -9,6 +9,10 @@ from typing import NamedTuple
 from websockets.datastructures import Headers
 from websockets.http11 import Response
 
+from snowbus.schemas import read_text
+
+CONTRACT_PATH = "/asyncapi.yaml"
+
 _CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -19,6 +23,7 @@ _CONTENT_TYPES = {
     ".svg": "image/svg+xml",
     ".txt": "text/plain; charset=utf-8",
     ".woff2": "font/woff2",
+    ".yaml": "application/yaml",
 }
 _EVERY_ANSWER = {
     "Connection": "close",
@@ -34,7 +39,7 @@ _EVERY_ANSWER = {
 
 
 class PageFile(NamedTuple):
-    """A file of the debug page."""
+    """A file of the debug page, or the contract."""
 
     content_type: str
     body: bytes
@@ -42,13 +47,12 @@ class PageFile(NamedTuple):
 
 
 def load_page() -> dict[str, PageFile]:
-    """The debug page's files by their paths; `/` is the page itself."""
-    found = {}
+    """The debug page's files by their paths, `/` being the page itself, and beside them the websocket's contract."""
+    found = {CONTRACT_PATH: _page_file(".yaml", read_text(CONTRACT_PATH.lstrip("/")).encode())}
     for entry in files(__package__).joinpath("page").iterdir():
-        content_type = _CONTENT_TYPES.get(f".{entry.name.rpartition('.')[2]}")
-        if content_type and entry.is_file():
-            body = entry.read_bytes()
-            found[f"/{entry.name}"] = PageFile(content_type, body, f'"{hashlib.sha256(body).hexdigest()[:20]}"')
+        suffix = f".{entry.name.rpartition('.')[2]}"
+        if suffix in _CONTENT_TYPES and entry.is_file():
+            found[f"/{entry.name}"] = _page_file(suffix, entry.read_bytes())
     if "/index.html" in found:
         found["/"] = found["/index.html"]
     return found
@@ -75,3 +79,7 @@ def response(status: int, content_type: str, body: bytes, headers: Mapping[str, 
     if status != 304:
         all_headers["Content-Length"] = str(len(body))
     return Response(status, HTTPStatus(status).phrase, Headers(all_headers), body)
+
+
+def _page_file(suffix: str, body: bytes) -> PageFile:
+    return PageFile(_CONTENT_TYPES[suffix], body, f'"{hashlib.sha256(body).hexdigest()[:20]}"')

@@ -7,7 +7,7 @@ import json
 
 import pytest
 from support.collector_double import CollectorDouble
-from support.documents import DOCUMENTS, PYTHON, SHELL, read_sections
+from support.documents import DOCUMENTS, JAVASCRIPT, PYTHON, SHELL, read_sections
 from support.walkthrough import Walkthrough
 
 SECTIONS = {path.name: read_sections(path) for path in DOCUMENTS}
@@ -15,7 +15,7 @@ BLOCKS = [block for sections in SECTIONS.values() for section in sections for bl
 
 
 def runnable(section):
-    return any(block.language in SHELL | PYTHON and block.note != "not run" for block in section.blocks)
+    return any(block.language in SHELL | PYTHON | JAVASCRIPT and block.note != "not run" for block in section.blocks)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_json_in_a_document_is_json():
 
 
 def test_every_block_says_what_it_is():
-    known = SHELL | PYTHON | {"json", "text", "toml", "yaml", "ini", "dockerfile"}
+    known = SHELL | PYTHON | JAVASCRIPT | {"json", "text", "toml", "yaml", "ini", "dockerfile"}
     assert [block.place for block in BLOCKS if block.language not in known] == []
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 from support.documents import Block, Section, read_sections, read_tables
+from support.node import node_command
 from support.walkthrough import Walkthrough
 
 
@@ -89,3 +90,14 @@ def test_output_that_does_not_come_is_an_error(tmp_path, monkeypatch):
     walkthrough.follow(section)
     with pytest.raises(AssertionError):
         walkthrough.follow(wrong)
+
+
+@pytest.mark.node
+@pytest.mark.skipif(node_command() is None, reason="no Node with its packages")
+def test_a_block_of_javascript_is_run_and_has_a_websocket(tmp_path):
+    folder = follow(tmp_path, 'require("fs").writeFileSync("found", typeof WebSocket)', language="js")
+    assert (folder / "found").read_text() == "function"
+    another = tmp_path / "another"
+    another.mkdir()
+    with pytest.raises(AssertionError, match="exit code 1"):
+        follow(another, "throw new Error()", language="js")

@@ -19,6 +19,7 @@ DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 
 SHELL = frozenset({"sh", "bash", "shell", "console"})
 PYTHON = frozenset({"python", "py"})
+JAVASCRIPT = frozenset({"js", "javascript"})
 OUTPUT = "text"
 
 _NOTE = re.compile(r"<!-- *(not run|runs on): *(\S.*?) *-->\s*", re.DOTALL)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from support.asyncapi import check_gateway_message
 from websockets.asyncio.client import ClientConnection, connect
 
 from snowbus.bus.envelope import event_record
@@ -17,6 +18,7 @@ from snowbus.bus.payload import dump_payload
 from snowbus.bus.settings import Settings
 from snowbus.consumers.gateway.server import run_gateway
 
+_CHECKED_EVENTS = 50
 DEFAULTS = {"gateway_listen": "127.0.0.1:0", "gateway_heartbeat": 0.2}
 
 
@@ -90,20 +92,28 @@ async def gateway(log: str | Log, **overrides: Any) -> AsyncIterator[Running]:
 
 
 class Client:
-    """A reader: what it was greeted with, and what came since."""
+    """A reader: what it was greeted with, and what came since; each message must keep the contract."""
 
     def __init__(self, connection: ClientConnection, hello: dict[str, Any]) -> None:
         self.connection = connection
         self.hello = hello
         self.cursor: str | None = hello["cursor"]
+        self._events = 0
 
     async def next(self, *types: str) -> dict[str, Any]:
         """The next message, or the next of these types."""
         while True:
             message: dict[str, Any] = json.loads(await self.connection.recv())
+            self._check(message)
             self.cursor = message.get("cursor") or self.cursor
             if not types or message["type"] in types:
                 return message
+
+    def _check(self, message: dict[str, Any]) -> None:
+        """Every kind of message, and of many events the first: it takes half a millisecond."""
+        self._events += message["type"] == "event"
+        if message["type"] != "event" or self._events <= _CHECKED_EVENTS:
+            check_gateway_message(message)
 
     async def until(self, done: Callable[[list[dict[str, Any]]], Any], *types: str) -> list[dict[str, Any]]:
         """Messages of these types (events unless said), until `done` of all of them is true."""
@@ -122,4 +132,6 @@ async def client(running: Running, query: str = "", **options: Any) -> AsyncIter
     """Connect, and take the hello."""
     settings = {"max_size": None, "compression": None, "close_timeout": 0.2} | options
     async with connect(running.url(query), **settings) as connection:
-        yield Client(connection, json.loads(await connection.recv()))
+        hello = json.loads(await connection.recv())
+        check_gateway_message(hello)
+        yield Client(connection, hello)

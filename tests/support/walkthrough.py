@@ -2,8 +2,9 @@
 
 What a command exports, and where it changes to, holds for those after it, as in a terminal. A command that serves goes
 on until the next heading, as in a terminal of its own; so that nothing collides, it really listens on a free port, and
-what comes later finds it there. A Python block is run, or written down when its first line is a file's name. A `text`
-block is what the commands of its heading have printed, line by line, with `…` for whatever stands there.
+what comes later finds it there. A Python block is run, or written down when its first line is a file's name; a block of
+JavaScript is run where there is a Node, with the package `ws` for the WebSocket that newer ones have. A `text` block is
+what the commands of its heading have printed, line by line, with `…` for whatever stands there.
 """
 
 import re
@@ -13,7 +14,8 @@ import sys
 from pathlib import Path
 
 from support.aio import soon
-from support.documents import OUTPUT, PYTHON, SHELL, Block, Section
+from support.documents import JAVASCRIPT, OUTPUT, PYTHON, SHELL, Block, Section
+from support.node import node_command
 from support.snowbus import COMMAND, Process, environment
 
 from snowbus.bus.settings import ROLES, Settings
@@ -23,6 +25,7 @@ _SERVES = re.compile(rf"(?:\w+=\S+ )*snowbus ({'|'.join(ROLES)}|up|tail)\b(?!.*(
 _ADDRESS = re.compile(r"(?:127\.0\.0\.1|localhost):(\d+)")
 _LISTEN = re.compile(r"(--(?:\w+-)?listen[ =]\S+:)\d+")
 _COLLECTOR = "https://collector.example"
+_WEBSOCKET = 'globalThis.WebSocket ??= require("ws");'
 _SECONDS = 60.0
 
 
@@ -87,7 +90,11 @@ class Walkthrough:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(block.text, "utf-8")
             elif block.language in PYTHON:
-                self._python(block)
+                self._program(block, "py", block.text, sys.executable)
+            elif block.language in JAVASCRIPT:
+                if node := node_command():
+                    self._variables["NODE_PATH"] = str(node.packages)
+                    self._program(block, "cjs", f"{_WEBSOCKET}\n{block.text}", str(node.program))
             elif block.language == OUTPUT:
                 self._expect(block.text)
         except BaseException as error:
@@ -115,13 +122,13 @@ class Walkthrough:
             assert port not in self._listening, f"a reader would be told that port {port} is taken"
             self._listening[port] = process, role
 
-    def _python(self, block: Block) -> None:
-        path = self._folder / f"block_{block.place.rpartition(':')[2]}.py"
-        path.write_text(self._with_addresses(block.text), "utf-8")
+    def _program(self, block: Block, suffix: str, text: str, interpreter: str) -> None:
+        path = self._folder / f"block_{block.place.rpartition(':')[2]}.{suffix}"
+        path.write_text(self._with_addresses(text), "utf-8")
         if block.note != "runs on":
-            self._to_the_end([sys.executable, str(path)])
+            self._to_the_end([interpreter, str(path)])
             return
-        process = self._start(sys.executable, str(path))
+        process = self._start(interpreter, str(path))
         soon(lambda: process.output, timeout=_SECONDS)
 
     def _expect(self, text: str) -> None:
