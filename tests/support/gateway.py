@@ -18,7 +18,8 @@ from snowbus.bus.payload import dump_payload
 from snowbus.bus.settings import Settings
 from snowbus.consumers.gateway.server import run_gateway
 
-_CHECKED_EVENTS = 50
+_CHECKED_EVENTS = 20
+_CHECKED_CHARACTERS = 20_000
 DEFAULTS = {"gateway_listen": "127.0.0.1:0", "gateway_heartbeat": 0.2}
 
 
@@ -103,16 +104,17 @@ class Client:
     async def next(self, *types: str) -> dict[str, Any]:
         """The next message, or the next of these types."""
         while True:
-            message: dict[str, Any] = json.loads(await self.connection.recv())
-            self._check(message)
+            text = await self.connection.recv()
+            message: dict[str, Any] = json.loads(text)
+            self._check(message, len(text))
             self.cursor = message.get("cursor") or self.cursor
             if not types or message["type"] in types:
                 return message
 
-    def _check(self, message: dict[str, Any]) -> None:
-        """Every kind of message, and of many events the first: it takes half a millisecond."""
+    def _check(self, message: dict[str, Any], size: int) -> None:
+        """Every kind of message, and of many events the first: it takes half a millisecond, and of long ones seconds."""
         self._events += message["type"] == "event"
-        if message["type"] != "event" or self._events <= _CHECKED_EVENTS:
+        if size < _CHECKED_CHARACTERS and (message["type"] != "event" or self._events <= _CHECKED_EVENTS):
             check_gateway_message(message)
 
     async def until(self, done: Callable[[list[dict[str, Any]]], Any], *types: str) -> list[dict[str, Any]]:

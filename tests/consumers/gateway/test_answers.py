@@ -13,7 +13,7 @@ from snowbus.consumers.gateway.answers import Ack, AnswerError, MessageCursors, 
 CURSORS = MessageCursors("9f8a")
 C = CURSORS.encode(TopicPartition("snowbus.events", 3), 41, 17).decode()
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=5,
 )

@@ -336,7 +336,7 @@ actions = st.lists(
 
 
 @given(actions, st.sampled_from([3, 10, 1000]), st.sampled_from([(False,), (True,), (True, False, True)]))
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_whatever_readers_do_each_gets_every_event_after_its_position_once(
     steps: list[Any], max_entries: int, deflates: tuple[bool, ...]
 ) -> None:
