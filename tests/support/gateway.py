@@ -112,7 +112,7 @@ class Client:
                 return message
 
     def _check(self, message: dict[str, Any], size: int) -> None:
-        """Every kind of message, and of many events the first: it takes half a millisecond, and of long ones seconds."""
+        """Every kind of message, the first events, and none that is long: most take half a millisecond."""
         self._events += message["type"] == "event"
         if size < _CHECKED_CHARACTERS and (message["type"] != "event" or self._events <= _CHECKED_EVENTS):
             check_gateway_message(message)
