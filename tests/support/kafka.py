@@ -306,8 +306,8 @@ def _jars() -> str:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports that nobody has, outside the range from which systems give clients theirs: the broker keeps them while it is
-    down, and would not get back what a client was given meanwhile.
+    """Ports that nobody has, outside the range from which clients are given theirs: a broker that is down would not get
+    back what a client has meanwhile.
     """
     ports: list[int] = []
     while len(ports) < count:
