@@ -5,8 +5,6 @@ import time
 from dataclasses import dataclass, replace
 
 import structlog
-from websockets.exceptions import ConnectionClosed
-from websockets.frames import CloseCode
 
 from snowbus.bus.cursor import RunningCursor, encode_cursor
 from snowbus.bus.errors import LogError, TopicNotFoundError
@@ -14,20 +12,17 @@ from snowbus.bus.event import EVENTS_TOPIC, Record
 from snowbus.bus.log.interface import Log
 from snowbus.bus.metrics import Metrics
 from snowbus.bus.start import Earliest, Gap, Last, Latest, Positions, Resume, Since, Start, find_start
-from snowbus.bus.tracker_protocol import timestamp_from_ms
-from snowbus.bus.version import version
 
 from ..backoff import Backoff
 from .chunks import MAX_WRITE_BYTES
-from .deflate import Context
+from .conversation import Conversation
 from .deliveries import Deliveries
 from .flow import Flow
-from .frames import Reading, event_frame, gap_frame, heartbeat_frame, json_frame
+from .frames import Reading, event_frame, gap_frame, heartbeat_frame
 from .history import History
 from .limits import TokenBucket
 from .live import Live, LiveReader
 from .requests import Pause, Permit, Request, RequestError, SetFilter, parse_request
-from .rights import NotAllowedError
 from .subscription import Subscription
 from .tail import Tail
 from .wire import GatewayConnection
@@ -42,8 +37,7 @@ _LOG_SECONDS = 3.0
 _TURN_SECONDS = 2.0
 _STALLED_SECONDS = 0.5
 _RECORDS_A_WRITE = 64
-_ANSWERS_AT_ONCE = 20
-_FLOOD = 200
+_FILTERS_AT_ONCE = 20
 
 
 @dataclass(frozen=True)
@@ -73,14 +67,14 @@ class Session:
         self._flow_changed = asyncio.Event()
         self._greeted = False
         self._told_outage = False
-        self._answers = TokenBucket(_ANSWERS_AT_ONCE, now=connection.loop.time())
-        self._new_filters = TokenBucket(_ANSWERS_AT_ONCE, now=connection.loop.time())
+        self._conversation = Conversation(connection, hub.metrics)
+        self._new_filters = TokenBucket(_FILTERS_AT_ONCE, now=connection.loop.time())
 
     async def run(self) -> None:
         """Stream until the connection is closed."""
         streaming = asyncio.create_task(self._stream(), name="snowbus-gateway-reader")
         try:
-            await self._listen()
+            await self._conversation.listen(self._take, cursor=self._cursor)
         finally:
             streaming.cancel()
             await asyncio.wait({streaming})
@@ -96,7 +90,7 @@ class Session:
             self._say_outage(outage, cursor)
         elif cursor is not None and not outage and (silent or self._told_outage):
             self._told_outage = False
-            self._send("heartbeat", heartbeat_frame(cursor, now=_now_ms()))
+            self._conversation.send("heartbeat", heartbeat_frame(cursor, now=_now_ms()))
 
     # Streaming
 
@@ -121,7 +115,9 @@ class Session:
                     await asyncio.sleep(backoff.next_wait())
         except Exception:
             logger.exception("a reader's stream failed")
-            self._say_error("internal", "the gateway failed to go on; reconnect with your cursor", self._cursor())
+            self._conversation.say_error(
+                "internal", "the gateway failed to go on; reconnect with your cursor", self._cursor()
+            )
             self._connection.give_up("internal error")
         finally:
             if told is not None:
@@ -146,7 +142,7 @@ class Session:
                 await asyncio.sleep(backoff.next_wait())
         position = RunningCursor(start.positions if isinstance(start, Resume) else positions)
         if self._greeted:
-            self._send("heartbeat", heartbeat_frame(position.text, now=_now_ms()))
+            self._conversation.send("heartbeat", heartbeat_frame(position.text, now=_now_ms()))
         else:
             self._say_hello(position.text.decode())
         for gap in gaps:
@@ -258,9 +254,8 @@ class Session:
         if not connection.is_open:
             return False
         if frames:
-            connection.deliver(Context().deflate(frames) if connection.deflates else b"".join(frames))
+            self._conversation.send_events(frames)
             self._flow.spend(len(frames))
-            self._hub.metrics.gateway_messages.labels("event").inc(len(frames))
         await asyncio.sleep(0)
         if connection.paused:
             try:
@@ -278,68 +273,35 @@ class Session:
         return self._position.text if self._position is not None else None
 
     def _say_hello(self, cursor: str | None) -> None:
-        hello = {
-            "type": "hello",
-            "server": f"snowbus/{version()}",
-            "subscription": self._in_force(),
-            "cursor": cursor,
-            "time": timestamp_from_ms(_now_ms()),
-        }
         self._greeted = True
-        self._send("hello", json_frame(hello))
+        self._conversation.say_hello(self._in_force(), cursor)
 
     def _say_subscription(self) -> None:
         cursor = self._cursor()
-        message = {
-            "type": "subscription",
-            "subscription": self._in_force(),
-            "cursor": cursor.decode() if cursor else None,
-        }
-        self._send("subscription", json_frame(message))
+        self._conversation.say(
+            "subscription", subscription=self._in_force(), cursor=cursor.decode() if cursor else None
+        )
 
     def _in_force(self) -> dict[str, object]:
         flow = self._flow
         return self._subscription.as_json() | {"paused": flow.paused, "permits": flow.permits}
 
     def _say_gap(self, gap: Gap, position: RunningCursor) -> None:
-        self._send("gap", gap_frame(position.advance(gap.partition, gap.end), gap))
+        self._conversation.send("gap", gap_frame(position.advance(gap.partition, gap.end), gap))
 
     def _say_outage(self, reason: str, cursor: bytes | None) -> None:
         self._told_outage = True
-        self._say_error("log_unavailable", f"{reason}; the stream goes on by itself, with nothing lost", cursor)
-
-    def _say_error(self, code: str, message: str, cursor: bytes | None) -> None:
-        error = {"type": "error", "code": code, "message": message, "cursor": cursor.decode() if cursor else None}
-        self._send("error", json_frame(error))
-
-    def _send(self, kind: str, frame: bytes) -> None:
-        if self._connection.is_open:
-            self._connection.deliver(frame)
-            self._hub.metrics.gateway_messages.labels(kind).inc()
+        self._conversation.say_error(
+            "log_unavailable", f"{reason}; the stream goes on by itself, with nothing lost", cursor
+        )
 
     # What the reader says
 
-    async def _listen(self) -> None:
-        """Do what a reader asks for, until it goes."""
-        connection = self._connection
-        unanswered = 0
-        try:
-            while True:
-                message = await connection.recv()
-                try:
-                    request = self._allowed(parse_request(message))
-                except (RequestError, NotAllowedError) as error:
-                    if self._answers.take(connection.loop.time()) and connection.is_writable:
-                        self._say_error("bad_message", str(error), self._cursor())
-                        continue
-                    unanswered += 1
-                    if unanswered >= _FLOOD:
-                        connection.give_up("too many messages", code=CloseCode.POLICY_VIOLATION)
-                    continue
-                await connection.drain()  # nobody gets answers who does not take them
-                self._do(request)
-        except (ConnectionClosed, OSError):
-            return
+    async def _take(self, message: str | bytes) -> None:
+        """Do what a reader asks for. Raises RequestError, NotAllowedError."""
+        request = self._allowed(parse_request(message))
+        await self._connection.drain()  # nobody gets answers who does not take them
+        self._do(request)
 
     def _allowed(self, request: Request) -> Request:
         """The request as far as its reader may. Raises RequestError, NotAllowedError."""

@@ -5,30 +5,23 @@ import secrets
 import time
 
 import structlog
-from websockets.exceptions import ConnectionClosed
-from websockets.frames import CloseCode
 
-from snowbus.bus.errors import SnowbusError
 from snowbus.bus.event import TopicPartition
 from snowbus.bus.tracker_protocol import timestamp_from_ms
-from snowbus.bus.version import version
 
-from .answers import Ack, MessageCursors, Nack, parse_answer
+from .answers import Ack, MessageCursors, parse_answer
 from .chunks import MAX_WRITE_BYTES
 from .connection import Hub
-from .deflate import Context
-from .frames import Reading, event_frame, json_frame
+from .conversation import Conversation
+from .frames import Reading, event_frame
 from .group import Again, Answer, Delivery, Done, Group, Lost, Overdue
 from .in_flight import InFlight
-from .limits import TokenBucket
 from .subscription import GroupTerms, Subscription
 from .wire import GatewayConnection
 
 logger = structlog.get_logger(__name__)
 
 _GREET_SECONDS = 5.0
-_ERRORS_AT_ONCE = 20
-_FLOOD = 200
 
 
 class GroupSession:
@@ -48,13 +41,13 @@ class GroupSession:
         self._bytes = 0
         self._greeted = False
         self._told_outage = False
-        self._errors = TokenBucket(_ERRORS_AT_ONCE, now=connection.loop.time())
+        self._conversation = Conversation(connection, hub.metrics)
 
     async def run(self) -> None:
         """Be in the group until the connection is closed."""
         beginning = asyncio.create_task(self._begin(), name="snowbus-gateway-group-reader")
         try:
-            await self._listen()
+            await self._conversation.listen(self._take, decode=False)
         finally:
             beginning.cancel()
             await asyncio.wait({beginning})
@@ -79,10 +72,10 @@ class GroupSession:
         silent = now - connection.sent_at >= self._hub.heartbeat
         if outage and (silent or not self._told_outage):
             self._told_outage = True
-            self._say_error("log_unavailable", f"{outage}; the group goes on by itself, with nothing lost")
+            self._conversation.say_error("log_unavailable", f"{outage}; the group goes on by itself, with nothing lost")
         elif not outage and (silent or self._told_outage):
             self._told_outage = False
-            self._send("heartbeat", {"type": "heartbeat", "cursor": None, "time": _now()})
+            self._conversation.say("heartbeat", cursor=None, time=_now())
 
     # What its group asks
 
@@ -112,14 +105,13 @@ class GroupSession:
 
     def fail(self) -> None:
         """The group has failed: reconnecting starts another."""
-        self._say_error("internal", "the group failed to go on; reconnect, nothing is lost")
+        self._conversation.say_error("internal", "the group failed to go on; reconnect, nothing is lost")
         self._connection.give_up("internal error")
 
     def _flush(self) -> None:
         frames, self._frames, self._bytes = self._frames, [], 0
         if frames and self._connection.is_open:
-            self._connection.deliver(Context().deflate(frames) if self._connection.deflates else b"".join(frames))
-            self._hub.metrics.gateway_messages.labels("event").inc(len(frames))
+            self._conversation.send_events(frames)
 
     # Messages about the group
 
@@ -136,48 +128,15 @@ class GroupSession:
         if self._greeted:
             return
         self._greeted = True
-        hello: dict[str, object] = {
-            "type": "hello",
-            "server": f"snowbus/{version()}",
-            "subscription": self._subscription.as_json(),
-            "cursor": None,
-            "time": _now(),
-        }
-        self._send("hello", hello)
+        self._conversation.say_hello(self._subscription.as_json(), None)
         self._connection.on_writable = lambda: self._group.on_room(self)
         self._group.join(self)
 
-    def _say_error(self, code: str, message: str) -> None:
-        self._send("error", {"type": "error", "code": code, "message": message, "cursor": None})
-
-    def _send(self, kind: str, message: dict[str, object]) -> None:
-        if self._connection.is_open:
-            self._connection.deliver(json_frame(message))
-            self._hub.metrics.gateway_messages.labels(kind).inc()
-
     # What the client says
 
-    async def _listen(self) -> None:
-        """Take answers until the client goes. What is wrong is told, unless it comes in a flood."""
-        connection = self._connection
-        unanswered = 0
-        try:
-            while True:
-                text = await connection.recv(decode=False)
-                try:
-                    self._take(parse_answer(text, self._cursors))
-                except SnowbusError as error:
-                    if self._errors.take(connection.loop.time()) and connection.is_writable:
-                        self._say_error("bad_message", str(error))
-                        continue
-                    unanswered += 1
-                    if unanswered >= _FLOOD:
-                        connection.give_up("too many messages", code=CloseCode.POLICY_VIOLATION)
-        except ConnectionClosed:
-            return
-
-    def _take(self, said: Ack | Nack) -> None:
-        """Pass an answer on. Raises UnknownMessageError."""
+    async def _take(self, text: str | bytes) -> None:
+        """Pass an answer on. Raises AnswerError, UnknownMessageError."""
+        said = parse_answer(text, self._cursors)
         if isinstance(said, Ack) and not said.only:
             ended = self._in_flight.answer_up_to(said.number)
         else:

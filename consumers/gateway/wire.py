@@ -1,6 +1,6 @@
 """One websocket of the gateway: frames made elsewhere go out in few writes, and what is no handshake gets an answer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -9,7 +9,7 @@ from websockets.exceptions import InvalidMessage
 from websockets.frames import CloseCode
 from websockets.protocol import State
 
-from .deflate import SharedDeflate
+from .deflate import Context, SharedDeflate
 
 _OPEN = State.OPEN  # asking the enum for it takes longer than all the rest of asking whether a socket takes more
 _LINGER_SECONDS = 2.0
@@ -68,6 +68,10 @@ class GatewayConnection(ServerConnection):
         """Send whole frames, in one write. Only while it is open."""
         self.transport.write(frames)
         self.sent_at = self.loop.time()
+
+    def deliver_all(self, frames: Sequence[bytes]) -> None:
+        """As `deliver`, for frames that nobody else is sent together: compressed, when it takes that."""
+        self.deliver(Context().deflate(frames) if self.deflates else b"".join(frames))
 
     def slip_in(self, frames: bytes) -> None:
         """As `deliver`, for messages without a cursor: a stream that has nothing else to say stays silent."""
