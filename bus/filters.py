@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, reduce
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from . import json_text
 from .errors import FilterError
@@ -19,10 +19,27 @@ _COSTS = {"event_id": 0, "app_id": 0, "valid": 0, "schema": 1, "event": 2, "even
 _COSTS |= {"platform": 3, "user_id": 3, "domain_userid": 3, "q": 4}  # these are decoded for
 PARAMETERS = tuple(sorted(_COSTS))
 
+Values = str | Iterable[str]
+
 _SCHEMA_PATTERN = re.compile(
     r"iglu:[a-zA-Z0-9_.-]+/[a-zA-Z0-9_-]+/[a-zA-Z0-9_-]+/([1-9][0-9]*|\*)(-(0|[1-9][0-9]*|\*)){2}"
 )
 _TEXT_LIMIT = 1000
+
+
+class Filters(TypedDict, total=False):
+    """Which events: one value or several, of which one must match."""
+
+    app_id: Values
+    platform: Values
+    event: Values
+    event_name: Values
+    schema: Values
+    user_id: Values
+    domain_userid: Values
+    event_id: Values
+    valid: Literal["true", "false"] | bool
+    q: Values
 
 
 class Candidate:

@@ -3,15 +3,15 @@
 import difflib
 import inspect
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from functools import WRAPPER_ASSIGNMENTS, partial
-from typing import Any, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, get_args
+from typing import Any, Generic, ParamSpec, TypeVar, Unpack, get_args
 
 from snowbus.bus.errors import ConfigurationError, FilterError
 from snowbus.bus.event import DEAD_TOPIC, EVENTS_TOPIC, RETRY_TOPIC
-from snowbus.bus.filters import PARAMETERS, Filter, parse_filter
+from snowbus.bus.filters import PARAMETERS, Filter, Filters, parse_filter
 from snowbus.bus.log.interface import AutoOffsetReset
 
 from .adaptive import Adaptive
@@ -19,7 +19,6 @@ from .dedupe import Dedupe
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Values = str | Iterable[str]
 Lifespan = Callable[[], AbstractAsyncContextManager[Any] | AbstractContextManager[Any]]
 
 _TOPIC = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
@@ -27,7 +26,7 @@ _LONGEST_GROUP_ID = 255
 _SHORTEST_TIMEOUT, _LONGEST_SECONDS = 0.001, 1e9
 
 
-class Options(TypedDict, total=False):
+class Options(Filters, total=False):
     """What `@consumer` takes besides topics and group; `Consumer` says what each means. The rest are filters, those of
     the gateway: one value or several, of which one must match.
     """
@@ -48,17 +47,6 @@ class Options(TypedDict, total=False):
     auto_offset_reset: AutoOffsetReset
     dedupe: Dedupe | None
     lifespan: Lifespan | None
-
-    app_id: Values
-    platform: Values
-    event: Values
-    event_name: Values
-    schema: Values
-    user_id: Values
-    domain_userid: Values
-    event_id: Values
-    valid: Literal["true", "false"] | bool
-    q: Values
 
 
 _COUNTS = {"batch": 1, "batch_bytes": 1, "retries": 0, "max_in_flight": 1, "buffer": 1}

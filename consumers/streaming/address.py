@@ -2,36 +2,20 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, get_args
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from snowbus.bus.errors import ConfigurationError, FilterError
 from snowbus.bus.filters import Filter, parse_filter
 
-Values = str | Iterable[str]
 Policy = Literal["pause", "sample", "latest", "disconnect"]
 
 EVENTS_PATH = "/v1/events"
 
-_POLICIES = ("pause", "sample", "latest", "disconnect")
+_POLICIES = get_args(Policy)
 _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
 _OF_GROUPS = ("max_in_flight", "ack_timeout")
 _SINGLE = ("from", "policy", "group", *_OF_GROUPS, "token")
-
-
-class Filters(TypedDict, total=False):
-    """Which events: one value or several, of which one must match."""
-
-    app_id: Values
-    platform: Values
-    event: Values
-    event_name: Values
-    schema: Values
-    user_id: Values
-    domain_userid: Values
-    event_id: Values
-    valid: Literal["true", "false"] | bool
-    q: Values
 
 
 @dataclass(frozen=True)

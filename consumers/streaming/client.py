@@ -17,10 +17,10 @@ from websockets.exceptions import ConnectionClosed
 
 from snowbus.bus import json_text
 from snowbus.bus.errors import StreamError, StreamUnavailableError
-from snowbus.bus.filters import Filter, parse_filter
+from snowbus.bus.filters import Filter, Filters, parse_filter
 
 from ..backoff import Backoff
-from .address import Asked, Filters, filter_pairs
+from .address import Asked, filter_pairs
 from .connecting import Token, TryAgainError, open_connection
 from .memory import Ledger, Passed
 from .messages import (

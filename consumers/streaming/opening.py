@@ -3,8 +3,9 @@
 from typing import Literal, Unpack
 
 from snowbus.bus.errors import ConfigurationError
+from snowbus.bus.filters import Filters
 
-from .address import Filters, Policy, read_address
+from .address import Policy, read_address
 from .client import Behaviour, EventStream, OnDeliveries, OnGap
 from .connecting import Token
 

@@ -8,7 +8,6 @@ from contextlib import suppress
 
 import pytest
 from support.aio import eventually, run
-from support.snowbus import COMMAND, Process
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
@@ -72,32 +71,16 @@ class Clients:
             await stream.send(json.dumps(answer))
 
 
-@pytest.fixture
-def gateways(log_url, tmp_path):
-    """Starts gateways on the log; all are killed at the end."""
-    started = []
-
-    def start():
-        flags = ("--log", log_url, "--listen", "127.0.0.1:0", "--session-timeout", "1")
-        process = Process("gateway", *flags, program=COMMAND, cwd=tmp_path)
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        process.__exit__()
-
-
 def test_a_group_loses_nothing_when_clients_are_cut_off_and_gateways_killed(log_url, gateways, stream_to):
     stream = stream_to(log_url, rate=200)
-    running = [gateways() for _ in range(GATEWAYS)]
+    running = [gateways("--session-timeout", "1") for _ in range(GATEWAYS)]
     clients = Clients([process.address("gateway") for process in running])
     chance, kills = random.Random(8), 0
 
     async def replace(number):
         running[number].send(signal.SIGKILL)
         await asyncio.to_thread(running[number].wait)
-        running[number] = gateways()
+        running[number] = gateways("--session-timeout", "1")
         clients.addresses[number] = await asyncio.to_thread(running[number].address, "gateway")
 
     async def main():

@@ -8,7 +8,6 @@ from contextlib import suppress
 
 import pytest
 from support.aio import eventually, run
-from support.snowbus import COMMAND, Process
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
@@ -67,21 +66,6 @@ class Reader:
         if message["type"] == "event":
             self.places.append((message["partition"], message["offset"]))
             self.numbers.append(int(message["payload"]["eid"]))
-
-
-@pytest.fixture
-def gateways(log_url, tmp_path):
-    """Starts gateways on the log; all are killed at the end."""
-    started = []
-
-    def start():
-        process = Process("gateway", "--log", log_url, "--listen", "127.0.0.1:0", program=COMMAND, cwd=tmp_path)
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        process.__exit__()
 
 
 def test_a_thousand_disconnects_lose_and_repeat_nothing(log_url, gateways, stream_to):

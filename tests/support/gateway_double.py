@@ -5,11 +5,12 @@ It is strict: what a client says is checked against `schemas/asyncapi.yaml`, and
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import parse_qsl
 
+from support.aio import run
 from support.asyncapi import check_client_message, check_gateway_message, check_parameters
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
@@ -139,3 +140,13 @@ async def gateway_double() -> AsyncIterator[GatewayDouble]:
         port = server.sockets[0].getsockname()[1]
         double.url = f"ws://127.0.0.1:{port}/v1/events"
         yield double
+
+
+def on_double(test: Callable[[GatewayDouble], Coroutine[Any, Any, None]]) -> None:
+    """Run a test with a double of the gateway."""
+
+    async def main() -> None:
+        async with gateway_double() as double:
+            await test(double)
+
+    run(main(), timeout=30)

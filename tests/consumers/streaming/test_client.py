@@ -1,30 +1,16 @@
 """The stream against a gateway that does as the test says: what it asks for, says, gives, and makes of a failure."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from support.aio import eventually, run
-from support.gateway_double import TOPIC, GatewayDouble, event, gateway_double
+from support.aio import eventually
+from support.gateway_double import TOPIC, GatewayDouble, event, on_double
 
 from snowbus.bus.errors import FilterError, StreamError, StreamRefusedError, StreamRequestError, StreamUnavailableError
 from snowbus.consumers import EventMessage, EventStream, GapMessage, stream
-from snowbus.consumers.streaming import client as edge
 
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lost connection is made again at once."""
-    monkeypatch.setattr(edge, "_FIRST_WAIT_SECONDS", 0.001)
-
-
-def on_double(test: Callable[[GatewayDouble], Coroutine[Any, Any, None]]) -> None:
-    async def main() -> None:
-        async with gateway_double() as double:
-            await test(double)
-
-    run(main(), timeout=30)
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 def reading(events: EventStream, given: list[EventMessage]) -> "asyncio.Task[None]":

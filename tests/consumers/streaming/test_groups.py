@@ -1,30 +1,15 @@
 """A stream of a group: what it acknowledges, when, and that a lost acknowledgement costs no second handling."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
 from typing import Any, Self
 
 import pytest
-from support.aio import run
-from support.gateway_double import GatewayDouble, event, gateway_double
+from support.gateway_double import GatewayDouble, event, on_double
 
 from snowbus.bus.errors import StreamError
 from snowbus.consumers import EventMessage, EventStream, stream
-from snowbus.consumers.streaming import client as edge
 
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lost connection is made again at once."""
-    monkeypatch.setattr(edge, "_FIRST_WAIT_SECONDS", 0.001)
-
-
-def on_double(test: Callable[[GatewayDouble], Coroutine[Any, Any, None]]) -> None:
-    async def main() -> None:
-        async with gateway_double() as double:
-            await test(double)
-
-    run(main(), timeout=30)
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 def group_event(offset: int, **members: Any) -> dict[str, Any]:
