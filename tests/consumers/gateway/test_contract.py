@@ -21,7 +21,7 @@ from support.gateway import Running, client, gateway
 from support.memory_log import MemoryLog
 from support.node import node_package
 
-from snowbus.consumers.streaming.address import Filters
+from snowbus.bus.filters import Filters
 from snowbus.schemas import read_text
 
 OWN = {"from", "deliveries", "policy", "group", "max_in_flight", "ack_timeout", "token"}
