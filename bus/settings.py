@@ -67,7 +67,8 @@ class Settings(BaseModel):
     )
     max_record_bytes: PositiveInt = Field(1_048_576, description="The largest record, in bytes.")
     session_timeout: PositiveSeconds = Field(
-        10.0, description="Seconds after which a silent member of a group loses its partitions."
+        10.0,
+        description="Seconds in which others take over the partitions of a member gone silent (Kafka: 7.5 at least).",
     )
 
     # Topics that Snowbus makes

@@ -1,6 +1,6 @@
 """Groups on the embedded log: who is a member, which partitions each has claimed, and what has been committed.
 
-A member that is alive renews itself; one that is silent for the session timeout is forgotten with its claims.
+A member that is alive renews itself; one that is silent for too long is forgotten with its claims.
 Partitions change hands in two steps: the member that has too many drains and releases, then one that has too few
 claims.
 So at no moment do two members read the same partition.
@@ -37,6 +37,12 @@ def generation(connection: Connection, group_id: str) -> int:
     return row[0] if row else 0
 
 
+def has_silent(connection: Connection, group_id: str, *, now: int) -> bool:
+    """Whether a member has been silent for too long, so that the next to renew itself forgets it."""
+    found = connection.execute("SELECT 1 FROM members WHERE group_id = ? AND expires_at < ?", (group_id, now))
+    return found.fetchone() is not None
+
+
 def renew(
     connection: Connection,
     group_id: str,
@@ -44,12 +50,13 @@ def renew(
     *,
     topics: Sequence[str],
     now: int,
-    session_timeout_ms: int,
+    silence_ms: int,
     from_latest: bool,
     joining: bool,
 ) -> Membership:
     """Renew a member, forget silent ones, claim what is free up to its quota, and tell what it has beyond it.
 
+    A member may be silent for `silence_ms` from `now` on, both in ms.
     One that was forgotten and is not `joining` gets nothing: it must let go of what it held before it comes back, or it
     would commit old offsets over those of whoever went on.
     """
@@ -62,7 +69,7 @@ def renew(
     for topic in topics:
         rows = partition_rows(connection, topic)
         (topic_id,) = connection.execute("SELECT id FROM topics WHERE name = ?", (topic,)).fetchone()
-        changed |= _stay(connection, group_id, member_id, topic_id, expires_at=now + session_timeout_ms)
+        changed |= _stay(connection, group_id, member_id, topic_id, expires_at=now + silence_ms)
         owners = _owners(connection, group_id, topic_id)
         quota = quotas(_held(connection, group_id, topic_id, owners), len(rows))[member_id]
         held = [row for row in rows if owners.get(row.id) == member_id]
@@ -79,11 +86,11 @@ def renew(
     return Membership(claimed, frozenset(surplus), generation(connection, group_id))
 
 
-def keep_alive(connection: Connection, group_id: str, member_id: str, *, now: int, session_timeout_ms: int) -> None:
+def keep_alive(connection: Connection, group_id: str, member_id: str, *, now: int, silence_ms: int) -> None:
     """Renew a member that is busy giving up partitions, and change nothing else."""
     connection.execute(
         "UPDATE members SET expires_at = ? WHERE group_id = ? AND member_id = ?",
-        (now + session_timeout_ms, group_id, member_id),
+        (now + silence_ms, group_id, member_id),
     )
 
 

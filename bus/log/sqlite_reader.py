@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
-_GENERATION_SECONDS = 0.2
+_LOOK_SECONDS = 0.2
+"""How often a member looks whether its group has changed."""
+_RENEWALS = 6
+"""How often a member renews itself within the session timeout."""
+_SILENCE = 0.75
+"""When a silent member is forgotten, as a share of the session timeout: in the rest of it another takes over."""
 
 
 class SqliteGroupReader(EmbeddedGroupReader):
@@ -63,20 +68,27 @@ class SqliteGroupReader(EmbeddedGroupReader):
         while True:
             now = time.monotonic()
             try:
-                if now - renewed >= session / 3 or await self._generation_moved():
-                    await self._renew(session)
+                if now - renewed >= session / _RENEWALS or await self._group_moved():
+                    await self._renew()
                     renewed = now
             except LogClosedError:
                 return
             except LogError as error:
                 logger.warning("group membership not renewed", group_id=self._group_id, reason=str(error))
-            await asyncio.sleep(min(_GENERATION_SECONDS, session / 10))
+            await asyncio.sleep(min(_LOOK_SECONDS, session / 10))
 
-    async def _generation_moved(self) -> bool:
-        found = await self._file.fetch(lambda connection: groups.generation(connection, self._group_id))
-        return found != self._generation
+    async def _group_moved(self) -> bool:
+        def moved(connection: Connection) -> bool:
+            changed = groups.generation(connection, self._group_id) != self._generation
+            return changed or groups.has_silent(connection, self._group_id, now=_now_ms())
 
-    async def _renew(self, session: float) -> None:
+        return await self._file.fetch(moved)
+
+    @property
+    def _silence_ms(self) -> int:
+        return round(_SILENCE * self._options.session_timeout * 1000)
+
+    async def _renew(self) -> None:
         now = _now_ms()
         joining = self._generation < 0
 
@@ -87,7 +99,7 @@ class SqliteGroupReader(EmbeddedGroupReader):
                 self._member_id,
                 topics=self._topics,
                 now=now,
-                session_timeout_ms=round(session * 1000),
+                silence_ms=self._silence_ms,
                 from_latest=self._from_latest,
                 joining=joining,
             )
@@ -109,17 +121,16 @@ class SqliteGroupReader(EmbeddedGroupReader):
         )
 
     async def _while_alive(self, callback: Awaitable[None]) -> None:
-        session = self._options.session_timeout
         task = asyncio.ensure_future(callback)
         try:
-            while not (await asyncio.wait({task}, timeout=session / 3))[0]:
+            while not (await asyncio.wait({task}, timeout=self._options.session_timeout / _RENEWALS))[0]:
                 await self._file.write(
                     lambda connection: groups.keep_alive(
                         connection,
                         self._group_id,
                         self._member_id,
                         now=_now_ms(),
-                        session_timeout_ms=round(session * 1000),
+                        silence_ms=self._silence_ms,
                     )
                 )
         finally:

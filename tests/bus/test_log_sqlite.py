@@ -276,7 +276,7 @@ def test_a_member_that_was_forgotten_does_not_put_offsets_back(sqlite_url, monke
                 await thaw.wait()
                 return False
 
-            monkeypatch.setattr(frozen, "_generation_moved", wait)
+            monkeypatch.setattr(frozen, "_group_moved", wait)
             await asyncio.sleep(0.9)  # longer than the session
             async with await log.join([TOPIC], group_id="g") as other:
                 await eventually(lambda: other.assignment)

@@ -29,6 +29,11 @@ _READ_TIMEOUT_MS = 20_000
 _STOP_SECONDS = 3.0
 _REBALANCE_MS = 60_000
 _HEARTBEAT_MS = 500  # members hear of a rebalance by it
+_TAKE_OVER_MS = 1500
+"""What is left of the session timeout, when a silent member is forgotten, for another to take over: it hears of it by
+its heartbeat, joins again and reads."""
+_LEAST_SESSION_MS = 6000
+"""The least that a broker takes unless it is told otherwise (group.min.session.timeout.ms)."""
 _NOT_POLLED_MS = 86_400_000
 
 
@@ -40,7 +45,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
     """
 
     def __init__(self, driver: Driver, *, group_id: str | None, on_revoked: OnRevoked, on_assigned: OnAssigned) -> None:
-        session_ms = round(driver.options.session_timeout * 1000)
+        asked_ms = round(driver.options.session_timeout * 1000)
+        session_ms = max(asked_ms - _TAKE_OVER_MS, min(asked_ms, _LEAST_SESSION_MS))
         self._on_revoked = on_revoked
         self._on_assigned = on_assigned
         self._consumer = AIOKafkaConsumer(

@@ -1,5 +1,6 @@
 """What a reader changes while it is connected, on real logs: each change is answered with what is in force."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -9,6 +10,7 @@ from support.gateway import Client, client, gateway, publish
 from websockets.exceptions import ConnectionClosedError
 
 from snowbus.bus.event import EVENTS_TOPIC
+from snowbus.consumers.gateway.skipping import SLOW_SECONDS
 
 
 async def ask(reader: Client, **message: Any) -> dict[str, Any]:
@@ -154,6 +156,7 @@ def test_what_a_slow_reader_skips_is_counted_exactly(sqlite_url: str, policy: st
             for start in range(0, total, 250):
                 await publish(running.log, range(start, start + 250), page="x" * 6_000)
                 await quick.numbers(250)
+            await asyncio.sleep(SLOW_SECONDS)
             reader.connection.transport.resume_reading()
             await publish(running.log, [total + 1], user="user-1")
             numbers, skipped = [], 0
