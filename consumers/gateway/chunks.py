@@ -25,7 +25,7 @@ _MAX_SHARED = 64
 class Chunk(NamedTuple):
     """Frames, joined or compressed as `data`; the partition of each event in them; and where their reader stands then.
 
-    `context` is the compressor that its next chunk may go on with.
+    `context` is the compressor that the next chunk may go on with.
     """
 
     frames: Sequence[bytes]
@@ -37,30 +37,29 @@ class Chunk(NamedTuple):
 
 
 class Chunks:
-    """Makes chunks of a ring, and keeps in `shared` those that several readers may be sent: by channel, sequence number
-    and the compressor that was used for what they were sent before.
-    """
+    """Makes chunks of a ring, and keeps those that several readers may be sent: by channel and sequence number."""
 
     def __init__(self, ring: Ring) -> None:
-        self.shared: dict[tuple[Channel, int, Context | None], Chunk] = {}
         self._ring = ring
+        self._shared: dict[tuple[Channel, int], Chunk] = {}
 
     def clear(self) -> None:
         """Forget what was shared: the ring has more."""
-        self.shared.clear()
+        self._shared.clear()
 
-    def next(self, channel: Channel, sequence: int, context: Context | None) -> Chunk:
-        """The chunk for every reader of a channel at this place."""
-        if (chunk := self.shared.get((channel, sequence, context))) is not None:
-            return chunk
-        if context is not None and (context is not channel.context or context.sequence != sequence):
-            return self.next(channel, sequence, None)
-        if len(self.shared) >= _MAX_SHARED:
-            self.shared.clear()
-        chunk = self.some(channel, sequence, None)
-        if channel.deflates:
-            chunk = self._deflated(chunk, channel, context)
-        self.shared[channel, sequence, context] = chunk
+    def next(self, channel: Channel, sequence: int) -> Chunk:
+        """The chunk for every reader of a channel at this place, whatever it was sent before."""
+        chunk = self._shared.get((channel, sequence))
+        if chunk is None:
+            if len(self._shared) >= _MAX_SHARED:
+                self._shared.clear()
+            chunk = self._shared[channel, sequence] = self._deflated(self.some(channel, sequence, None), channel, None)
+        return chunk
+
+    def for_followers(self, channel: Channel, sequence: int) -> Chunk:
+        """The chunk for all followers of a channel, who stand at this place."""
+        chunk = self._deflated(self.some(channel, sequence, None), channel, channel.context)
+        channel.context = chunk.context
         return chunk
 
     def some(self, channel: Channel, sequence: int, limit: int | None) -> Chunk:
@@ -117,7 +116,7 @@ class Chunks:
         """
         sequence = newest(self._ring, channel, most)
         after = self._ring.cursor_at(sequence)
-        gaps = skipped_frames(cursor, after, owed - channel.counts(self._ring, sequence))
+        gaps = skipped_frames(cursor, after, owed - channel.counts(sequence))
         return Chunk(gaps, b"".join(gaps), (), sequence, after)
 
     def sample(self, channel: Channel, sequence: int, cursor: bytes, owed: Counter[TopicPartition], most: int) -> Chunk:
@@ -149,10 +148,7 @@ class Chunks:
         return frame
 
     def _deflated(self, chunk: Chunk, channel: Channel, context: Context | None) -> Chunk:
+        if not channel.deflates:
+            return chunk
         used = context or Context()
-        data = used.deflate(chunk.frames)
-        used.sequence = chunk.sequence
-        if context is None and chunk.sequence == self._ring.end:
-            # Others may be at the end with another one: from there on, all begin anew, together.
-            channel.context = used if channel.context is None else None
-        return chunk._replace(data=data, context=used)
+        return chunk._replace(data=used.deflate(chunk.frames), context=used)

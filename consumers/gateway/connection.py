@@ -21,7 +21,8 @@ from .flow import Flow
 from .frames import Reading, event_frame, gap_frame, heartbeat_frame
 from .history import History
 from .limits import TokenBucket
-from .live import Live, LiveReader
+from .live import Live
+from .reader import LiveReader
 from .requests import Pause, Permit, Request, RequestError, SetFilter, parse_request
 from .subscription import Subscription
 from .tail import Tail
@@ -269,7 +270,7 @@ class Session:
 
     def _cursor(self) -> bytes | None:
         if self._live_reader is not None:
-            return self._live_reader.cursor
+            return self._hub.live.cursor(self._live_reader)
         return self._position.text if self._position is not None else None
 
     def _say_hello(self, cursor: str | None) -> None:

@@ -23,13 +23,12 @@ _END = b"\x00\x00\xff\xff"  # section 7.2.1: left out at the end of each message
 
 
 class Context:
-    """A compressor, and up to which sequence number of the ring it has compressed."""
+    """A compressor, and what it has compressed last."""
 
-    __slots__ = ("_compressor", "sequence")
+    __slots__ = ("_compressor",)
 
     def __init__(self) -> None:
         self._compressor = zlib.compressobj(_LEVEL, zlib.DEFLATED, -WINDOW_BITS, _MEMORY_LEVEL)
-        self.sequence = 0
 
     def deflate(self, frames: Iterable[bytes]) -> bytes:
         """The next text frames, compressed, as bytes of the stream."""

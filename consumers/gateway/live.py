@@ -7,14 +7,14 @@ skip (`skipping.py`), or be closed.
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import structlog
 from websockets.frames import CloseCode
 
 from snowbus.bus.cursor import RunningCursor, decode_cursor
-from snowbus.bus.event import Record, TopicPartition
+from snowbus.bus.event import Record
+from snowbus.bus.filter_index import FilterIndex
 from snowbus.bus.filters import Filter
 from snowbus.bus.log.interface import Offsets
 from snowbus.bus.metrics import Metrics
@@ -22,51 +22,15 @@ from snowbus.bus.start import Gap
 
 from .channel import Channel
 from .chunks import Chunk, Chunks
-from .deflate import Context
 from .flow import Flow
 from .frames import Reading, gap_frame
 from .masking import Mask
-from .ring import Ring, Seat
-from .skipping import KEPT_EVENTS, SLOW_SECONDS
+from .reader import LiveReader
+from .ring import Ring
 from .subscription import Policy
 from .wire import GatewayConnection
 
 logger = structlog.get_logger(__name__)
-
-
-class LiveReader:
-    """A reader who follows the ring; `cursor` is where it stands.
-
-    While it has had more of some partitions than the ring had at its place (they are `ahead`), its cursors are its
-    `own`; from then on they are the ring's, and with them the frames.
-    """
-
-    def __init__(
-        self, connection: GatewayConnection, channel: Channel, seat: Seat, *, policy: Policy, flow: Flow
-    ) -> None:
-        own = RunningCursor(seat.positions)
-        self.connection = connection
-        self.channel = channel
-        self.policy = policy
-        self.flow = flow
-        self.had: Counter[TopicPartition] | None = None
-        """While it is behind and would rather skip: how many events it has had, as its channel counts."""
-        self.behind_since = 0.0
-        self.context: Context | None = None
-        """What it was sent compressed last, when it takes that."""
-        self.sequence = seat.sequence
-        self.cursor = own.text
-        self.own = own if seat.ahead else None
-        self.ahead = seat.ahead
-        self.is_special = True
-        """Whether what it is sent next may be something else than what the others at its place are sent."""
-        self.look()
-        self.gone: asyncio.Future[dict[TopicPartition, int]] = connection.loop.create_future()
-        """Done with the positions where it stands, when the ring has moved past it, or when it is sent away."""
-
-    def look(self) -> None:
-        """See anew whether it is special."""
-        self.is_special = self.own is not None or self.flow.limit is not None or self.had is not None
 
 
 class Live:
@@ -80,8 +44,13 @@ class Live:
         self._sent_events = metrics.gateway_messages.labels("event")
         self._sent_gaps = metrics.gateway_messages.labels("gap")
         self._loop = asyncio.get_running_loop()
-        self._readers: dict[LiveReader, None] = {}
         self._channels: dict[tuple[Filter, Mask | None, bool], Channel] = {}
+        self._unfiltered: dict[Channel, None] = {}
+        self._index: FilterIndex[Channel] = FilterIndex()
+        self._due: dict[Channel, tuple[int, bytes]] = {}
+        """Where followers stand who have not been sent everything: sequence number and cursor."""
+        self._behind: dict[LiveReader, None] = {}
+        """The readers who do not follow their channels."""
         self._chunks = Chunks(Ring({}, max_entries=1, max_bytes=1))
         self._flush_is_due = False
 
@@ -101,38 +70,45 @@ class Live:
         seat = self.ring.seat(positions) if self.ring else None
         if seat is None or self.ring is None:
             return None
-        key = (wanted, mask, connection.deflates)
-        channel = self._channels.get(key)
-        if channel is None:
-            channel = self._channels[key] = Channel(wanted, mask, self.ring.capacity, deflates=connection.deflates)
+        channel = self._channel(wanted, mask, connection.deflates)
         channel.readers += 1
         reader = LiveReader(connection, channel, seat, policy=policy, flow=flow or Flow())
-        self._readers[reader] = None
+        self._behind[reader] = None
         connection.on_writable = lambda: self._catch_up(reader)
         self._catch_up(reader)
         return reader
 
     def leave(self, reader: LiveReader) -> None:
-        """Follow no more."""
-        if reader not in self._readers:
+        """Read the ring no more."""
+        channel = reader.channel
+        if not self._has(reader):
             return
-        del self._readers[reader]
+        reader.cursor = self.cursor(reader)
+        self._behind.pop(reader, None)
+        channel.followers.pop(reader, None)
         reader.connection.on_writable = None
-        reader.channel.readers -= 1
-        if not reader.channel.readers:
-            self._channels.pop((reader.channel.filter, reader.channel.mask, reader.channel.deflates), None)
+        channel.readers -= 1
+        if not channel.readers:
+            del self._channels[channel.filter, channel.mask, channel.deflates]
+            self._unfiltered.pop(channel, None)
+            self._index.remove(channel)
+            self._due.pop(channel, None)
 
     def send_away(self, reader: LiveReader) -> None:
-        """Let a reader follow no more, and tell it where it stands."""
-        if reader in self._readers:
+        """Let a reader read the ring no more, and tell it where it stands."""
+        if self._has(reader):
             self.leave(reader)
             reader.gone.set_result(decode_cursor(reader.cursor.decode()))
 
     def go_on(self, reader: LiveReader) -> None:
-        """Send what there is for a reader who may be sent more than before."""
-        if reader in self._readers:
-            reader.look()
+        """Send what there is for a reader who may be sent more, or less, than before."""
+        if self._has(reader):
+            self._part(reader)
             self._catch_up(reader)
+
+    def cursor(self, reader: LiveReader) -> bytes:
+        """Where a reader stands."""
+        return self._place(reader.channel)[1] if reader in reader.channel.followers else reader.cursor
 
     # What the tail does
 
@@ -150,23 +126,19 @@ class Live:
         ring = self._started()
         fresh = []
         counting = [channel for channel in self._channels.values() if channel.is_counting]
-        judging = [
-            (channel.verdicts, channel.filter.check)
-            for channel in self._channels.values()
-            if channel.verdicts is not None
-        ]
+        self._wanted_by(self._unfiltered)
         for record in records:
-            place = ring.end % ring.capacity
+            sequence = ring.end
             entry = ring.append(record)
             if self._channels:
                 entry.reading = Reading(record)
                 fresh.append(entry)
-            if judging and entry.reading:
-                candidate = entry.reading.candidate
-                for verdicts, check in judging:
-                    verdicts[place] = check(candidate)
+            if self._index and entry.reading:
+                for channel in self._index.matching(entry.reading.candidate):
+                    channel.want(sequence)
+                    self._due.setdefault(channel, (sequence, ring.cursor_at(sequence)))
             for channel in counting:
-                channel.count(ring.end - 1, entry)
+                channel.count(sequence, entry)
         self._flush()
         for entry in fresh:
             entry.reading = None
@@ -176,27 +148,37 @@ class Live:
         ring = self._started()
         sequence = ring.end
         cursor = RunningCursor(ring.positions).advance(gap.partition, gap.end)
-        entry = ring.append_gap(gap.partition, gap.end, gap_frame(cursor, gap))
+        self._wanted_by(self._channels.values())
+        ring.append_gap(gap.partition, gap.end, gap_frame(cursor, gap))
         for channel in self._channels.values():
-            channel.judge(sequence, entry)
+            channel.want(sequence)
         self._flush()
 
     def restart(self, positions: Offsets, gaps: Sequence[Gap]) -> None:
         """Begin anew, since the log did; every reader is told."""
-        readers = list(self._readers)
         self.restarts += 1
         self.start(positions)
         ring = self._started()
-        for channel in self._channels.values():
-            channel.reset(ring.capacity)
-        for reader in readers:
+        self._due.clear()
+        for reader in self._behind:
             reader.sequence, reader.cursor, reader.own, reader.ahead = ring.end, ring.cursor.text, None, {}
             reader.had = reader.context = None
-            reader.look()
+        told = list(self._behind)
+        for channel in self._channels.values():
+            channel.reset(ring)
+            told += channel.followers
+        frames = b"".join([gap_frame(ring.cursor.text, gap) for gap in gaps])
+        for reader in told:
             if reader.connection.is_open:
-                frames = [gap_frame(reader.cursor, gap) for gap in gaps]
-                reader.connection.deliver(b"".join(frames))
-        self._sent_gaps.inc(len(readers) * len(gaps))
+                reader.connection.deliver(frames)
+        self._sent_gaps.inc(len(told) * len(gaps))
+
+    def _wanted_by(self, channels: Iterable[Channel]) -> None:
+        """These want the next entry of the ring."""
+        ring = self._started()
+        place = ring.end, ring.cursor.text
+        for channel in channels:
+            self._due.setdefault(channel, place)
 
     # Sending
 
@@ -204,106 +186,137 @@ class Live:
         """Send everyone whose socket takes it the next of what they are behind by."""
         self._flush_is_due = False
         self._chunks.clear()
-        self._send(tuple(self._readers))
+        due, self._due = self._due, {}
+        for channel, place in due.items():
+            if channel.followers:
+                self._send_followers(channel, *place)
+        if self._behind:
+            self._send(tuple(self._behind))
+
+    def _flush_soon(self) -> None:
+        if not self._flush_is_due:
+            self._flush_is_due = True
+            self._loop.call_soon(self._flush_again)
 
     def _flush_again(self) -> None:
         if self._flush_is_due:
             self._flush()
 
+    def _send_followers(self, channel: Channel, sequence: int, cursor: bytes) -> None:
+        ring = self._started()
+        self._due[channel] = sequence, cursor
+        blocked = [reader for reader in channel.followers if not reader.connection.is_writable]
+        for reader in blocked:
+            self._part(reader)
+        if sequence < ring.oldest:
+            for reader in tuple(channel.followers):
+                self.send_away(reader)
+            return
+        try:
+            chunk = self._chunks.for_followers(channel, sequence)
+        except Exception:
+            logger.exception("a reader's messages could not be made")
+            for reader in tuple(channel.followers):
+                self._fail(reader)
+            return
+        if chunk.data:
+            for reader in channel.followers:
+                reader.connection.deliver(chunk.data)
+            self._sent_events.inc(len(chunk.events) * len(channel.followers))
+        if chunk.sequence < ring.end:
+            self._due[channel] = chunk.sequence, chunk.cursor
+            self._flush_soon()
+        else:
+            del self._due[channel]
+
     def _catch_up(self, reader: LiveReader) -> None:
-        self._send([reader])
+        if reader in self._behind:
+            self._send([reader])
 
     def _send(self, readers: Sequence[LiveReader]) -> None:
-        end, shared = self._started().end, self._chunks.shared
-        sent = 0
+        end = self._started().end
         for reader in readers:
-            if reader.sequence >= end:
-                continue
             if not reader.connection.is_writable:
-                if reader.policy != "pause":
+                if reader.policy != "pause" and reader.sequence < end:
                     self._falls_behind(reader)
                 continue
-            special = reader.is_special
-            chunk = None if special else shared.get((reader.channel, reader.sequence, reader.context))
-            if chunk is None and (chunk := self._next_chunk(reader)) is None:
-                continue
-            _, data, events, reader.sequence, reader.cursor, reader.context = chunk
-            if special:
-                self._account(reader, chunk)
-            if data:
-                reader.connection.deliver(data)
-                sent += len(events)
-            if reader.sequence < end and not self._flush_is_due:
-                self._flush_is_due = True
-                self._loop.call_soon(self._flush_again)
-        if sent:
-            self._sent_events.inc(sent)
+            if reader.sequence < end:
+                chunk = self._next_chunk(reader)
+                if chunk is None:
+                    continue
+                reader.take(chunk, end)
+                if chunk.data:
+                    reader.connection.deliver(chunk.data)
+                    self._sent_events.inc(len(chunk.events))
+            if reader.sequence < end:
+                self._flush_soon()
+            elif not reader.is_special:
+                self._follow(reader)
+
+    def _follow(self, reader: LiveReader) -> None:
+        """From here on, a reader who has had everything is sent what the others are."""
+        channel = reader.channel
+        if channel in self._due:  # it will be sent what the others have not been sent yet
+            return
+        if not channel.followers:
+            channel.context = reader.context
+        elif channel.context is not reader.context:
+            channel.context = None
+        del self._behind[reader]
+        channel.followers[reader] = None
+
+    def _part(self, reader: LiveReader) -> None:
+        """A reader follows no more, if it did."""
+        if reader in reader.channel.followers:
+            reader.sequence, reader.cursor = self._place(reader.channel)
+            reader.context = None
+            del reader.channel.followers[reader]
+            self._behind[reader] = None
+
+    def _place(self, channel: Channel) -> tuple[int, bytes]:
+        """Where a channel's followers stand."""
+        ring = self._started()
+        return self._due.get(channel) or (ring.end, ring.cursor.text)
+
+    def _has(self, reader: LiveReader) -> bool:
+        return reader in self._behind or reader in reader.channel.followers
+
+    def _channel(self, wanted: Filter, mask: Mask | None, deflates: bool) -> Channel:
+        key = wanted, mask, deflates
+        channel = self._channels.get(key)
+        if channel is None:
+            channel = self._channels[key] = Channel(wanted, mask, self._started(), deflates=deflates)
+            if wanted:
+                self._index.add(channel, wanted)
+            else:
+                self._unfiltered[channel] = None
+        return channel
+
+    def _fail(self, reader: LiveReader) -> None:
+        self.leave(reader)
+        reader.connection.give_up("internal error")
 
     def _next_chunk(self, reader: LiveReader) -> Chunk | None:
         """What comes next for this reader; None when there is nothing for now, or when it has left."""
-        limit = reader.flow.limit
-        if limit == 0:
-            return None
-        skipped = self._to_skip(reader)
-        if not skipped and reader.sequence < self._started().oldest:
+        ring, now = self._started(), self._loop.time()
+        if reader.is_passed_by(ring, now):
             self.send_away(reader)
             return None
         try:
-            if not reader.is_special:
-                return self._chunks.next(reader.channel, reader.sequence, reader.context)
-            chunk = self._special_chunk(reader, skipped, limit)
-            return chunk._replace(data=Context().deflate(chunk.frames)) if reader.channel.deflates else chunk
+            return reader.next_chunk(self._chunks, ring, now)
         except Exception:
             logger.exception("a reader's messages could not be made")
-            self.leave(reader)
-            reader.connection.give_up("internal error")
+            self._fail(reader)
             return None
-
-    def _special_chunk(self, reader: LiveReader, skipped: Counter[TopicPartition] | None, limit: int | None) -> Chunk:
-        chunks, channel, sequence = self._chunks, reader.channel, reader.sequence
-        if skipped:
-            most = min(KEPT_EVENTS, limit or KEPT_EVENTS)
-            if reader.policy == "sample":
-                return chunks.sample(channel, sequence, reader.cursor, skipped, most)
-            reader.had = None
-            return chunks.newest(channel, reader.cursor, skipped, most)
-        if reader.own is None:
-            return chunks.some(channel, sequence, limit)
-        chunk = chunks.own(channel, sequence, limit, reader.own, reader.ahead)
-        if not reader.ahead:
-            reader.own = None
-        return chunk
-
-    def _account(self, reader: LiveReader, chunk: Chunk) -> None:
-        """Take down what a special reader is sent."""
-        reader.flow.spend(len(chunk.events))
-        if reader.had is not None:
-            reader.had = None if chunk.sequence >= self._started().end else reader.had + Counter(chunk.events)
-        reader.look()
 
     def _falls_behind(self, reader: LiveReader) -> None:
         """There is something for a reader whose socket takes nothing, and who would not wait for ever."""
         ring = self._started()
-        if reader.flow.limit == 0:
-            return
-        if reader.policy == "disconnect":
-            if reader.sequence < ring.oldest:
-                self.leave(reader)
-                reader.connection.give_up("too slow", code=CloseCode.POLICY_VIOLATION)
-        elif reader.had is None and reader.own is None and reader.sequence >= ring.oldest:
-            reader.had = reader.channel.count_before(ring, reader.sequence)
-            reader.behind_since = self._loop.time()
-            reader.look()
-
-    def _to_skip(self, reader: LiveReader) -> Counter[TopicPartition] | None:
-        """How many events a reader has not had who is slow and would rather skip, by partition; else None."""
-        if reader.had is None:
-            return None
-        is_passed = reader.sequence < self._started().oldest
-        if not is_passed and self._loop.time() - reader.behind_since <= SLOW_SECONDS:
-            return None
-        owed = reader.channel.owed(reader.had)
-        return owed if owed.total() > KEPT_EVENTS else None
+        if reader.policy != "disconnect":
+            reader.falls_behind(ring, self._loop.time())
+        elif reader.flow.limit != 0 and reader.sequence < ring.oldest:
+            self.leave(reader)
+            reader.connection.give_up("too slow", code=CloseCode.POLICY_VIOLATION)
 
     def _started(self) -> Ring:
         if self.ring is None:

@@ -11,7 +11,6 @@ from websockets.protocol import State
 
 from .deflate import Context, SharedDeflate
 
-_OPEN = State.OPEN  # asking the enum for it takes longer than all the rest of asking whether a socket takes more
 _LINGER_SECONDS = 2.0
 _NO_REQUEST = b"only GET requests over HTTP/1.1, without a body, are answered here\n"
 _BAD_REQUEST = (
@@ -32,6 +31,8 @@ class GatewayConnection(ServerConnection):
         super().__init__(*arguments, **options)
         self.on_writable: Callable[[], None] | None = None
         self.on_lost: Callable[[], object] | None = None
+        self.is_writable = False
+        """Whether messages may be sent, and what was sent before has left, all but a little."""
         self.admitted: Any = None
         self.heard_at = self.sent_at = self.loop.time()
         self._pinged_at: float | None = None
@@ -58,11 +59,6 @@ class GatewayConnection(ServerConnection):
     def is_lost(self) -> bool:
         """Whether the socket is closed: `on_lost` will not be called any more."""
         return self.protocol.state is State.CLOSED
-
-    @property
-    def is_writable(self) -> bool:
-        """Whether messages may be sent, and what was sent before has left, all but a little."""
-        return not self.paused and self.protocol.state is _OPEN and not self.transport.is_closing()
 
     def deliver(self, frames: bytes) -> None:
         """Send whole frames, in one write. Only while it is open."""
@@ -99,6 +95,7 @@ class GatewayConnection(ServerConnection):
         if self.protocol.state is State.OPEN:
             self.protocol.fail(code, reason)
             self.send_data()
+        self.is_writable = False
         self.transport.close()
         self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
 
@@ -108,13 +105,19 @@ class GatewayConnection(ServerConnection):
         self.heard_at = self.loop.time()
         super().data_received(data)
 
+    def pause_writing(self) -> None:  # noqa: D102
+        super().pause_writing()
+        self.is_writable = False
+
     def resume_writing(self) -> None:  # noqa: D102
         super().resume_writing()
+        self._look()
         if self.on_writable is not None:
             self.on_writable()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: D102
         super().connection_lost(exc)
+        self.is_writable = False
         if self.on_lost is not None:
             self.on_lost()
 
@@ -125,3 +128,7 @@ class GatewayConnection(ServerConnection):
             self._explained = True
             self.transport.write(_BAD_REQUEST)
         super().send_data()
+        self._look()
+
+    def _look(self) -> None:
+        self.is_writable = not self.paused and self.is_open

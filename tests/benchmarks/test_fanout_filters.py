@@ -30,6 +30,7 @@ class Socket:
     """A connection that takes everything and keeps nothing."""
 
     is_open = is_writable = True
+    deflates = False
     on_writable: Callable[[], None] | None = None
 
     def __init__(self) -> None:
