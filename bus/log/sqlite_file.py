@@ -23,6 +23,8 @@ Statements = Callable[[Connection], T]
 _READ_THREADS = 4
 _JOBS_A_TRANSACTION = 500
 _WATCH_SECONDS = 0.005
+_WATCH_CLOSELY_SECONDS = 0.001
+_BUSY_SECONDS = 1.0
 _NAME = "embedded log"
 
 
@@ -146,16 +148,17 @@ class SqliteFile:
             self._loop.call_soon_threadsafe(callback, *arguments)
 
     async def _watch(self) -> None:
-        """Notice what other processes write, by the file's data version."""
+        """Notice what other processes write, by the file's data version; closely while they do."""
         connection = self._connect()
-        seen = None
+        seen, changed_at = None, 0.0
         while True:
+            now = self._loop.time()
             with contextlib.suppress(LogError), mapped_errors(_NAME):
                 (version,) = connection.execute("PRAGMA data_version").fetchone()
                 if version != seen:
-                    seen = version
+                    seen, changed_at = version, now
                     self.signal()
-            await asyncio.sleep(_WATCH_SECONDS)
+            await asyncio.sleep(_WATCH_CLOSELY_SECONDS if now - changed_at < _BUSY_SECONDS else _WATCH_SECONDS)
 
     def _connect(self) -> Connection:
         connection = connect(self._path)
