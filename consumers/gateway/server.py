@@ -159,6 +159,7 @@ class _Gateway:
         """Serve one websocket whose handshake is done."""
         if not isinstance(connection, GatewayConnection) or not isinstance(connection.admitted, Subscription):
             raise TypeError(f"not admitted: {connection!r}")
+        connection.forget_handshake()
         session = self._sessions[connection] = self._session(connection, connection.admitted)
         expiry = _close_at(connection, connection.admitted.rights.until)
         try:

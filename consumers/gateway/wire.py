@@ -73,6 +73,12 @@ class GatewayConnection(ServerConnection):
         """As `deliver`, for messages without a cursor: a stream that has nothing else to say stays silent."""
         self.transport.write(frames)
 
+    def forget_handshake(self) -> None:
+        """Free what the handshake's headers take: two kB, and a token maybe."""
+        for message in (self.request, self.response):
+            if message is not None:
+                message.headers.clear()
+
     def keep_alive(self, *, now: float, silence: float) -> None:
         """Ping a peer that has said nothing for `silence` seconds; give it up after as long again.
 
