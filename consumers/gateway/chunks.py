@@ -19,7 +19,7 @@ from .skipping import newest, sample, skipped_frames
 
 MAX_WRITE_BYTES = 131_072
 _MAX_SCAN = 1_000
-_MAX_SHARED = 64
+_MAX_SHARED_BYTES = 16_777_216
 
 
 class Chunk(NamedTuple):
@@ -37,23 +37,31 @@ class Chunk(NamedTuple):
 
 
 class Chunks:
-    """Makes chunks of a ring, and keeps those that several readers may be sent: by channel and sequence number."""
+    """Makes chunks of a ring, and keeps those that several readers may be sent, as long as they are not too many."""
 
     def __init__(self, ring: Ring) -> None:
         self._ring = ring
-        self._shared: dict[tuple[Channel, int], Chunk] = {}
+        self._shared: dict[tuple[Channel, int], Chunk] = {}  # by sequence number
+        self._shared_bytes = 0
+        self._unfinished: list[tuple[Channel, int]] = []
 
-    def clear(self) -> None:
-        """Forget what was shared: the ring has more."""
-        self._shared.clear()
+    def grew(self) -> None:
+        """The ring has more: chunks that went up to its end are no longer all that can be sent at once."""
+        for key in self._unfinished:
+            self._forget(key)
+        self._unfinished.clear()
 
     def next(self, channel: Channel, sequence: int) -> Chunk:
         """The chunk for every reader of a channel at this place, whatever it was sent before."""
-        chunk = self._shared.get((channel, sequence))
+        key = channel, sequence
+        chunk = self._shared.get(key)
         if chunk is None:
-            if len(self._shared) >= _MAX_SHARED:
-                self._shared.clear()
-            chunk = self._shared[channel, sequence] = self._deflated(self.some(channel, sequence, None), channel, None)
+            chunk = self._shared[key] = self._deflated(self.some(channel, sequence, None), channel, None)
+            self._shared_bytes += len(chunk.data)
+            if chunk.sequence == self._ring.end:
+                self._unfinished.append(key)
+            while self._shared_bytes > _MAX_SHARED_BYTES:
+                self._forget(next(iter(self._shared)))
         return chunk
 
     def for_followers(self, channel: Channel, sequence: int) -> Chunk:
@@ -146,6 +154,10 @@ class Chunks:
         frame = event_frame(entry.cursor, reading.body(mask))
         self._ring.keep(entry, frame, masked=mask is not None)
         return frame
+
+    def _forget(self, key: tuple[Channel, int]) -> None:
+        if (chunk := self._shared.pop(key, None)) is not None:
+            self._shared_bytes -= len(chunk.data)
 
     def _deflated(self, chunk: Chunk, channel: Channel, context: Context | None) -> Chunk:
         if not channel.deflates:

@@ -185,7 +185,7 @@ class Live:
     def _flush(self) -> None:
         """Send everyone whose socket takes it the next of what they are behind by."""
         self._flush_is_due = False
-        self._chunks.clear()
+        self._chunks.grew()
         due, self._due = self._due, {}
         for channel, place in due.items():
             if channel.followers:

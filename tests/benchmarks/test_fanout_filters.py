@@ -35,29 +35,36 @@ class Socket:
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
+        self.writes = 0
 
-    def deliver(self, frames: bytes) -> None:
-        raise AssertionError(frames)
+    def deliver(self, _: bytes) -> None:
+        self.writes += 1
 
 
-def records() -> list[Record]:
-    made = [page_view(number) for number in range(EVENTS)]
+def records(*, apps: int = 0) -> list[Record]:
+    """Events of one app, or of several in turn."""
+    made = [page_view(number, app=f"app-{number % apps}" if apps else "shop") for number in range(EVENTS)]
     return [Record(EVENTS_TOPIC, 0, at, 0, one.key, one.value, one.headers) for at, one in enumerate(made)]
 
 
-def cost(found: list[Record], filters: list[Filter], *, batch: int) -> float:
-    """µs an event of the fan-out to one reader a filter, the best of some rounds."""
+def cost(found: list[Record], filters: list[Filter], *, batch: int, wanted: bool = False) -> float:
+    """µs an event of the fan-out to one reader a filter, the best of some rounds; each event is wanted by one, or none
+    is by any.
+    """
 
     async def once() -> float:
         live = Live(max_entries=2_000, max_bytes=1 << 30, metrics=Metrics())
         start = {TopicPartition(EVENTS_TOPIC, 0): 0}
         live.start(start)
-        for wanted in filters:
-            assert live.join(cast("GatewayConnection", Socket()), wanted, start)
+        sockets = [Socket() for _ in filters]
+        for socket, each in zip(sockets, filters, strict=True):
+            assert live.join(cast("GatewayConnection", socket), each, start)
         began = time.process_time()
         for place in range(0, len(found), batch):
             live.append(found[place : place + batch])
-        return (time.process_time() - began) / len(found) * 1e6
+        took = time.process_time() - began
+        assert all(bool(socket.writes) == wanted for socket in sockets)
+        return took / len(found) * 1e6
 
     return min(uvloop.run(once()) for _ in range(ROUNDS))
 
@@ -90,4 +97,10 @@ def test_filters() -> None:
             ten, hundred = (figures[10] - figures[1]) / 9, (figures[100] - figures[1]) / 99
             what = f"{name}, {f'{batch} events a batch' if batch > 1 else 'one event at a time'}"
             print(f"  {what:<48} {figures[1]:>8.2f} {ten:>8.2f} {hundred:>8.2f} {figures[100]:>8.1f}")
+    apps = records(apps=100)
+    filters = [parse_filter([("app_id", f"app-{at}")]) for at in range(100)]
+    for batch in (500, 1):
+        one, hundred = (cost(apps, each, batch=batch, wanted=True) for each in ([Filter()], filters))
+        what = f"wanted by one of 100, {batch} a batch; by an only reader"
+        print(f"  {what:<48} {one:>8.2f} {'':>17} {hundred:>8.1f}")
     print(f"  {'floor: a call and a lookup a filter':<48} {'':>8} {'':>8} {floor(found, 100) / 100:>8.2f}")

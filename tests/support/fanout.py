@@ -4,6 +4,7 @@ import atexit
 import contextlib
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -140,9 +141,11 @@ def resident(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def page_view(number: int, *, user: str = "") -> ProducerRecord:
-    """An event whose message has some 700 bytes; its user is its key."""
-    return numbered(number, user=user, eid=str(UUID(int=number)))
+def page_view(number: int, *, user: str = "", app: str = "shop") -> ProducerRecord:
+    """An event whose message has some 700 bytes, with nothing in common with the others' that real ones do not have."""
+    chance = random.Random(number)
+    eid, page = str(UUID(int=chance.getrandbits(128))), f"https://shop.example/{chance.getrandbits(40):x}"
+    return numbered(number, user=user or f"user-{chance.randrange(10_000)}", eid=eid, url=page, aid=app)
 
 
 @contextlib.contextmanager

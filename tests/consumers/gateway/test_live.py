@@ -21,6 +21,7 @@ from snowbus.consumers.gateway.chunks import MAX_WRITE_BYTES
 from snowbus.consumers.gateway.deflate import WINDOW_BITS
 from snowbus.consumers.gateway.flow import Flow
 from snowbus.consumers.gateway.live import Live
+from snowbus.consumers.gateway.masking import Mask
 from snowbus.consumers.gateway.reader import LiveReader
 from snowbus.consumers.gateway.skipping import KEPT_EVENTS
 from snowbus.consumers.gateway.wire import GatewayConnection
@@ -350,6 +351,21 @@ actions = st.lists(
     ),
     max_size=40,
 )
+
+
+def test_a_failure_among_followers_leaves_the_others_alone() -> None:
+    class BrokenMask:
+        def key(self, _: str | None) -> str | None:
+            raise RuntimeError("broken")
+
+    async def test(bench: Bench) -> None:
+        broken, _ = bench.join(mask=cast("Mask", BrokenMask()))
+        good, _ = bench.join()
+        bench.append(0)
+        assert broken.given_up == "internal error"
+        assert good.offsets == [(0, 0)]
+
+    on_bench(test)
 
 
 def check_what_it_got(
