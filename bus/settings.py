@@ -243,8 +243,8 @@ class Settings(BaseModel):
     )
     gateway_group_deliveries: PositiveInt = Field(
         5,
-        description="How often a group's event is sent to clients that do not answer in time, before it goes to the "
-        "dead letters.",
+        description="How many deliveries of a group's event may fail: it is not acknowledged in time, asked for again "
+        "at once, or what its client was lost with. Then it goes to the dead letters.",
     )
 
     # Consumers

@@ -18,6 +18,7 @@ from ..declare import Consumer
 from ..intents import DeadLetter, Retry
 from ..record import Record
 from ..runner import Runner
+from .failures import Failures
 from .turns import Turns
 
 logger = structlog.get_logger(__name__)
@@ -92,8 +93,8 @@ class _Waiting(NamedTuple):
 
 @dataclass(frozen=True)
 class GroupOptions:
-    """How groups are run: how many records one has in flight here, at most, and how often a record is sent to clients
-    that do not answer, before it goes to the dead letters.
+    """How groups are run: how many records one has in flight here, at most, and after how many deliveries that failed a
+    record goes to the dead letters.
     """
 
     in_flight: int
@@ -104,8 +105,9 @@ class Group:
     """Reads the log's group `websocket.NAME` while it runs, and gives each record to a member that has room.
 
     A record is done with when a client says so. It comes again when a client asks for it, does not answer in time, or
-    is gone; only not answering makes a dead letter of it in the end. Records are given out in the order in which they
-    were read, and wait, without a limit of time, while no member has room.
+    is gone. What a client wants later, or had not come to when it went, may come for ever; every other delivery that
+    ends without an acknowledgement has failed. Records are given out in the order in which they were read, and wait,
+    without a limit of time, while no member has room.
     """
 
     def __init__(
@@ -117,10 +119,12 @@ class Group:
         *,
         auto_offset_reset: AutoOffsetReset,
         options: GroupOptions,
+        failures: Failures,
     ) -> None:
         self.name = name
         self.filter = wanted
         self._deliveries = options.deliveries
+        self._failures = failures
         self._turns = Turns[Member]()
         self._waiting: list[_Waiting] = []
         self._order = itertools.count()
@@ -181,6 +185,10 @@ class Group:
         self._turns.leave(member)
         self._give_out()
 
+    def blame(self, delivery: Delivery) -> None:
+        """A client was lost without a goodbye, and had been busy with this, it seems."""
+        self._failures.add(self.name, delivery.record, "a client was lost while it had it")
+
     def on_room(self, member: Member) -> None:
         """A member may have room, having answered or having taken what it was sent."""
         self._turns.on_room(member)
@@ -202,6 +210,7 @@ class Group:
         """See one record through to a client's answer."""
         order = next(self._order)
         while True:
+            self._check_failures(record)
             if not self._runner.holds(record):
                 raise Retry("its partition is another member's", delay=0)
             delivery = Delivery(record, self._loop.create_future())
@@ -214,19 +223,24 @@ class Group:
                     delivery.member.withdraw(delivery)
             match answer:
                 case Done():
+                    self._failures.forget(self.name, record)
                     return
-                case Overdue(seconds):
-                    self._fail(record, seconds)
                 case Again(delay) if delay:
                     raise Retry("a client asked for it", delay=delay)
-                case _ if delivery.member is not None:
-                    record.attempt += 1
+                case Overdue(seconds):
+                    self._failures.add(self.name, record, f"no client acknowledged it within {seconds:g} s")
+                case Again():
+                    self._failures.add(self.name, record, "a client asked for it again at once")
+            if delivery.member is not None:
+                record.attempt += 1
 
-    def _fail(self, record: Record, seconds: float) -> None:
-        tries = record.failures + 1
-        if tries >= self._deliveries:
-            raise DeadLetter(f"sent to clients of the group {tries} times, and never acknowledged within {seconds:g} s")
-        raise TimeoutError(f"no client of the group acknowledged it within {seconds:g} s")
+    def _check_failures(self, record: Record) -> None:
+        """Raises DeadLetter when so many deliveries have failed that there is to be no other."""
+        failed = self._failures.of(self.name, record)
+        if failed is not None and failed.deliveries >= self._deliveries:
+            record.attempt = max(record.attempt - 1, failed.deliveries)
+            self._failures.forget(self.name, record)
+            raise DeadLetter(f"{failed.deliveries} deliveries failed; at the last, {failed.reason}")
 
     def _give_out(self) -> None:
         """Send what waits to those who have room."""

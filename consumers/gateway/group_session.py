@@ -53,7 +53,10 @@ class GroupSession:
             await asyncio.wait({beginning})
             self._connection.on_writable = None
             self._group.leave(self)
-            for delivery in self._in_flight.clear():
+            left = self._in_flight.clear()
+            if left and self._connection.is_lost_without_goodbye:
+                self._group.blame(left[0])
+            for delivery in left:
                 _answer(delivery, Lost())
 
     def tick(self, now: float) -> None:

@@ -9,6 +9,7 @@ from snowbus.bus.metrics import Metrics
 from snowbus.bus.start import Earliest
 
 from .access import Refusal
+from .failures import Failures
 from .group import Group, GroupOptions
 from .subscription import GroupTerms, Subscription
 
@@ -34,6 +35,7 @@ class Groups:
         self._log = log
         self._metrics = metrics
         self._options = options
+        self._failures = Failures()
         self._entries: dict[str, _Entry] = {}
         self._of_connection: dict[Hashable, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -111,6 +113,7 @@ class Groups:
             self._metrics,
             auto_offset_reset="earliest" if isinstance(subscription.start, Earliest) else "latest",
             options=self._options,
+            failures=self._failures,
         )
         task = asyncio.create_task(group.run(), name=f"snowbus-gateway-group-{terms.name}")
         self._tasks.add(task)

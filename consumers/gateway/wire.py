@@ -60,6 +60,11 @@ class GatewayConnection(ServerConnection):
         """Whether the socket is closed: `on_lost` will not be called any more."""
         return self.protocol.state is State.CLOSED
 
+    @property
+    def is_lost_without_goodbye(self) -> bool:
+        """Whether the socket was closed, and neither side had said that it would."""
+        return self.is_lost and self.protocol.close_rcvd is None and self.protocol.close_sent is None
+
     def deliver(self, frames: bytes) -> None:
         """Send whole frames, in one write. Only while it is open."""
         self.transport.write(frames)

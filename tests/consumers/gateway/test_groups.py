@@ -139,7 +139,7 @@ def test_what_nobody_acknowledges_becomes_one_dead_letter(log_url: str) -> None:
                 await committed(running.log)
                 (death,) = await dead_letters(running.log)
                 assert (death.group, death.attempts) == (GROUP, 3)
-                assert death.reason == "sent to clients of the group 3 times, and never acknowledged within 0.2 s"
+                assert death.reason == "3 deliveries failed; at the last, no client acknowledged it within 0.2 s"
 
     run(main())
 
@@ -202,9 +202,47 @@ def test_when_the_last_connection_leaves_its_partitions_go_to_another_gateway(lo
     run(main())
 
 
-def test_what_a_lost_connection_had_goes_to_the_other_at_once_and_does_not_count_as_a_failure(log_url: str) -> None:
+def test_what_a_client_asks_for_again_at_once_becomes_a_dead_letter_and_what_it_wants_later_does_not(
+    log_url: str,
+) -> None:
     async def main() -> None:
-        async with gateway(log_url, gateway_group_deliveries=1) as running:
+        async with gateway(log_url, gateway_group_deliveries=3) as running:
+            await publish(running.log, [0])
+            async with worker(running) as one:
+                for delay in (0.05, 0.05, 0.05, 0.05, 0, 0, 0):
+                    assert await one.take(1) == [0]
+                    await one.say("nack", delay=delay)
+                await committed(running.log)
+            (death,) = await dead_letters(running.log)
+            assert death.reason == "3 deliveries failed; at the last, a client asked for it again at once"
+
+    run(main())
+
+
+def test_what_clients_crash_on_becomes_a_dead_letter_and_what_they_had_beside_it_does_not(log_url: str) -> None:
+    async def main() -> None:
+        async with gateway(log_url, gateway_group_deliveries=3) as running:
+            await publish(running.log, range(5), uid="one-user")
+            for _ in range(3):
+                async with worker(running) as crashes:
+                    assert await crashes.take(5) == [0, 1, 2, 3, 4]
+                    crashes.reader.connection.transport.abort()
+            for _ in range(3):
+                async with worker(running) as leaves:
+                    assert await leaves.take(4) == [1, 2, 3, 4]
+            async with worker(running) as works:
+                assert await works.take(4) == [1, 2, 3, 4]
+                await works.say()
+                await committed(running.log)
+            (death,) = await dead_letters(running.log)
+            assert death.reason == "3 deliveries failed; at the last, a client was lost while it had it"
+
+    run(main())
+
+
+def test_what_a_lost_connection_had_goes_to_the_other_at_once(log_url: str) -> None:
+    async def main() -> None:
+        async with gateway(log_url) as running:
             await publish(running.log, range(10))
             async with worker(running) as dies:
                 held = await dies.take(10)
@@ -214,7 +252,6 @@ def test_what_a_lost_connection_had_goes_to_the_other_at_once_and_does_not_count
                     assert {message["attempt"] for message in other.messages} == {2}
                     await other.say()
                     await committed(running.log)
-            assert await dead_letters(running.log) == []
 
     run(main())
 
