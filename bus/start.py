@@ -69,6 +69,13 @@ class Gap(NamedTuple):
     missing: int | None
     reason: str
 
+    def from_offset(self, offset: int) -> "Gap":
+        """What of it is missing to who has had everything before an offset that lies before its end."""
+        if offset <= self.start:
+            return self
+        missing = None if self.missing is None else min(self.missing, self.end - offset)
+        return self._replace(start=offset, missing=missing)
+
 
 def parse_start(text: str, *, now: int) -> Start:
     """The start that a text means `now` (ms since 1970): `latest`, `earliest`, `-N`, a time or a cursor. Raises

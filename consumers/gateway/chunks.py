@@ -12,7 +12,7 @@ from snowbus.bus.event import TopicPartition
 
 from .channel import Channel
 from .deflate import Context
-from .frames import Reading, body_of, event_frame, message_frame
+from .frames import Reading, body_of, event_frame, gap_frame, message_frame
 from .masking import Mask
 from .ring import Entry, Ring
 from .skipping import newest, sample, skipped_frames
@@ -104,12 +104,13 @@ class Chunks:
                 ahead.pop(entry.partition, None)
             if entry.offset >= skipped_before:
                 cursor = own.advance(entry.partition, entry.offset + 1)
-                if channel.wants(sequence, entry):
-                    body = body_of(self.frame(entry, channel.mask), entry.kind, entry.cursor)
-                    frames.append(message_frame(entry.kind, cursor, body))
+                if entry.gap is not None:
+                    frames.append(gap_frame(cursor, entry.gap.from_offset(skipped_before)))
+                elif channel.wants(sequence, entry):
+                    body = body_of(self.frame(entry, channel.mask), b"event", entry.cursor)
+                    frames.append(message_frame(b"event", cursor, body))
                     size += len(body)
-                    if entry.record is not None:
-                        events.append(entry.partition)
+                    events.append(entry.partition)
             sequence += 1
             if not ahead:
                 cursor = entry.cursor
@@ -118,40 +119,42 @@ class Chunks:
                 break
         return Chunk(frames, b"".join(frames), events, sequence, cursor)
 
-    def newest(self, channel: Channel, cursor: bytes, owed: Counter[TopicPartition], most: int) -> Chunk:
+    def newest(self, channel: Channel, start: int, cursor: bytes, owed: Counter[TopicPartition], most: int) -> Chunk:
         """What is sent to who stands at `cursor`, has not had what it is `owed`, and wants only the latest of it: that
         the rest is skipped.
         """
         sequence = newest(self._ring, channel, most)
         after = self._ring.cursor_at(sequence)
-        gaps = skipped_frames(cursor, after, owed - channel.counts(sequence))
+        start = max(start, self._ring.oldest)
+        gaps = [self.frame(entry, None) for entry in self._ring.read(start, sequence - start) if entry.gap]
+        gaps += skipped_frames(cursor, after, owed - channel.counts(sequence))
         return Chunk(gaps, b"".join(gaps), (), sequence, after)
 
-    def sample(self, channel: Channel, sequence: int, cursor: bytes, owed: Counter[TopicPartition], most: int) -> Chunk:
+    def sample(self, channel: Channel, start: int, cursor: bytes, owed: Counter[TopicPartition], most: int) -> Chunk:
         """What is sent to who would have a sample of what it is `owed`: that, and how much was skipped."""
         frames: list[bytes] = []
         sampled: list[TopicPartition] = []
         size = 0
-        for entry in sample(self._ring, channel, sequence, most):
+        for entry in sample(self._ring, channel, start, most):
+            if entry.record is not None:
+                if size >= MAX_WRITE_BYTES:
+                    continue
+                sampled.append(entry.partition)
             frames.append(self.frame(entry, channel.mask))
-            sampled.append(entry.partition)
             size += len(frames[-1])
-            if size >= MAX_WRITE_BYTES:
-                break
         after = self._ring.cursor.text
         frames += skipped_frames(cursor, after, owed - Counter(sampled))
         return Chunk(frames, b"".join(frames), sampled, self._ring.end, after)
 
     def frame(self, entry: Entry, mask: Mask | None) -> bytes:
         """The frame of an entry, made once for all readers, and once for all who share the mask."""
-        record = entry.record
-        if record is None:  # a gap is made with its frame
-            return entry.frame or b""
         made = entry.frame if mask is None else entry.masked_frame
         if made is not None:
             return made
-        reading = entry.reading or Reading(record)
-        frame = event_frame(entry.cursor, reading.body(mask))
+        if entry.record is None:
+            frame = gap_frame(entry.cursor, entry.gap) if entry.gap else b""
+        else:
+            frame = event_frame(entry.cursor, (entry.reading or Reading(entry.record)).body(mask))
         self._ring.keep(entry, frame, masked=mask is not None)
         return frame
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 import structlog
 from websockets.frames import CloseCode
 
-from snowbus.bus.cursor import RunningCursor, decode_cursor
+from snowbus.bus.cursor import decode_cursor
 from snowbus.bus.event import Record
 from snowbus.bus.filter_index import FilterIndex
 from snowbus.bus.filters import Filter
@@ -146,12 +146,10 @@ class Live:
     def add_gap(self, gap: Gap) -> None:
         """Say, at this place in the stream, that records are missing."""
         ring = self._started()
-        sequence = ring.end
-        cursor = RunningCursor(ring.positions).advance(gap.partition, gap.end)
         self._wanted_by(self._channels.values())
-        ring.append_gap(gap.partition, gap.end, gap_frame(cursor, gap))
+        ring.append_gap(gap)
         for channel in self._channels.values():
-            channel.want(sequence)
+            channel.want(ring.end - 1)
         self._flush()
 
     def restart(self, positions: Offsets, gaps: Sequence[Gap]) -> None:

@@ -84,7 +84,7 @@ class LiveReader:
             if self.policy == "sample":
                 return chunks.sample(self.channel, self.sequence, self.cursor, skipped, most)
             self.had = None
-            return chunks.newest(self.channel, self.cursor, skipped, most)
+            return chunks.newest(self.channel, self.sequence, self.cursor, skipped, most)
         if self.own is None:
             return chunks.some(self.channel, self.sequence, limit)
         return chunks.own(self.channel, self.sequence, limit, self.own, self.ahead)

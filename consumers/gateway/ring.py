@@ -10,6 +10,7 @@ from typing import NamedTuple
 from snowbus.bus.cursor import RunningCursor
 from snowbus.bus.event import Record, TopicPartition
 from snowbus.bus.log.interface import Offsets
+from snowbus.bus.start import Gap
 
 from .frames import Reading
 
@@ -20,13 +21,15 @@ ENTRY_OVERHEAD = 600
 class Entry:
     """One record, or what stands in its place when records are missing; frames are made when somebody needs them."""
 
-    __slots__ = ("cursor", "frame", "kind", "masked_frame", "offset", "partition", "reading", "record", "size")
+    __slots__ = ("cursor", "frame", "gap", "masked_frame", "offset", "partition", "reading", "record", "size")
 
-    def __init__(self, partition: TopicPartition, offset: int, record: Record | None, cursor: bytes) -> None:
-        self.kind = b"event"
+    def __init__(
+        self, partition: TopicPartition, offset: int, record: Record | None, cursor: bytes, gap: Gap | None = None
+    ) -> None:
         self.partition = partition
         self.offset = offset
         self.record = record
+        self.gap = gap
         self.cursor = cursor
         self.frame: bytes | None = None
         self.masked_frame: bytes | None = None
@@ -86,13 +89,10 @@ class Ring:
         self._push(entry, len(record.value) + len(record.key or b"") + headers)
         return entry
 
-    def append_gap(self, partition: TopicPartition, end: int, frame: bytes) -> Entry:
-        """Take, instead of records that are missing up to before offset `end`, the frame that says so."""
-        entry = Entry(partition, end - 1, None, self.cursor.advance(partition, end))
-        entry.kind = b"gap"
-        entry.frame = frame
-        self._push(entry, len(frame))
-        return entry
+    def append_gap(self, gap: Gap) -> None:
+        """Take, instead of records that are missing, that they are."""
+        cursor = self.cursor.advance(gap.partition, gap.end)
+        self._push(Entry(gap.partition, gap.end - 1, None, cursor, gap), 0)
 
     def add_partitions(self, positions: Offsets) -> None:
         """Take partitions that the topic has got, and where their first records are read."""

@@ -34,15 +34,21 @@ def newest(ring: Ring, channel: Channel, most: int) -> int:
 
 
 def sample(ring: Ring, channel: Channel, start: int, most: int) -> list[Entry]:
-    """At most so many of the events that the channel wants, spread over what the ring has from `start` on."""
+    """At most so many of the events that the channel wants, spread over what the ring has from `start` on, and all
+    the gaps that it has there, in their order.
+    """
     start = max(start, ring.oldest)
     count = ring.end - start
     step = max(1, count // _LOOKED_AT)
-    entries = enumerate(ring.read(start, count)[::step])
+    entries = ring.read(start, count)
     wanted = [
-        entry for place, entry in entries if entry.record is not None and channel.wants(start + place * step, entry)
+        place
+        for place in range(0, count, step)
+        if entries[place].record is not None and channel.wants(start + place, entries[place])
     ]
-    return wanted[:: -(-len(wanted) // most)] if wanted else []
+    gaps = [place for place, entry in enumerate(entries) if entry.gap is not None]
+    chosen = wanted[:: -(-len(wanted) // most)] if wanted else []
+    return [entries[place] for place in sorted(chosen + gaps)]
 
 
 def skipped_frames(before: bytes, after: bytes, skipped: Counter[TopicPartition]) -> list[bytes]:

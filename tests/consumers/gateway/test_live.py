@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.aio import eventually, run
@@ -302,6 +303,38 @@ def test_gaps_reach_everyone_whatever_the_filter_and_in_their_place() -> None:
             assert (gap["type"], gap["count"], gap["to"]["offset"]) == ("gap", 3, 4)
         assert plain.messages[-1]["cursor"] == "snowbus.events~0.4~1.0~2.0"
         assert ahead.messages[-1]["cursor"] == "snowbus.events~0.4~1.5~2.0"
+
+    on_bench(test)
+
+
+def test_a_reader_who_has_had_some_of_what_is_missing_is_told_the_rest() -> None:
+    async def test(bench: Bench) -> None:
+        start = dict.fromkeys(PARTITIONS, 0)
+        inside, _ = bench.join({**start, PARTITIONS[0]: 60})
+        beyond, _ = bench.join({**start, PARTITIONS[0]: 100})
+        bench.live.add_gap(Gap(PARTITIONS[0], 10, 100, 90, "expired"))
+        (gap,) = inside.messages
+        assert (gap["from"]["offset"], gap["to"]["offset"], gap["count"]) == (60, 100, 40)
+        assert gap["cursor"] == "snowbus.events~0.100~1.0~2.0"
+        assert beyond.messages == []
+
+    on_bench(test)
+
+
+@pytest.mark.parametrize("policy", ["sample", "latest"])
+def test_who_skips_is_told_what_was_missing_there_too(policy: Any) -> None:
+    async def test(bench: Bench) -> None:
+        socket, reader = bench.join(policy=policy)
+        socket.stalled = True
+        bench.append(*[0] * 300)
+        bench.live.add_gap(Gap(PARTITIONS[1], 0, 40, 40, "expired"))
+        bench.append(*[0] * 300)
+        reader.behind_since -= 10
+        socket.resume()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        gaps = {(gap["reason"], gap["to"]["partition"]): gap["count"] for gap in socket.messages if "reason" in gap}
+        assert gaps == {("expired", 1): 40, ("slow", 0): 600 - len(socket.offsets)}
 
     on_bench(test)
 
