@@ -6,13 +6,17 @@ Pure. The scopes of a token say it:
     topic:NAME      may read those of this topic; `*` may stand at the end
     app_id:NAME     of them only those of this app id, or of another one so named; likewise platform:NAME, event:NAME,
                     event_name:NAME and schema:URI; what is no plain text is percent-encoded
+    group:NAME      may be in this group, and in no other that is not named so; `*` may stand at the end
     pii             sees personal data
+
+Who may read some events only may be in no group that is not named: a group is done with what its connections do not
+want.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from snowbus.bus.errors import FilterError, SnowbusError
 from snowbus.bus.event import EVENTS_TOPIC
@@ -21,6 +25,7 @@ from snowbus.bus.filters import Filter, parse_filter
 from .masking import Mask
 
 _LIMITING = ("app_id", "platform", "event", "event_name", "schema")
+_NAMING = ("topic:", "group:")
 
 
 class NotAllowedError(SnowbusError):
@@ -42,13 +47,15 @@ class TokenError(SnowbusError):
 
 @dataclass(frozen=True)
 class Rights:
-    """One reader's rights: `limits` are ANDed with its filter, `mask` is None when personal data is shown.
+    """One reader's rights: `limits` are ANDed with its filter, `mask` is None when personal data is shown, `groups` are
+    the patterns of the groups that it may be in, None for all.
 
     `holder` is whose token it is, for counting, or empty; `until` is when the rights end, in seconds since 1970.
     """
 
     limits: Filter = field(default_factory=Filter)
     mask: Mask | None = None
+    groups: tuple[str, ...] | None = None
     holder: str = ""
     until: float | None = None
 
@@ -65,6 +72,11 @@ class Rights:
                         f"{name}: {value[:200]!r} is not among what the token's scopes allow, {', '.join(allowed)}"
                     )
         return Filter(tuple(sorted(conditions.items())))
+
+    def check_group(self, name: str) -> None:
+        """Raises NotAllowedError when it may not be in this group."""
+        if self.groups is not None and not any(_matches(name, pattern) for pattern in self.groups):
+            raise NotAllowedError(f"group: the token needs the scope group:{quote(name, safe='')}")
 
 
 EVERY_RIGHT = Rights()
@@ -87,16 +99,22 @@ def rights_of(scopes: Iterable[str], *, mask: Mask, holder: str, until: float | 
     nobody read, or when one of ours cannot be understood.
     """
     known = set(scopes)
-    topics = [scope.removeprefix("topic:") for scope in known if scope.startswith("topic:")]
-    if "events" not in known and not any(map(_is_events_topic, topics)):
+    topics, groups = ([scope[len(kind) :] for scope in sorted(known) if scope.startswith(kind)] for kind in _NAMING)
+    if "events" not in known and not any(_matches(EVENTS_TOPIC, pattern) for pattern in topics):
         raise NotAllowedError(f"token: has no scope to read here; it needs events, or topic:{EVENTS_TOPIC}")
     pairs = [scope.partition(":")[::2] for scope in sorted(known) if scope.partition(":")[0] in _LIMITING]
     try:
         limits = parse_filter((name, unquote(value)) for name, value in pairs)
     except FilterError as error:
         raise NotAllowedError(f"token: its scope {error}") from None
-    return Rights(limits, None if "pii" in known else mask, holder, until)
+    return Rights(
+        limits,
+        mask=None if "pii" in known else mask,
+        groups=tuple(map(unquote, groups)) if groups or limits else None,
+        holder=holder,
+        until=until,
+    )
 
 
-def _is_events_topic(pattern: str) -> bool:
-    return pattern == EVENTS_TOPIC or (pattern.endswith("*") and EVENTS_TOPIC.startswith(pattern[:-1]))
+def _matches(name: str, pattern: str) -> bool:
+    return name == pattern or (pattern.endswith("*") and name.startswith(pattern[:-1]))

@@ -99,6 +99,7 @@ def parse_subscription(pairs: list[tuple[str, str]], *, now: int, rights: Rights
     deliveries, since = _parse_deliveries(own["deliveries"], now)
     start, wanted = _parse_start(own["from"], now), rights.narrow(parse_filter(rest))
     if group is not None:
+        rights.check_group(group.name)
         if not isinstance(start, Latest | Earliest):
             raise FilterError("from", "is latest or earliest for a group: where a new one begins; others go on")
         deliveries = False

@@ -75,3 +75,26 @@ def test_a_reader_cannot_find_out_by_filters_what_is_masked(name: str) -> None:
         given("events").narrow(asked(**{name: "jane"}))
     assert given("events", "pii").narrow(asked(**{name: "jane"})) == asked(**{name: "jane"})
     assert EVERY_RIGHT.narrow(asked(**{name: "jane"})) == asked(**{name: "jane"})
+
+
+@pytest.mark.parametrize(
+    ("scopes", "groups"),
+    [
+        (["events"], {"warehouse", "ware house", "other"}),
+        (["events", "group:warehouse"], {"warehouse"}),
+        (["events", "group:ware%20house", "group:oth*"], {"ware house", "other"}),
+        (["events", "app_id:shop"], set()),
+        (["events", "app_id:shop", "group:*"], {"warehouse", "ware house", "other"}),
+    ],
+)
+def test_groups_are_for_those_who_may_read_everything_or_are_named_for_them(
+    scopes: list[str], groups: set[str]
+) -> None:
+    rights, let_in = given(*scopes), set()
+    for name in ("warehouse", "ware house", "other"):
+        try:
+            rights.check_group(name)
+            let_in.add(name)
+        except NotAllowedError as error:
+            assert str(error).startswith("group: the token needs the scope group:")
+    assert let_in == groups
