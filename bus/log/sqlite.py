@@ -66,9 +66,11 @@ class SqliteLog(Log):
         if not records:
             return []
         now = _now_ms()
-        appending = self.file.write(lambda connection: tables.append_records(connection, topic, records, now=now))
         try:
-            return await asyncio.wait_for(appending, self.options.append_timeout)
+            async with asyncio.timeout(self.options.append_timeout):
+                return await self.file.write(
+                    lambda connection: tables.append_records(connection, topic, records, now=now)
+                )
         except TimeoutError:
             raise LogUnavailableError(f"not durable within {self.options.append_timeout} s") from None
 

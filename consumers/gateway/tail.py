@@ -43,7 +43,8 @@ class Tail:
         """Wait until the log has been reached, or not, for the first time; not for longer than this."""
         if not self._tried.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._tried.wait(), seconds)
+                async with asyncio.timeout(seconds):
+                    await self._tried.wait()
 
     async def run(self) -> None:
         """Follow the log until cancelled; while it is away, try on."""

@@ -188,8 +188,7 @@ class EventStream:
                     raise StreamUnavailableError(self._asked.base, seconds=waited, reason=str(error)) from None
                 wait = self._backoff.next_wait()
                 logger.warning("the gateway is away", url=self._asked.base, reason=str(error), next_try=round(wait, 1))
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._closed.wait(), wait)
+                await self._wait(wait)
             else:
                 if self._closed.is_set():
                     await connection.close()
@@ -225,8 +224,13 @@ class EventStream:
         wait = self._backoff.next_wait()
         logger.info("a connection is lost", url=self._asked.base, reason=reason, next_try=round(wait, 1))
         connection.transport.abort()
+        await self._wait(wait)
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait before the next try, unless the stream is closed meanwhile."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._closed.wait(), wait)
+            async with asyncio.timeout(seconds):
+                await self._closed.wait()
 
     def _come_to(self, cursor: str | None) -> None:
         """The next connection begins here, as what came before will be given."""

@@ -232,7 +232,8 @@ class BusEmitter:
         self._wake.clear()
         with contextlib.suppress(TimeoutError):
             if not self._records and not forking.is_set():
-                await asyncio.wait_for(self._wake.wait(), _IDLE_SECONDS)
+                async with asyncio.timeout(_IDLE_SECONDS):
+                    await self._wake.wait()
 
     def _ending(self) -> bool:
         if self._give_up_at is None and not threading.main_thread().is_alive():

@@ -115,8 +115,10 @@ class BodyReader:
         try:
             async with asyncio.timeout(_LINGER_SECONDS) as deadline:
                 self._deadlines.add(deadline)
-                while (await asyncio.wait_for(receive(), _LINGER_IDLE_SECONDS)).get("more_body"):
-                    pass
+                more = True
+                while more:
+                    async with asyncio.timeout(_LINGER_IDLE_SECONDS):
+                        more = (await receive()).get("more_body", False)
         except TimeoutError:
             pass
         finally:
