@@ -135,7 +135,7 @@ class GatewayConnection(ServerConnection):
     def send_data(self) -> None:
         """Send what the library has ready, and before it ends a conversation it did not understand, say why."""
         problem = self.protocol.handshake_exc
-        if isinstance(problem, InvalidMessage) and not isinstance(problem.__cause__, EOFError) and not self._explained:
+        if isinstance(problem, InvalidMessage) and not self.protocol.reader.eof and not self._explained:
             self._explained = True
             self.transport.write(_BAD_REQUEST)
         super().send_data()

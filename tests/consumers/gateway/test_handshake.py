@@ -114,6 +114,7 @@ def test_events_without_a_websocket_say_what_is_needed_or_what_is_wrong() -> Non
         ("POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", 400),
         ("GET / HTTP/2.0\r\n\r\n", 400),
         ("hello\r\n", 400),
+        ("GET / HTTP/1.1\nHost: localhost\n\n", 400),
         ("\x16\x03\x01\x02\x00\x01\x00\r\n", 400),
         ("GET / HTTP/1.1\r\nHost: localhost\r\nbroken header\r\n\r\n", 400),
         (f"GET /{'x' * 10_000} HTTP/1.1\r\nHost: localhost\r\n\r\n", 414),
