@@ -37,6 +37,7 @@ class GatewayConnection(ServerConnection):
         self.heard_at = self.sent_at = self.loop.time()
         self._pinged_at: float | None = None
         self._explained = False
+        self._early = b""
 
     @property
     def is_idle(self) -> bool:
@@ -114,7 +115,14 @@ class GatewayConnection(ServerConnection):
 
     def data_received(self, data: bytes) -> None:  # noqa: D102
         self.heard_at = self.loop.time()
-        super().data_received(data)
+        while data and self.request is None and self.protocol.handshake_exc is None:
+            line, end, data = data.partition(b"\n")
+            super().data_received(line + end)
+        if data and self.request is not None and self.response is None:
+            self._early += data  # which the library would take for frames, and not answer the request
+            self.transport.pause_reading()
+        elif data:
+            super().data_received(data)
 
     def pause_writing(self) -> None:  # noqa: D102
         super().pause_writing()
@@ -140,6 +148,14 @@ class GatewayConnection(ServerConnection):
             self.transport.write(_BAD_REQUEST)
         super().send_data()
         self._look()
+        if self._early and self.response is not None:
+            self.loop.call_soon(self._take_early)
 
     def _look(self) -> None:
         self.is_writable = not self.paused and self.is_open
+
+    def _take_early(self) -> None:
+        early, self._early = self._early, b""
+        if early and not self.transport.is_closing():
+            self.transport.resume_reading()
+            super().data_received(early)

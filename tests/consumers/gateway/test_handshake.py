@@ -12,6 +12,7 @@ import uvloop
 from support.aio import eventually, run
 from support.gateway import Client, Running, client, gateway, publish
 from support.memory_log import MemoryLog
+from support.raw_websocket import CLOSE, PING, PONG, TEXT, Answer, Frame, frame, raw_websocket, upgrade
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -138,6 +139,35 @@ def test_whatever_else_is_asked_is_refused_with_a_reason_and_no_traceback(
     with caplog.at_level(logging.INFO):
         on_gateway(test)
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def early(running: Running, path: str, more: bytes) -> tuple[Answer | None, Frame | None]:
+    """What a client gets that sends more without waiting for the answer: that, and the first frame besides messages."""
+    async with raw_websocket(running.address) as socket:
+        await socket.send(upgrade(path) + more)
+        answer = await socket.answer()
+        came = await socket.frame()
+        while came is not None and came.opcode == TEXT:
+            came = await socket.frame()
+        return answer, came
+
+
+def test_what_follows_a_request_at_once_comes_after_its_answer(caplog: pytest.LogCaptureFixture) -> None:
+    async def test(running: Running) -> None:
+        for more in (b"hello", b"\x00", upgrade("/"), frame(PING) + frame(CLOSE)):
+            answer, came = await early(running, "/nothing", more)
+            assert answer is not None
+            assert (answer.status, came) == (404, None)
+        answer, came = await early(running, "/v1/events", frame(PING, b"hi"))
+        assert answer is not None
+        assert (answer.status, came) == (101, Frame(PONG, b"hi", rsv1=False))
+        answer, came = await early(running, "/v1/events", b"hello")
+        assert answer is not None
+        assert came is not None
+        assert (answer.status, came.close_code) == (101, 1002)
+
+    on_gateway(test)
+    assert caplog.records == []
 
 
 def test_a_connection_that_says_nothing_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
