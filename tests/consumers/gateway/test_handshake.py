@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import ssl
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -18,6 +19,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from snowbus.bus.errors import ConfigurationError
 from snowbus.bus.event import EVENTS_TOPIC
+from snowbus.consumers.gateway import wire
 
 PAGE_POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
 
@@ -166,6 +168,29 @@ def test_what_follows_a_request_at_once_comes_after_its_answer(caplog: pytest.Lo
         assert came is not None
         assert (answer.status, came.close_code) == (101, 1002)
 
+    on_gateway(test)
+    assert caplog.records == []
+
+
+def test_who_tries_tls_does_not_wait_for_an_answer(caplog: pytest.LogCaptureFixture) -> None:
+    async def test(running: Running) -> None:
+        with pytest.raises(ssl.SSLError):
+            async with asyncio.timeout(2):
+                await connect(running.url().replace("ws://", "wss://"), ssl=ssl.create_default_context())
+
+    on_gateway(test)
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("said", ["", "GET / HT", "GET / HTTP/1.1\r\nHost: localhost\r\n"])
+def test_a_request_that_does_not_end_is_answered_with_that(
+    said: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test(running: Running) -> None:
+        status, _, body = await ask(running, said)
+        assert (status, body) == (408, b"the request did not end in time\n")
+
+    monkeypatch.setattr(wire, "REQUEST_SECONDS", 0.2)
     on_gateway(test)
     assert caplog.records == []
 
