@@ -119,15 +119,19 @@ class RawWebsocket:
                 length = int.from_bytes(await self._reader.readexactly(2 if length == 126 else 8))
             return Frame(first & 0x0F, await self._reader.readexactly(length), bool(first & 0x40))
 
-    async def message(self) -> dict[str, Any]:
-        """The next message."""
+    async def text(self) -> str:
+        """The next text message. Raises EOFError at the end of the connection."""
         while (came := await self.frame()) is not None:
             if came.opcode == TEXT:
-                message: dict[str, Any] = json.loads(self._text(came))
-                return message
+                return self._inflated(came).decode()
         raise EOFError
 
-    def _text(self, came: Frame) -> bytes:
+    async def message(self) -> dict[str, Any]:
+        """The next message. Raises EOFError at the end of the connection."""
+        message: dict[str, Any] = json.loads(await self.text())
+        return message
+
+    def _inflated(self, came: Frame) -> bytes:
         if not came.rsv1:
             return came.payload
         self.compressed += 1
