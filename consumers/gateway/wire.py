@@ -12,7 +12,6 @@ from websockets.protocol import State
 
 from .deflate import Context, SharedDeflate
 
-_OPEN = State.OPEN  # asking the enum for it takes longer than all the rest of asking whether a socket takes more
 REQUEST_SECONDS = 5.0
 """A request that has not ended after so long is answered with that."""
 
