@@ -70,7 +70,8 @@ def parse_answer(text: str | bytes, cursors: MessageCursors) -> Ack | Nack:
         raise AnswerError('it is not a JSON object, such as {"type":"ack","cursor":"…"}')
     kind = message.get("type")
     if not isinstance(kind, str) or kind not in _MEMBERS:
-        raise AnswerError(f"type: {str(kind)[:40]!r} is neither ack nor nack, which is what clients of a group send")
+        what = repr(kind[:40]) if isinstance(kind, str) else "it"
+        raise AnswerError(f"type: {what} is neither ack nor nack, which is what clients of a group send")
     for name in message:
         if name not in ("type", *_MEMBERS[kind]):
             raise AnswerError(f"{name[:40]}: unknown; members of {kind} are {', '.join(_MEMBERS[kind])}")

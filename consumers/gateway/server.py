@@ -36,7 +36,7 @@ from .rights import NotAllowedError, TokenError
 from .subscription import Subscription, parse_subscription, query_pairs
 from .tail import Tail
 from .tokens import Tokens
-from .wire import GatewayConnection
+from .wire import REQUEST_SECONDS, GatewayConnection
 
 logger = structlog.get_logger(__name__)
 
@@ -46,7 +46,7 @@ _MAX_MESSAGE_BYTES = 65_536
 _MAX_QUEUED_MESSAGES = 4
 _WRITE_BUFFER_BYTES = 65_536
 _SOCKET_BUFFER_BYTES = 131_072
-_HANDSHAKE_SECONDS = 5.0
+_HANDSHAKE_SECONDS = REQUEST_SECONDS + 5.0
 _CLOSE_SECONDS = 3.0
 _LOG_ANSWERS_SECONDS = 3.0
 _TOKEN_EXPIRED = 4001

@@ -1,5 +1,6 @@
 """One websocket of the gateway: frames made elsewhere go out in few writes, and what is no handshake gets an answer."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
@@ -11,12 +12,22 @@ from websockets.protocol import State
 
 from .deflate import Context, SharedDeflate
 
+REQUEST_SECONDS = 5.0
+"""A request that has not ended after so long is answered with that."""
+
 _LINGER_SECONDS = 2.0
-_NO_REQUEST = b"only GET requests over HTTP/1.1, without a body, are answered here\n"
-_BAD_REQUEST = (
-    b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n"
-    b"Content-Length: %d\r\n\r\n%s" % (len(_NO_REQUEST), _NO_REQUEST)
-)
+_TLS = b"\x16"  # RFC 8446, section 5.1: how a record of its handshake begins
+
+
+def _refusal(status: bytes, text: bytes) -> bytes:
+    return (
+        b"HTTP/1.1 %s\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        b"Content-Length: %d\r\n\r\n%s" % (status, len(text), text)
+    )
+
+
+_NO_REQUEST = _refusal(b"400 Bad Request", b"only GET requests over HTTP/1.1, without a body, are answered here\n")
+_LATE_REQUEST = _refusal(b"408 Request Timeout", b"the request did not end in time\n")
 
 
 class GatewayConnection(ServerConnection):
@@ -37,6 +48,7 @@ class GatewayConnection(ServerConnection):
         self.heard_at = self.sent_at = self.loop.time()
         self._pinged_at: float | None = None
         self._explained = False
+        self._early = b""
 
     @property
     def is_idle(self) -> bool:
@@ -112,9 +124,22 @@ class GatewayConnection(ServerConnection):
 
     # What asyncio and the library call
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:  # noqa: D102
+        super().connection_made(transport)
+        self._too_late = self.loop.call_later(REQUEST_SECONDS, self._end_late_request)
+
     def data_received(self, data: bytes) -> None:  # noqa: D102
         self.heard_at = self.loop.time()
-        super().data_received(data)
+        if self.request is None and data.startswith(_TLS):
+            data += b"\n"  # it has no lines to wait for
+        while data and self.request is None and self.protocol.handshake_exc is None:
+            line, end, data = data.partition(b"\n")
+            super().data_received(line + end)
+        if data and self.request is not None and self.response is None:
+            self._early += data  # which the library would take for frames, and not answer the request
+            self.transport.pause_reading()
+        elif data:
+            super().data_received(data)
 
     def pause_writing(self) -> None:  # noqa: D102
         super().pause_writing()
@@ -129,17 +154,31 @@ class GatewayConnection(ServerConnection):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: D102
         super().connection_lost(exc)
         self.is_writable = False
+        self._too_late.cancel()
         if self.on_lost is not None:
             self.on_lost()
 
     def send_data(self) -> None:
         """Send what the library has ready, and before it ends a conversation it did not understand, say why."""
         problem = self.protocol.handshake_exc
-        if isinstance(problem, InvalidMessage) and not isinstance(problem.__cause__, EOFError) and not self._explained:
+        if isinstance(problem, InvalidMessage) and not self.protocol.reader.eof and not self._explained:
             self._explained = True
-            self.transport.write(_BAD_REQUEST)
+            self.transport.write(_NO_REQUEST)
         super().send_data()
         self._look()
+        if self._early and self.response is not None:
+            self.loop.call_soon(self._take_early)
 
     def _look(self) -> None:
         self.is_writable = not self.paused and self.is_open
+
+    def _end_late_request(self) -> None:
+        if self.request is None and self.protocol.handshake_exc is None and not self.transport.is_closing():
+            self.transport.write(_LATE_REQUEST)
+            self.transport.close()
+
+    def _take_early(self) -> None:
+        early, self._early = self._early, b""
+        if early and not self.transport.is_closing():
+            self.transport.resume_reading()
+            super().data_received(early)

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,14 +16,15 @@ _SOURCES = Path(__file__).parents[1] / "node"
 _INSTALLED = Path(__file__).parents[2] / "build" / "node"
 
 
-def run_node(script: str, *arguments: str) -> Any:
-    """What a script of tests/node prints as JSON. Skips the test where there is no Node, or its packages."""
+def run_node(script: str, *arguments: str, flags: Sequence[str] = ()) -> Any:
+    """What a script of tests/node prints as JSON; `flags` are Node's. Skips the test where there is no Node, or its
+    packages.
+    """
     node = require_program("node", "node")
     require("node", _install())
     environment = {**os.environ, "NODE_PATH": str(_INSTALLED / "node_modules")}
-    told = subprocess.run(
-        [node, _SOURCES / script, *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
+    command = [node, *flags, _SOURCES / script, *arguments]
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert told.returncode == 0, told.stderr
     return json.loads(told.stdout)
 

@@ -1,17 +1,20 @@
 """Stands between a client and a server, at one address, so that connections can be cut and servers replaced."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
 
 class Relay:
-    """Passes bytes on to `target`, a URL; without one it hangs up. `cuts` counts how often it cut a connection."""
+    """Passes bytes on to `target`, a URL; without one it hangs up. `cuts` counts how often it cut a connection, and
+    `passed_back` the bytes that it has passed on to clients.
+    """
 
     def __init__(self) -> None:
         self.target = ""
         self.cuts = 0
+        self.passed_back = 0
         self.address = ""
         self._open: set[asyncio.StreamWriter] = set()
         self._serving: set[asyncio.Task[None]] = set()
@@ -54,7 +57,7 @@ class Relay:
             return
         there, away = await asyncio.open_connection(parts.hostname, parts.port)
         self._open |= {writer, away}
-        ways = [asyncio.create_task(_pass_on(*ends)) for ends in ((reader, away), (there, writer))]
+        ways = [asyncio.create_task(way) for way in (_pass_on(reader, away), _pass_on(there, writer, self._count))]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -65,10 +68,16 @@ class Relay:
             self._open -= {writer, away}
             await asyncio.wait(ways)
 
+    def _count(self, size: int) -> None:
+        self.passed_back += size
 
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+
+async def _pass_on(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, count: Callable[[int], object] = lambda _: None
+) -> None:
     with suppress(OSError):
         while found := await reader.read(65_536):
+            count(len(found))
             writer.write(found)
             await writer.drain()
 

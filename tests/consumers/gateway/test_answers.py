@@ -49,6 +49,13 @@ def test_whatever_is_said_is_told_what_is_wrong(text: str | bytes) -> None:
         parse_answer(text, CURSORS)
 
 
+@pytest.mark.parametrize("depth", [10, 990, 1_010, 5_000])
+@pytest.mark.parametrize(("opened", "closed"), [("[", "]"), ('{"type":', "}")])
+def test_whatever_is_nested_however_deep_is_told_what_is_wrong(opened: str, closed: str, depth: int) -> None:
+    with pytest.raises(AnswerError, match=r"type: it is neither|recursion"):
+        parse_answer(f'{{"type":{opened * depth}1{closed * depth}}}', CURSORS)
+
+
 @given(st.sampled_from(["ack", "nack"]), st.sampled_from(["cursor", "only", "delay", "x"]), JSON)
 def test_a_wrong_member_is_named(kind: str, name: str, value: Any) -> None:
     try:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import ssl
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -12,11 +13,13 @@ import uvloop
 from support.aio import eventually, run
 from support.gateway import Client, Running, client, gateway, publish
 from support.memory_log import MemoryLog
+from support.raw_websocket import CLOSE, PING, PONG, TEXT, Answer, Frame, frame, raw_websocket, upgrade
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from snowbus.bus.errors import ConfigurationError
 from snowbus.bus.event import EVENTS_TOPIC
+from snowbus.consumers.gateway import wire
 
 PAGE_POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
 
@@ -114,6 +117,7 @@ def test_events_without_a_websocket_say_what_is_needed_or_what_is_wrong() -> Non
         ("POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", 400),
         ("GET / HTTP/2.0\r\n\r\n", 400),
         ("hello\r\n", 400),
+        ("GET / HTTP/1.1\nHost: localhost\n\n", 400),
         ("\x16\x03\x01\x02\x00\x01\x00\r\n", 400),
         ("GET / HTTP/1.1\r\nHost: localhost\r\nbroken header\r\n\r\n", 400),
         (f"GET /{'x' * 10_000} HTTP/1.1\r\nHost: localhost\r\n\r\n", 414),
@@ -137,6 +141,58 @@ def test_whatever_else_is_asked_is_refused_with_a_reason_and_no_traceback(
     with caplog.at_level(logging.INFO):
         on_gateway(test)
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def early(running: Running, path: str, more: bytes) -> tuple[Answer | None, Frame | None]:
+    """What a client gets that sends more without waiting for the answer: that, and the first frame besides messages."""
+    async with raw_websocket(running.address) as socket:
+        await socket.send(upgrade(path) + more)
+        answer = await socket.answer()
+        came = await socket.frame()
+        while came is not None and came.opcode == TEXT:
+            came = await socket.frame()
+        return answer, came
+
+
+def test_what_follows_a_request_at_once_comes_after_its_answer(caplog: pytest.LogCaptureFixture) -> None:
+    async def test(running: Running) -> None:
+        for more in (b"hello", b"\x00", upgrade("/"), frame(PING) + frame(CLOSE)):
+            answer, came = await early(running, "/nothing", more)
+            assert answer is not None
+            assert (answer.status, came) == (404, None)
+        answer, came = await early(running, "/v1/events", frame(PING, b"hi"))
+        assert answer is not None
+        assert (answer.status, came) == (101, Frame(PONG, b"hi", rsv1=False))
+        answer, came = await early(running, "/v1/events", b"hello")
+        assert answer is not None
+        assert came is not None
+        assert (answer.status, came.close_code) == (101, 1002)
+
+    on_gateway(test)
+    assert caplog.records == []
+
+
+def test_who_tries_tls_does_not_wait_for_an_answer(caplog: pytest.LogCaptureFixture) -> None:
+    async def test(running: Running) -> None:
+        with pytest.raises(ssl.SSLError):
+            async with asyncio.timeout(2):
+                await connect(running.url().replace("ws://", "wss://"), ssl=ssl.create_default_context())
+
+    on_gateway(test)
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("said", ["", "GET / HT", "GET / HTTP/1.1\r\nHost: localhost\r\n"])
+def test_a_request_that_does_not_end_is_answered_with_that(
+    said: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test(running: Running) -> None:
+        status, _, body = await ask(running, said)
+        assert (status, body) == (408, b"the request did not end in time\n")
+
+    monkeypatch.setattr(wire, "REQUEST_SECONDS", 0.2)
+    on_gateway(test)
+    assert caplog.records == []
 
 
 def test_a_connection_that_says_nothing_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
