@@ -5,16 +5,16 @@ import random
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from snowbus.bus.errors import SnowbusError
-from snowbus.bus.event import RETRY_TOPIC, TopicPartition
 from snowbus.bus.event import Record as BusRecord
+from snowbus.bus.event import TopicPartition
 from snowbus.bus.metrics import ConsumerMetrics
 
-from . import retries
 from .adaptive import Adaptive, Limit
+from .alarm import Alarm
 from .backoff import wait_before_retry
 from .breaker import Breaker, Outage
 from .declare import Consumer
+from .intake import Intake
 from .intents import Hold, Retry
 from .key_order import KeyOrder
 from .offsets import OffsetTracker, Position
@@ -64,16 +64,13 @@ class Work:
         self._loop = asyncio.get_running_loop()
         self._order = KeyOrder()
         self._idle: list[asyncio.Future[None]] = []
-        self._alarm: asyncio.Handle | None = None
-        self._alarm_at = 0.0
+        self._alarm = Alarm(self._loop, self.wake)
         self._gathering_until = 0.0
         self._assignments: dict[TopicPartition, int] = {}
         self._assigned_count = 0
         self._before: dict[tuple[TopicPartition, int], _Before] = {}
         self._bytes: dict[TopicPartition, int] = {}
-        self._second_copies = retries.SecondCopies()
-        # What is read from the topic of retries, and is of a topic that the consumer does not read.
-        self.strays: set[Record] = set()
+        self._intake = Intake(consumer)
 
     # What comes in
 
@@ -81,6 +78,11 @@ class Work:
     def held(self) -> frozenset[TopicPartition]:
         """The partitions that are ours, and not about to leave."""
         return frozenset(self._assignments)
+
+    @property
+    def strays(self) -> set[Record]:
+        """What is there again, and is of a topic that the consumer does not read."""
+        return self._intake.strays
 
     def arrive(self, partition: TopicPartition, position: Position, *, calling: Iterable[Record] = ()) -> None:
         """A partition is ours from this position on. Records of it that a handler is being called with, from before a
@@ -102,7 +104,7 @@ class Work:
         for partition in partitions:
             self._assignments.pop(partition, None)
         self._order.forget(partitions)
-        self.strays = {record for record in self.strays if record.place not in partitions}
+        self._intake.forget(partitions)
 
     def forget(self, partitions: Collection[TopicPartition]) -> None:
         """Partitions are gone."""
@@ -112,21 +114,18 @@ class Work:
         self._before = {place: known for place, known in self._before.items() if place[0] not in partitions}
 
     def offer(self, partition: TopicPartition, records: Iterable[BusRecord]) -> None:
-        """Take in what was read of a partition; what a filter rejects is finished, unless it was a dead letter, which
-        had been let through before, and so is a second copy of one. What is not ours is ignored: it is read again by
-        whoever has it.
+        """Take in what was read of a partition; what is not for this consumer is finished. When the partition is not
+        ours it is ignored: it is read again by whoever has it.
         """
         assignment = self._assignments.get(partition)
         if assignment is None:
             return
-        is_retry, filtered = partition.topic == RETRY_TOPIC, bool(self._consumer.filter)
         wanted: list[Record] = []
         rejected: list[int] = []
         size = 0
         for raw in self._unhandled(partition, records):
-            letter = retries.retry_of(raw) if is_retry else ""
-            record = self._retried(raw, partition, letter) if is_retry else Record(raw, partition)
-            if record is None or (filtered and not letter and not self._matches(record)):
+            record = self._intake.record(raw, partition)
+            if record is None:
                 rejected.append(raw.offset)
                 continue
             record.assignment = assignment
@@ -265,7 +264,7 @@ class Work:
             if not self.holds([record]):
                 self._remember(record, until)
         self._order.put_off([record for record in (*records, *behind) if self.holds([record])], until)
-        self._set_alarm(until)
+        self._alarm.set(until)
 
     def release(self, records: Sequence[Record]) -> None:
         """A worker has put down what it took; what it did not finish or put off comes again with its partition."""
@@ -289,7 +288,7 @@ class Work:
             return []
         now = self._loop.time()
         if (next_due := self._order.due(now)) is not None:
-            self._set_alarm(next_due)
+            self._alarm.set(next_due)
         if not self._order or not self._may_call(now):
             return []
         room = self._consumer.max_in_flight - self.tracker.exposed
@@ -319,7 +318,7 @@ class Work:
             return False
         wait = self.breaker.wait(now)
         if wait:
-            self._set_alarm(now + wait)
+            self._alarm.set(now + wait)
         return wait == 0.0
 
     def _gather(self, now: float) -> bool:
@@ -328,51 +327,13 @@ class Work:
             self._gathering_until = now + self._consumer.batch_wait
         if now >= self._gathering_until:
             return False
-        self._set_alarm(self._gathering_until)
+        self._alarm.set(self._gathering_until)
         return True
-
-    def _set_alarm(self, when: float) -> None:
-        if self._alarm is not None:
-            if self._alarm_at <= when:
-                return
-            self._alarm.cancel()
-        self._alarm = self._loop.call_at(when, self._ring)
-        self._alarm_at = when  # uvloop's handle of a time that is now does not tell it
-
-    def _ring(self) -> None:
-        self._alarm = None  # it may ring a little early, and then has to be set again
-        self.wake()
 
     def close(self) -> None:
         """Give nothing more."""
         self.closed = True
-        if self._alarm is not None:
-            self._alarm.cancel()
-
-    # Which records
-
-    def _matches(self, record: Record) -> bool:
-        try:
-            return self._consumer.filter.matches(record.candidate)
-        except SnowbusError:  # it is no event, so it has nothing that a filter could want
-            return False
-
-    def _retried(self, raw: BusRecord, partition: TopicPartition, letter: str) -> Record | None:
-        """A record from the topic of retries, as its original; None when it is another group's, or its letter has an
-        earlier copy: two commands at the same moment make two.
-        """
-        if not retries.is_for(raw, self._consumer.group_id):
-            return None
-        if letter and self._second_copies.has(raw, letter):
-            return None
-        try:
-            original = retries.original_of(raw)
-        except ValueError:
-            return None
-        record = Record(raw, partition, original)
-        if original.topic not in self._consumer.topics:
-            self.strays.add(record)
-        return record
+        self._alarm.cancel()
 
     def _remember(self, record: Record, until: float) -> None:
         self._before[record.place, record.at] = _Before(record.attempt, record.failures, until)
