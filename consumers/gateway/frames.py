@@ -75,6 +75,14 @@ def gap_frame(cursor: bytes, gap: Gap) -> bytes:
     return message_frame(b"gap", cursor, json_text.dump_bytes(message)[1:])
 
 
+class Shown(NamedTuple):
+    """An event's parameters, who sent it, and its canonical view."""
+
+    payload: Payload
+    source: Mapping[str, str]
+    view: dict[str, Any]
+
+
 class Reading:
     """A record as readers get it: decoded when somebody asks, at most once. Never raises, whatever the record holds."""
 
@@ -95,6 +103,16 @@ class Reading:
     def view(self) -> dict[str, Any]:
         """The canonical view; empty when the record is not an event."""
         return self._decoded.view
+
+    def shown(self, mask: Mask | None = None) -> "Shown | None":
+        """What readers see of the event, with this mask; None when the record is not an event."""
+        event, payload, view = self._decoded[:3]
+        if event is None or not payload:
+            return None
+        if mask is None:
+            return Shown(payload, event.source, view)
+        masked = mask.payload(payload)
+        return Shown(masked, mask.source(event.source), mask.view(event, masked, view))
 
     @property
     def view_json(self) -> bytes:

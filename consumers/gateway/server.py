@@ -14,7 +14,7 @@ import structlog
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 
-from snowbus.bus.errors import FilterError, LogError
+from snowbus.bus.errors import LogError
 from snowbus.bus.event import EVENTS_TOPIC
 from snowbus.bus.http_server import address_of, bind
 from snowbus.bus.log.interface import Log
@@ -22,17 +22,18 @@ from snowbus.bus.metrics import Metrics
 from snowbus.bus.operations import Operations
 from snowbus.bus.settings import Settings
 
-from .access import Access, Refusal, access_for
+from .access import Access, access_for
 from .connection import HISTORY_SLOTS, Hub, Session
 from .deflate import SharedDeflateFactory
 from .deliveries import Deliveries
 from .delivery_tail import DeliveryTail
+from .door import Door, RefusedErrors, refusal_of, refusal_response
+from .feeds import Feeds
 from .group import GroupOptions
 from .group_session import GroupSession
 from .groups import Groups
 from .live import Live
 from .pages import load_page, page_response, response, text_response
-from .rights import NotAllowedError, TokenError
 from .subscription import Subscription, parse_subscription, query_pairs
 from .tail import Tail
 from .tokens import Tokens
@@ -147,6 +148,7 @@ class _Gateway:
         self.groups = Groups(log, metrics, options)
         slots = asyncio.Semaphore(HISTORY_SLOTS)
         self._hub = Hub(log, live, self.tail, deliveries, metrics, slots, settings.gateway_heartbeat)
+        self._feeds = Feeds(log, live, Door(access, tokens))
         metrics.gateway_connections.set_function(lambda: len(self._sessions))
 
     def accept(self, *arguments: Any, **options: Any) -> GatewayConnection:
@@ -206,6 +208,8 @@ class _Gateway:
                 return None
             self._metrics.gateway_refused.labels(str(refused.status_code)).inc()
             found = refused
+        elif (feed := await self._feeds.answer(path, query, request)) is not None:
+            found = feed
         elif path in self._page:
             found = page_response(self._page[path], request.headers.get_all("If-None-Match"))
         else:
@@ -226,15 +230,10 @@ class _Gateway:
                 asked = [pair for pair in pairs if pair[0] != "token"]
                 subscription = parse_subscription(asked, now=time.time_ns() // 1_000_000, rights=rights)
                 refusal = self.groups.reason_to_refuse(subscription)
-        except FilterError as error:
-            refusal = Refusal(400, str(error))
-        except TokenError as error:
-            refusal = Refusal(error.status, error.reason)
-        except NotAllowedError as error:
-            refusal = Refusal(403, error.reason)
+        except RefusedErrors as error:
+            refusal = refusal_of(error)
         if refusal is not None:
-            extra = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "5"}}.get(refusal.status)
-            return text_response(*refusal, extra)
+            return refusal_response(refusal)
         if not any(value.lower() == "websocket" for value in headers.get_all("Upgrade")) or request.method != "GET":
             return text_response(426, "this is a websocket: connect with ws:// or wss://", {"Upgrade": "websocket"})
         if len(self._admitted) >= self._settings.gateway_max_connections:

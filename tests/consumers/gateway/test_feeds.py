@@ -1,0 +1,384 @@
+"""The feeds that the Snowplow Inspector polls: their shapes, each event once, and that nothing ends the polling."""
+
+import asyncio
+import base64
+import json
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+from support.aio import eventually, run
+from support.asking import get
+from support.gateway import DEFAULTS, Running, client, gateway, numbered, publish
+from support.inspector import Ngrok, Search, check_payload
+from support.memory_log import MemoryLog
+from support.signing import SECRET, hs256
+
+from snowbus.bus.event import EVENTS_TOPIC, ProducerRecord
+from snowbus.bus.log import Log
+from snowbus.bus.settings import Settings
+from snowbus.consumers.gateway.feed import MOST_EVENTS
+
+NGROK = "/api/requests/http"
+SEARCH = "/snowbus.events/_search?size=50&q=*"
+
+
+def on_gateway(test: Callable[[Running], Coroutine[Any, Any, None]], **settings: Any) -> None:
+    async def main() -> None:
+        async with gateway(MemoryLog(), **settings) as running:
+            await test(running)
+
+    run(main())
+
+
+async def poll(running: Running, path: str = NGROK, *headers: str) -> bytes:
+    answer = await get(running.address, path, *headers)
+    assert answer.status == 200, answer.body
+    return answer.body
+
+
+async def published(running: Running, *numbers: int, **parameters: str) -> None:
+    """Publish, and wait until who reads live has got it."""
+    async with client(running) as live:
+        await publish(running.log, numbers, **parameters)
+        await live.numbers(len(numbers))
+
+
+def numbers(events: list[dict[str, str]]) -> list[int]:
+    return [int(event["eid"]) for event in events]
+
+
+def test_requests_have_the_shape_of_ngrok() -> None:
+    async def test(running: Running) -> None:
+        assert await poll(running) == b'{"requests":[]}'
+        async with client(running) as live:
+            await running.log.create_topics([EVENTS_TOPIC])
+            await running.log.append(EVENTS_TOPIC, [numbered(7, timestamp=1_700_000_000_123)])
+            await live.numbers(1)
+        raw = (
+            r"{\"schema\":\"iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4\",\"data\":["
+            r"{\"tv\":\"test-1\",\"p\":\"srv\",\"e\":\"pv\",\"eid\":\"7\",\"uid\":\"user-0\"}]}"
+        )
+        assert (await poll(running)).decode() == (
+            '{"requests":[{"start":"2023-11-14T22:13:20.123Z","request":{"method":"POST","proto":"HTTP/1.1",'
+            '"uri":"com.snowplowanalytics.snowplow/tp2","headers":{"Host":["websocket"]},'
+            f'"raw":"{raw}"}},"response":{{"status_code":200}}}}]}}'
+        )
+
+    on_gateway(test)
+
+
+def test_hits_have_the_shape_of_elasticsearch() -> None:
+    async def test(running: Running) -> None:
+        assert await poll(running, SEARCH) == b'{"hits":{"hits":[]}}'
+        cart = {"schema": "iglu:com.acme/cart/jsonschema/1-0-0", "data": {}}
+        co = json.dumps({"schema": "iglu:com.acme/contexts/jsonschema/1-0-0", "data": [cart]})
+        await published(running, 7, co=co, aid="shop")
+        ((hit,),) = [(await get(running.address, SEARCH)).json()["hits"]["hits"]]
+        assert set(hit) == {"_id", "_source"}
+        assert hit["_source"]["app_id"] == "shop"
+        assert hit["_source"]["contexts_com_acme_cart_1"] == [{}]
+        assert hit["_source"]["collector_tstamp"].endswith("Z")
+
+    on_gateway(test)
+
+
+@pytest.mark.parametrize("path", [NGROK, SEARCH])
+def test_an_event_is_there_as_soon_as_live_readers_have_it(path: str) -> None:
+    async def test(running: Running) -> None:
+        reader: Any = Ngrok() if path == NGROK else Search()
+        for number in range(3):
+            await published(running, number)
+            (event,) = reader.poll(await poll(running, path))
+            assert (event.get("eid") or event["event_id"]) == str(number)
+            assert reader.poll(await poll(running, path)) == []
+
+    on_gateway(test)
+
+
+@pytest.mark.parametrize("path", [NGROK, SEARCH])
+@pytest.mark.parametrize("ring_events", [20_000, 8])
+def test_each_event_comes_once_while_others_are_published(path: str, ring_events: int) -> None:
+    """With a ring that is too short for what comes between two polls, it comes from the log."""
+
+    async def test(running: Running) -> None:
+        await running.log.create_topics([EVENTS_TOPIC])
+        slow: Any = Ngrok() if path == NGROK else Search()
+        fast: Any = Ngrok() if path == NGROK else Search()
+        seen: dict[Any, list[int]] = {slow: [], fast: []}
+
+        async def polls(reader: Any, every: float) -> None:
+            while len(seen[reader]) < 300:
+                for event in reader.poll(await poll(running, path)):
+                    seen[reader].append(int(event.get("eid") or event["event_id"]))
+                await asyncio.sleep(every)
+
+        await asyncio.gather(poll(running, path), poll(running, path))
+        polling = asyncio.gather(polls(slow, 0.05), polls(fast, 0))
+        for number in range(0, 300, 20):
+            await publish(running.log, range(number, number + 20))
+            await asyncio.sleep(0.01)
+        await polling
+        assert sorted(seen[slow]) == sorted(seen[fast]) == list(range(300))
+
+    on_gateway(test, gateway_ring_events=ring_events)
+
+
+def test_a_gateway_that_begins_anew_repeats_nothing_and_misses_nothing() -> None:
+    async def main() -> None:
+        log, reader = MemoryLog(), Ngrok()
+        running = Running(log, Settings(**DEFAULTS))
+        await running.start()
+        await published(running, *range(40))
+        assert sorted(numbers(reader.poll(await poll(running)))) == list(range(40))
+        await running.stop()
+        await publish(log, [40])
+        await running.start()
+        await eventually(lambda: has_read(running, 41))
+        assert numbers(reader.poll(await poll(running))) == [40]
+        await published(running, 41)
+        assert numbers(reader.poll(await poll(running))) == [41]
+        await running.stop()
+
+    run(main())
+
+
+async def has_read(running: Running, count: int) -> bool:
+    return len((await get(running.address, NGROK)).json()["requests"]) == count
+
+
+def test_events_of_one_moment_and_of_wrong_clocks_keep_their_order() -> None:
+    async def test(running: Running) -> None:
+        reader = Ngrok()
+        await running.log.create_topics([EVENTS_TOPIC])
+        times = [5_000, 5_000, 1_000, 99_999_999_999_999, 6_000, 0]
+        async with client(running) as live:
+            for number, timestamp in enumerate(times):
+                running.log.put(0, numbered(number, timestamp=timestamp))  # type: ignore[attr-defined]
+                await live.numbers(1)
+                if number != 1:
+                    assert numbers(reader.poll(await poll(running)))[-1] == number
+        assert max(json.loads(await poll(running))["requests"], key=lambda each: each["start"])["start"] < "2100"
+
+    on_gateway(test)
+
+
+def test_more_than_fits_is_told() -> None:
+    async def test(running: Running) -> None:
+        reader = Ngrok()
+        reader.poll(await poll(running))
+        await published(running, *range(MOST_EVENTS + 20))
+        skipped, *rest = reader.poll(await poll(running))
+        assert json.loads(skipped["ue_pr"])["data"]["data"]["count"] + len(rest) == MOST_EVENTS + 20
+        assert len(rest) == MOST_EVENTS
+        assert reader.poll(await poll(running)) == []
+
+    on_gateway(test)
+
+
+HOSTILE: list[dict[str, str]] = [
+    {"url": "/relative"},
+    {"e": "ue", "ue_pr": "no JSON"},
+    {"e": "ue"},
+    {"e": "ue", "ue_px": "!!"},
+    {"cx": "e30"},
+    {"page": "\x00\x07\u202e\ud800\n"},
+    {"dtm": "yesterday", "stm": "-1"},
+    {"co": json.dumps({"schema": "iglu:a/b/jsonschema/1-0-0", "data": {}})},
+]
+
+
+def no_events() -> list[ProducerRecord]:
+    good = numbered(99)
+    return [good._replace(value=b"\xff\x00"), good._replace(value=b""), good._replace(value=good.value[:-9])]
+
+
+async def publish_hostile(log: Log) -> int:
+    await log.create_topics([EVENTS_TOPIC])
+    records = [numbered(number, **each) for number, each in enumerate(HOSTILE)] + no_events()
+    await log.append(EVENTS_TOPIC, records)
+    return len(records)
+
+
+def test_hostile_events_come_safe_and_each_once() -> None:
+    async def test(running: Running) -> None:
+        ngrok, search = Ngrok(), Search()
+        async with client(running) as live:
+            count = await publish_hostile(running.log)
+            await live.until(lambda messages: len(messages) == count)
+        for _ in range(2):
+            assert len(ngrok.poll(await poll(running))) == count
+            assert len(search.poll(await poll(running, SEARCH))) == count
+            count = 0
+
+    on_gateway(test)
+
+
+def test_while_the_log_is_away_polls_are_answered() -> None:
+    async def test(running: Running) -> None:
+        log = running.log
+        assert isinstance(log, MemoryLog)
+        await published(running, 1)
+        reader = Ngrok()
+        assert numbers(reader.poll(await poll(running))) == [1]
+        await published(running, *range(2, 20))
+        log.away = True
+        reader.poll(await poll(running))
+        log.away = False
+        found: list[int] = []
+
+        async def all_came() -> bool:
+            found.extend(numbers(reader.poll(await poll(running))))
+            return len(found) >= 18
+
+        await eventually(all_came)
+        assert sorted(found) == list(range(2, 20))
+
+    on_gateway(test, gateway_ring_events=4)
+
+
+def test_a_log_that_begins_anew_is_followed() -> None:
+    async def test(running: Running) -> None:
+        log = running.log
+        assert isinstance(log, MemoryLog)
+        await published(running, 1, 2, 3)
+        reader, search = Ngrok(), Search()
+        reader.poll(await poll(running))
+        search.poll(await poll(running, SEARCH))
+        log.begin_anew()
+        await publish(log, [4])
+
+        async def came() -> list[int]:
+            return numbers(reader.poll(await poll(running)))
+
+        assert await eventually(came) == [4]
+        (hit,) = search.poll(await poll(running, SEARCH))
+        assert hit["event_id"] == "4"
+
+    on_gateway(test)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/feeds/app_id=shop/api/requests/http",
+        "/feeds/app_id=shop&event=page_view/api/requests/http",
+        "/feeds/app_id=sh%6fp/api/requests/http",
+        "/api/requests/http?app_id=shop",
+    ],
+)
+def test_a_path_may_hold_filters(path: str) -> None:
+    async def test(running: Running) -> None:
+        await published(running, 1, aid="shop")
+        await published(running, 2, aid="blog")
+        assert numbers(Ngrok().poll(await poll(running, path))) == [1]
+
+    on_gateway(test)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/app_id=shop/_search?size=50&q=*",
+        "/good/_search?size=50&q=needle",
+        "/feeds/app_id=shop/good/_search?size=50&q=*",
+        "/app_id%3Dshop/_search?size=50&q=needle",
+    ],
+)
+def test_an_index_and_a_search_are_filters(path: str) -> None:
+    async def test(running: Running) -> None:
+        await published(running, 1, aid="shop", page="a needle")
+        await published(running, 2, aid="blog")
+        (view,) = Search().poll(await poll(running, path))
+        assert view["event_id"] == "1"
+
+    on_gateway(test)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/feeds/nonsense=1/api/requests/http", 400),
+        ("/feeds/platform=moon/api/requests/http", 400),
+        ("/feeds/%ff=1/api/requests/http", 400),
+        ("/api/requests/http?limit=1", 400),
+        ("/other/api/requests/http", 404),
+        ("/api/requests/http/1", 404),
+        ("/_search", 404),
+        ("/a/b/_search", 404),
+    ],
+)
+def test_what_is_not_understood_is_refused(path: str, status: int) -> None:
+    async def test(running: Running) -> None:
+        assert (await get(running.address, path)).status == status
+
+    on_gateway(test)
+
+
+def test_a_page_of_another_site_is_refused_and_an_extension_is_not() -> None:
+    async def test(running: Running) -> None:
+        refused = await get(running.address, NGROK, "Origin: https://evil.example")
+        assert refused.status == 403
+        assert (await get(running.address, NGROK, host="evil.example")).status == 403
+        answer = await get(running.address, NGROK, "Origin: moz-extension://6f0c")
+        assert answer.status == 200
+        assert not [name for name in answer.headers if name.startswith("access-control")]
+
+    on_gateway(test)
+
+
+LOGIN = base64.b64encode(b"token:a long secret").decode()
+
+
+def test_a_token_is_taken_wherever_one_can_be_given_and_never_logged() -> None:
+    async def test(running: Running) -> None:
+        assert (await get(running.address, NGROK)).status == 401
+        assert (await get(running.address, "/feeds/token=wrong/api/requests/http")).status == 401
+        for path in (NGROK + "?token=a+long+secret", "/feeds/token=a%20long%20secret&app_id=shop/api/requests/http"):
+            assert (await get(running.address, path)).status == 200
+        for header in ("Bearer a long secret", LOGIN, f"Basic {LOGIN}"):
+            assert (await get(running.address, SEARCH, f"Authorization: {header}")).status == 200
+        twice = await get(running.address, "/feeds/token=a+long+secret/api/requests/http", f"Authorization: {LOGIN}")
+        assert twice.status == 400
+
+    with capture_logs() as logged:
+        on_gateway(test, gateway_tokens=("a long secret",))
+    assert "secret" not in repr(logged)
+
+
+def test_who_may_not_see_personal_data_gets_it_masked() -> None:
+    async def test(running: Running) -> None:
+        await published_signed(running, 1, user="jane", ua="jane's", url="https://shop.example/", aid="shop")
+        for scope, user in (("events", "***"), ("events pii", "jane")):
+            (event,) = Ngrok().poll(await poll(running, f"/feeds/token={hs256(scope)}/api/requests/http"))
+            assert event["uid"] == user
+            check_payload(event)
+            (view,) = Search().poll(await poll(running, f"/feeds/token={hs256(scope)}/good/_search?size=50&q=*"))
+            assert view["user_id"] == user
+        assert "jane" not in (await poll(running, f"{NGROK}?token={hs256('events')}")).decode()
+        assert (await get(running.address, f"{NGROK}?token={hs256('events app_id:a')}&app_id=b")).status == 403
+        assert (await get(running.address, f"{NGROK}?token={hs256('events')}&user_id=jane")).status == 403
+        assert await poll(running, f"{NGROK}?token={hs256('events app_id:a')}") == b'{"requests":[]}'
+
+    on_gateway(test, gateway_jwt_secret=SECRET, gateway_masked_fields=("page_url",))
+
+
+async def published_signed(running: Running, number: int, **parameters: str) -> None:
+    async with client(running, f"token={hs256('events pii')}") as live:
+        await publish(running.log, [number], **parameters)
+        await live.numbers(1)
+
+
+def test_feeds_that_nobody_polls_any_more_are_forgotten_and_the_others_go_on() -> None:
+    async def test(running: Running) -> None:
+        reader = Ngrok()
+        await published(running, 1)
+        assert numbers(reader.poll(await poll(running))) == [1]
+        for number in range(40):
+            await poll(running, f"/feeds/app_id={number}/api/requests/http")
+        assert reader.poll(await poll(running)) == []
+        await published(running, 2)
+        assert numbers(reader.poll(await poll(running))) == [2]
+
+    on_gateway(test)
