@@ -39,7 +39,12 @@ def text_frame(message: bytes) -> bytes:
 
 def message_frame(kind: bytes, cursor: bytes, body: bytes) -> bytes:
     """The frame of a message with a cursor."""
-    return text_frame(_HEAD % (kind, cursor) + body)
+    return text_frame(message_text(kind, cursor, body))
+
+
+def message_text(kind: bytes, cursor: bytes, body: bytes) -> bytes:
+    """A message with a cursor, as JSON."""
+    return _HEAD % (kind, cursor) + body
 
 
 def body_of(frame: bytes, kind: bytes, cursor: bytes) -> bytes:

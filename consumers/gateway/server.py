@@ -28,6 +28,7 @@ from .deflate import SharedDeflateFactory
 from .deliveries import Deliveries
 from .delivery_tail import DeliveryTail
 from .door import Door, RefusedErrors, refusal_of, refusal_response
+from .exports import Exports
 from .feeds import Feeds
 from .group import GroupOptions
 from .group_session import GroupSession
@@ -148,7 +149,9 @@ class _Gateway:
         self.groups = Groups(log, metrics, options)
         slots = asyncio.Semaphore(HISTORY_SLOTS)
         self._hub = Hub(log, live, self.tail, deliveries, metrics, slots, settings.gateway_heartbeat)
-        self._feeds = Feeds(log, live, Door(access, tokens))
+        door = Door(access, tokens)
+        self._exports = Exports(log, door)
+        self._feeds = Feeds(log, live, door)
         metrics.gateway_connections.set_function(lambda: len(self._sessions))
 
     def accept(self, *arguments: Any, **options: Any) -> GatewayConnection:
@@ -208,8 +211,8 @@ class _Gateway:
                 return None
             self._metrics.gateway_refused.labels(str(refused.status_code)).inc()
             found = refused
-        elif (feed := await self._feeds.answer(path, query, request)) is not None:
-            found = feed
+        elif file := await self._exports.answer(path, query, request) or await self._feeds.answer(path, query, request):
+            found = file
         elif path in self._page:
             found = page_response(self._page[path], request.headers.get_all("If-None-Match"))
         else:
