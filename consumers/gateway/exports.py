@@ -39,7 +39,7 @@ _MOST_EVENTS = 5_000
 _MOST_BYTES = 4_194_304  # of records
 _READ_SECONDS = 2.0  # of the five that a request has until it is answered
 _AT_ONCE = 2
-_EVENTS_A_TURN = 100
+_EVENTS_A_TURN = 10
 
 
 class Found(NamedTuple):

@@ -7,14 +7,15 @@ MOST_EVENTS come in that time; of more it gets the newest, and one event in thei
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from snowbus.bus.event import Record
 from snowbus.bus.filters import Filter
 from snowbus.bus.payload import Payload
 
 from .frames import Reading
-from .inspector import SKIPPED, own_event
-from .inspector_shapes import hit_of, ngrok_document, ngrok_request, request_of, search_document, search_hit
+from .inspector import SKIPPED, no_event, own_event
+from .inspector_shapes import hit_of, ngrok_document, ngrok_request, request_of, search_document, search_hit, started
 from .masking import Mask
 
 MOST_EVENTS = 500
@@ -23,21 +24,27 @@ MOST_BYTES = 4_194_304
 
 @dataclass(frozen=True)
 class Shape:
-    """How events are written: `event` with the place in time that is its own, `own` one of our own with an id, and the
-    `document` around them.
+    """How events are written: `event` one that was read, `own` one of our own at a time in ms; both with the time that
+    the feed gives them `at`; and the `document` around them.
     """
 
-    event: Callable[[Reading, Mask | None, int], bytes]
+    event: Callable[[Reading, Mask | None], bytes]
     own: Callable[[Payload, int], bytes]
+    at: Callable[[bytes, int], bytes]
     document: Callable[[Iterable[bytes]], bytes]
 
 
-NGROK = Shape(ngrok_request, request_of, ngrok_document)
+NGROK = Shape(ngrok_request, lambda payload, _: request_of(payload), started, ngrok_document)
 SEARCH = Shape(
-    lambda reading, mask, _: search_hit(reading, mask),
-    lambda payload, start: hit_of(payload, None, payload["eid"], start),
-    search_document,
+    search_hit, lambda payload, time: hit_of(payload, payload["eid"], time), lambda hit, _: hit, search_document
 )
+
+
+class Written(NamedTuple):
+    """An event as a feed writes it, but for the time that it gives it; and that of its record, in ms."""
+
+    event: bytes
+    timestamp: int
 
 
 class Feed:
@@ -61,13 +68,21 @@ class Feed:
         readings = map(Reading, records)
         return [reading for reading in readings if self._wanted.matches(reading.candidate)]
 
-    def take(self, readings: Sequence[Reading], *, now: int, skipped: int = 0) -> None:
+    def write(self, reading: Reading) -> Written:
+        """An event as it is written here: what takes time of what there is to do."""
+        return Written(self._shape.event(reading, self._mask), reading.record.timestamp)
+
+    def write_unreadable(self, record: Record) -> Written:
+        """What stands for a record that could not be written."""
+        return Written(self._shape.own(no_event(record), record.timestamp), record.timestamp)
+
+    def take(self, written: Sequence[Written], *, now: int, skipped: int = 0) -> None:
         """Take the next events, up to MOST_EVENTS, after as many as were `skipped`. `now` is in ms since 1970."""
         older = len(self._events)
-        place = self._next_time(readings[0], now) if skipped else 0
-        for reading in readings:
-            time = self._next_time(reading, now)
-            self._put(len(self._events), time, self._shape.event(reading, self._mask, time))
+        place = self._next_time(written[0], now) if skipped else 0
+        for each in written:
+            time = self._next_time(each, now)
+            self._put(len(self._events), time, self._shape.at(each.event, time))
             while len(self._events) > 1 and (len(self._events) > MOST_EVENTS or self._bytes > MOST_BYTES):
                 dropped = self._drop_oldest()
                 if older:
@@ -75,8 +90,8 @@ class Feed:
                 else:
                     skipped, place = skipped + 1, dropped
         if skipped:
-            told = own_event(SKIPPED, {"count": skipped}, f"skipped-{place}")
-            self._put(older, place, self._shape.own(told, place))
+            told = self._shape.own(own_event(SKIPPED, {"count": skipped}, f"skipped-{place}"), place)
+            self._put(older, place, self._shape.at(told, place))
 
     def document(self) -> bytes:
         """All there is, for a poll."""
@@ -84,8 +99,8 @@ class Feed:
             self._document = self._shape.document(event for _, event in self._events)
         return self._document
 
-    def _next_time(self, reading: Reading, now: int) -> int:
-        self._time = max(min(reading.record.timestamp, now), self._time + 1)
+    def _next_time(self, written: Written, now: int) -> int:
+        self._time = max(min(written.timestamp, now), self._time + 1)
         return self._time
 
     def _put(self, place: int, time: int, event: bytes) -> None:

@@ -40,7 +40,8 @@ _SEARCH_PATH = "/_search"
 _FILTERS_PATH = "/feeds/"
 _MOST_FEEDS = 16
 _FIRST_RECORDS = 2_000
-_RECORDS_AT_ONCE = 500
+_RECORDS_AT_ONCE = 100
+_WRITTEN_AT_ONCE = 10
 _LOG_SECONDS = 1.5
 
 
@@ -117,16 +118,16 @@ class _Follower:
             return self._feed.document()
         self._is_busy = True
         try:
-            await self._catch_up()
+            try:
+                await self._catch_up()
+            finally:
+                await self._take_found()
         except (LogError, TimeoutError) as error:
             logger.debug("a feed has to wait for the log", reason=str(error) or "no answer in time")
         except Exception:
             logger.exception("a feed failed")
         finally:
             self._is_busy = False
-            self._feed.take(self._found, now=time.time_ns() // 1_000_000, skipped=self._count - len(self._found))
-            self._found.clear()
-            self._count = 0
         return self._feed.document()
 
     async def _catch_up(self) -> None:
@@ -143,6 +144,20 @@ class _Follower:
             self._sequence += len(entries)
             self._look_at([entry.record for entry in entries if entry.record is not None])
             await asyncio.sleep(0)
+
+    async def _take_found(self) -> None:
+        written = []
+        for place, reading in enumerate(self._found, 1):
+            try:
+                written.append(self._feed.write(reading))
+            except Exception:
+                logger.exception("an event could not be written for a feed")
+                written.append(self._feed.write_unreadable(reading.record))
+            if place % _WRITTEN_AT_ONCE == 0:
+                await asyncio.sleep(0)  # live readers do not wait for feeds
+        self._feed.take(written, now=time.time_ns() // 1_000_000, skipped=self._count - len(written))
+        self._found.clear()
+        self._count = 0
 
     def _begin(self, ring: Ring) -> None:
         """Stand among the newest records of a ring."""

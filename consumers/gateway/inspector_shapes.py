@@ -25,20 +25,24 @@ _LATEST_MS = 253_402_300_799_999  # the last with four digits for its year
 _PATH = "com.snowplowanalytics.snowplow/tp2"
 
 
-def ngrok_request(reading: Reading, mask: Mask | None, start: int) -> bytes:
-    """An event as a request that went through a tunnel at `start`, in ms since 1970."""
+def ngrok_request(reading: Reading, mask: Mask | None) -> bytes:
+    """An event as a request that went through a tunnel: all but when."""
     payload, user_agent, _ = _shown(reading, mask)
-    return request_of(payload, start, user_agent)
+    return request_of(payload, user_agent)
 
 
-def request_of(payload: Payload, start: int, user_agent: str = "") -> bytes:
+def request_of(payload: Payload, user_agent: str = "") -> bytes:
     """As `ngrok_request`, for parameters that are safe."""
     headers: dict[str, Any] = {"Host": [HOST]}
     if user_agent:
         headers["User-Agent"] = user_agent
     request = {"method": "POST", "proto": "HTTP/1.1", "uri": _PATH, "headers": headers, "raw": _payload_data(payload)}
-    shown = {"start": timestamp_from_ms(start), "request": request, "response": {"status_code": 200}}
-    return json_text.dump_bytes(shown)
+    return json_text.dump_bytes({"request": request, "response": {"status_code": 200}})
+
+
+def started(request: bytes, start: int) -> bytes:
+    """A request that began at `start`, in ms since 1970."""
+    return b'{"start":"%s",%s' % (timestamp_from_ms(start).encode(), request[1:])
 
 
 def ngrok_document(requests: Iterable[bytes]) -> bytes:
@@ -50,13 +54,15 @@ def search_hit(reading: Reading, mask: Mask | None) -> bytes:
     """An event as a document that was found."""
     record = reading.record
     payload, _, view = _shown(reading, mask)
-    return hit_of(payload, view, f"{record.partition}-{record.offset}-{record.timestamp}", record.timestamp)
-
-
-def hit_of(payload: Payload, view: dict[str, Any] | None, hit_id: str, timestamp: int) -> bytes:
-    """As `search_hit`, for what is safe. Without a view it is that of the payload, collected at `timestamp`."""
+    hit_id = f"{record.partition}-{record.offset}-{record.timestamp}"
     if view is None:
-        view = safe_view(canonical_view(Event(hit_id, timestamp, json_text.dumps(payload))))
+        return hit_of(payload, hit_id, record.timestamp)
+    return json_text.dump_bytes({"_id": hit_id, "_source": view})
+
+
+def hit_of(payload: Payload, hit_id: str, timestamp: int) -> bytes:
+    """An event of our own as a document, collected at `timestamp`, in ms since 1970."""
+    view = safe_view(canonical_view(Event(hit_id, timestamp, json_text.dumps(payload))))
     return json_text.dump_bytes({"_id": hit_id, "_source": view})
 
 

@@ -215,6 +215,23 @@ def test_hostile_events_come_safe_and_each_once() -> None:
     on_gateway(test)
 
 
+@pytest.mark.parametrize("path", [NGROK, SEARCH])
+def test_an_event_that_fails_to_be_written_does_not_keep_the_others(path: str, monkeypatch: Any) -> None:
+    def fail(_: Any) -> Any:
+        raise RuntimeError("a fault")
+
+    async def test(running: Running) -> None:
+        await published(running, 1)
+        with monkeypatch.context() as fault:
+            fault.setattr("snowbus.consumers.gateway.inspector_shapes.safe_text", fail)
+            assert b"no_event" in await poll(running, path)
+        await published(running, 2)
+        reader: Any = Ngrok() if path == NGROK else Search()
+        assert len(reader.poll(await poll(running, path))) == 2
+
+    on_gateway(test)
+
+
 def test_while_the_log_is_away_polls_are_answered() -> None:
     async def test(running: Running) -> None:
         log = running.log
