@@ -6,6 +6,7 @@
     ├── PayloadError               what was sent is not a Snowplow event
     ├── EnvelopeError              bytes on the log that are not one of our events
     ├── FilterError                a filter that cannot be understood
+    ├── PlanError                  a plan of expected events that cannot be understood
     ├── StartError                 a place to start from that cannot be
     │   └── CursorError            text that is not a cursor
     ├── StreamError                a stream of a gateway's events cannot go on
@@ -59,6 +60,20 @@ class FilterError(SnowbusError, ValueError):
         super().__init__(f"{parameter}: {reason}")
         self.parameter = parameter
         self.reason = reason
+
+
+class PlanError(SnowbusError, ValueError):
+    """A plan that cannot be understood, for a `reason`, at a `place` of it (`events[0].data.sku`; empty for the whole);
+    `line` is the place's, and `source` the plan's file, where known.
+    """
+
+    def __init__(self, place: str, reason: str, *, line: int | None = None, source: str = "") -> None:
+        file = " line ".join(part for part in (source, str(line or "")) if part)
+        super().__init__(": ".join(part for part in (file, place, reason) if part))
+        self.place = place
+        self.reason = reason
+        self.line = line
+        self.source = source
 
 
 class StartError(SnowbusError, ValueError):
