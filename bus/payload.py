@@ -2,7 +2,7 @@
 
 import binascii
 from base64 import b64decode
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -32,6 +32,13 @@ def load_payload(text: str | bytes) -> Payload:
         return checked_payload(json_text.loads_strings(text))
     except JsonError as error:
         raise PayloadError(str(error)) from None
+
+
+def as_payload(parameters: Mapping[str, Any]) -> Payload:
+    """The payload in what the official tracker hands to an emitter's `input`: it holds integers, and changes when an
+    event is re-tracked.
+    """
+    return {code: value if isinstance(value, str) else str(value) for code, value in parameters.items()}
 
 
 def checked_payload(value: Any) -> Payload:

@@ -1,5 +1,6 @@
 """Plans: which events are expected, held against those that come. `snowbus verify` and the pytest plugin run them."""
 
+from .events import Events
 from .outcome import Outcome
 from .plan import Plan
 from .plan_text import as_plan, parse_plan_text, read_plan
@@ -8,6 +9,7 @@ from .seen import Seen
 from .verification import Verification
 
 __all__ = [
+    "Events",
     "Outcome",
     "Plan",
     "Seen",

@@ -19,9 +19,8 @@ from snowbus.bus.acceptance import accept
 from snowbus.bus.errors import LogError, LogUnavailableError, SnowbusError
 from snowbus.bus.event import EVENTS_TOPIC, ProducerRecord
 from snowbus.bus.log import Log, LogOptions, open_log
+from snowbus.bus.payload import as_payload
 from snowbus.bus.version import producer_name
-
-from .base import as_payload
 
 logger = structlog.get_logger(__name__)
 

@@ -9,9 +9,7 @@ from typing import Any
 import structlog
 
 from snowbus.bus.errors import ConfigurationError
-from snowbus.bus.payload import dump_payload
-
-from .base import as_payload
+from snowbus.bus.payload import as_payload, dump_payload
 
 logger = structlog.get_logger(__name__)
 
