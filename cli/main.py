@@ -22,6 +22,7 @@ COMMANDS = {
     "consumers": "begin a consumer of your own",
     "publish": "put events on the log",
     "tail": "watch events in the terminal",
+    "verify": "hold events against a plan",
     "dead": "look into dead letters, and retry them",
     "replay": "let a group handle records once more",
     "status": "topics, groups and their lag",

@@ -23,7 +23,7 @@ JAVASCRIPT = frozenset({"js", "javascript"})
 OUTPUT = "text"
 
 _NOTE = re.compile(r"<!-- *(not run|runs on): *(\S.*?) *-->\s*", re.DOTALL)
-_FILE_NAME = re.compile(r"# ([\w/]+\.(?:py|toml))\n")
+_FILE_NAME = re.compile(r"# ([\w/]+\.(?:py|toml|yaml))\n")
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ class Walkthrough:
             "PWD": str(folder),
             "PYTHONUNBUFFERED": "1",
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # those of our tests are not the reader's
+            "PYTEST_PLUGINS": "snowbus.cli.pytest_plugin",  # this one is
         }
         self._running: list[Process] = []
         self._listening: dict[int, tuple[Process, str]] = {}

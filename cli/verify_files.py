@@ -1,0 +1,144 @@
+"""Recorded traffic for `snowbus verify --file`: the events in a text, whichever of a few shapes it has."""
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from snowbus.bus.acceptance import accept
+from snowbus.bus.envelope import decode_event
+from snowbus.bus.errors import JsonError, PayloadError, SnowbusError
+from snowbus.bus.event import FieldError
+from snowbus.bus.json_text import loads
+from snowbus.bus.payload import Payload, is_payload_data, items_of_payload_data, payload_from_plain_json
+from snowbus.consumers.verify.seen import Seen, not_an_event, seen_event, seen_message, seen_view
+from snowbus.producers.ingest.requests import Understood, understand_body, understand_query
+
+FORMATS = (
+    "what `snowbus tail --json` or the websocket prints, events as `snowbus publish` takes them (payload_data, "
+    "tracker protocol, self-describing, canonical names), canonical views as of the Analytics SDKs, each a line or in "
+    "an array; or a HAR file"
+)
+
+_OTHER_MESSAGES = ("hello", "heartbeat", "subscription", "delivery", "gap", "error")
+_VIEW_ONLY = ("event_vendor", "event_version", "collector_tstamp", "etl_tstamp")
+_TRACKER = "recorded"
+
+
+class RecordedError(SnowbusError):
+    """Recorded traffic that cannot be read; says where."""
+
+
+def recorded_events(text: str) -> Iterator[Seen]:
+    """The events in recorded traffic, in its order. Raises RecordedError for what holds none that could be read."""
+    text = text.removeprefix("\ufeff")
+    if not text.strip():
+        return
+    try:
+        whole = loads(text)
+    except JsonError:
+        yield from _lines(text)
+        return
+    if isinstance(whole, list):
+        for number, item in enumerate(whole):
+            yield from _events(item, f"[{number}]")
+    else:
+        yield from _har(whole) if _is_har(whole) else _events(whole, "line 1")
+
+
+def _lines(text: str) -> Iterator[Seen]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            value = loads(line)
+        except JsonError as error:
+            raise RecordedError(f"line {number}: {error}; understood is {FORMATS}") from None
+        yield from _events(value, f"line {number}")
+
+
+def _events(value: Any, place: str) -> Iterator[Seen]:
+    """The events in one value."""
+    if is_payload_data(value):
+        try:
+            items = items_of_payload_data(value)
+        except PayloadError as error:
+            yield not_an_event(error.reason, place=place)
+            return
+        for number, item in enumerate(items):
+            yield _plain(item, f"{place}, data[{number}]")
+    elif isinstance(value, dict) and isinstance(value.get("event"), dict):
+        yield _message(value, place)
+    elif isinstance(value, dict) and value.get("type") in _OTHER_MESSAGES and "e" not in value:
+        return
+    elif isinstance(value, dict) and any(name in value for name in _VIEW_ONLY):
+        yield seen_view(value, place=place)
+    else:
+        yield _plain(value, place)
+
+
+def _message(value: dict[str, Any], place: str) -> Seen:
+    """An event as the gateway sends it, or as others keep it with its view and its payload."""
+    payload, validation = value.get("payload"), value.get("validation")
+    if not isinstance(payload, dict) or not all(isinstance(item, str) for item in payload.values()):
+        payload = {}
+    if {"topic", "partition", "offset"} <= value.keys():
+        place = f"{value['topic']}/{value['partition']}@{value['offset']}"
+    if not isinstance(validation, dict) or validation.get("status") not in ("valid", "invalid", "unchecked"):
+        validation = {"status": None}
+    if value["event"] and not payload:
+        return seen_view(value["event"], place=place)
+    return seen_message(
+        value["event"],
+        payload,
+        validation=validation["status"],
+        errors=tuple(_field_error(error) for error in validation.get("errors") or () if isinstance(error, dict)),
+        place=place,
+        timestamp=value["timestamp"] if isinstance(value.get("timestamp"), int) else 0,
+    )
+
+
+def _field_error(error: dict[str, Any]) -> FieldError:
+    return FieldError(*(str(error.get(name, "")) for name in ("field", "schema", "path", "expected", "got")))
+
+
+def _plain(value: Any, place: str) -> Seen:
+    try:
+        return _accepted(payload_from_plain_json(value), place)
+    except PayloadError as error:
+        return not_an_event(error.reason, place=place)
+
+
+def _accepted(payload: Payload, place: str) -> Seen:
+    """An event as ingest would have accepted it. Raises PayloadError."""
+    return seen_event(decode_event(accept(payload, now=0, producer=_TRACKER).value), place=place)
+
+
+def _is_har(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("log"), dict) and "entries" in value["log"]
+
+
+def _har(value: dict[str, Any]) -> Iterator[Seen]:
+    """The events in the requests that a browser sent to a collector; other requests hold none."""
+    entries = value["log"]["entries"]
+    for number, entry in enumerate(entries if isinstance(entries, list) else []):
+        try:
+            request = entry["request"]
+            url, method = urlsplit(request["url"]), request["method"]
+            body = (request.get("postData") or {}).get("text") or ""
+        except (KeyError, TypeError, AttributeError, ValueError):
+            raise RecordedError(f"log.entries[{number}] is no request of a HAR file") from None
+        understood = _of_request(method, url.query, body)
+        for payload in understood.payloads:
+            yield _accepted(payload, f"request {number + 1}")
+        for refused in understood.refused:
+            yield not_an_event(refused.sentence, place=f"request {number + 1}")
+
+
+def _of_request(method: str, query: str, body: str) -> Understood:
+    if method == "POST" and "payload_data" in body:
+        return understand_body(
+            body.encode("utf-8", "replace"), content_type="", query=query.encode(), tracker_version=_TRACKER
+        )
+    if method == "GET" and "e=" in query and "tv=" in query:
+        return understand_query(query.encode(), tracker_version=_TRACKER)
+    return Understood([], [])
