@@ -31,10 +31,11 @@ _SELF_DESCRIBING = {"ue_pr", "ue_px", "co", "cx"}
 
 
 class Entity(NamedTuple):
-    """One self-describing JSON of an event: its schema and its data."""
+    """One self-describing JSON of an event: its schema and its data, and the `field` that it stands in."""
 
     schema: IgluUri
     data: Any
+    field: str
 
 
 class Decoded(NamedTuple):
@@ -44,6 +45,11 @@ class Decoded(NamedTuple):
     unstruct_event: Entity | None
     contexts: list[Entity]
     problems: list[FieldError]
+
+    @property
+    def entities(self) -> list[Entity]:
+        """The self-describing event, if there is one, and the entities."""
+        return self.contexts if self.unstruct_event is None else [self.unstruct_event, *self.contexts]
 
 
 def canonical_view(event: Event) -> dict[str, Any]:
@@ -129,7 +135,7 @@ def _unstruct_event(payload: Payload, problems: list[FieldError]) -> Entity | No
         outer = self_describing(payload, plain="ue_pr", base64="ue_px")
         if outer is None:
             raise PayloadError("nothing")
-        return _entity(outer["data"])
+        return _entity(outer["data"], "unstruct_event")
     except PayloadError as error:
         problems.append(FieldError("unstruct_event", "", "", expected, error.reason))
         return None
@@ -148,13 +154,14 @@ def _contexts(payload: Payload, problems: list[FieldError]) -> list[Entity]:
         return []
     entities = []
     for position, item in enumerate(outer["data"]):
+        field = f"contexts[{position}]"
         try:
-            entities.append(_entity(item))
+            entities.append(_entity(item, field))
         except PayloadError as error:
-            problems.append(FieldError(f"contexts[{position}]", "", "", "a self-describing JSON", error.reason))
+            problems.append(FieldError(field, "", "", "a self-describing JSON", error.reason))
     return entities
 
 
-def _entity(value: Any) -> Entity:
+def _entity(value: Any, field: str) -> Entity:
     described = checked_self_describing(value)
-    return Entity(parse_iglu_uri(described["schema"]), described["data"])
+    return Entity(parse_iglu_uri(described["schema"]), described["data"], field)

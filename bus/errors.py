@@ -4,6 +4,8 @@
     ├── ConfigurationError         a setting or an address that cannot work
     ├── JsonError                  text that is not JSON
     ├── PayloadError               what was sent is not a Snowplow event
+    ├── SchemaError                what should be a schema cannot be used as one
+    ├── RegistryError              a registry of schemas gives no answer (retriable)
     ├── EnvelopeError              bytes on the log that are not one of our events
     ├── FilterError                a filter that cannot be understood
     ├── PlanError                  a plan of expected events that cannot be understood
@@ -47,6 +49,20 @@ class PayloadError(SnowbusError, ValueError):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class SchemaError(SnowbusError, ValueError):
+    """What should be a schema and cannot be used as one; `reason` says why, and where in it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class RegistryError(SnowbusError):
+    """A registry of schemas gives no answer that can be understood; says why."""
+
+    retriable = True
 
 
 class EnvelopeError(SnowbusError, ValueError):

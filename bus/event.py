@@ -74,6 +74,11 @@ class FieldError:
     expected: str
     got: str
 
+    @property
+    def sentence(self) -> str:
+        """The same in words."""
+        return f"{self.field}{self.path}: {self.got[:80]!r} is not {self.expected}"
+
 
 @dataclass(frozen=True, slots=True)
 class Event:

@@ -1,1 +1,1 @@
-"""Iglu: the names of schemas, and (with the registries) the schemas themselves."""
+"""Iglu: the names of schemas, the registries that have them, and what they say of an event's data."""

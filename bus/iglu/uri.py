@@ -53,4 +53,6 @@ def parse_iglu_uri(text: str) -> IgluUri:
     if match is None:
         raise PayloadError(f"not an Iglu URI (iglu:vendor/name/jsonschema/1-0-0): {text[:200]!r}")
     vendor, name, format_, model, revision, addition = match.groups()
+    if not vendor.strip("."):  # such a vendor would be a way up from the folder of a registry
+        raise PayloadError(f"not an Iglu URI, as its vendor is {vendor!r}: {text[:200]!r}")
     return IgluUri(vendor, name, format_, int(model), int(revision), int(addition))

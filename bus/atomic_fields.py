@@ -1,0 +1,62 @@
+"""The bounds of atomic fields beyond their types: how long a text may be, how large an integer.
+
+Source: com.snowplowanalytics.snowplow/atomic/jsonschema/1-0-0, with the longer URLs that Snowplow Enrich takes since
+4.0; Enrich makes bad rows of events that are beyond them. Its integers have 32 bits.
+"""
+
+from typing import Any
+
+from .event import FieldError
+
+MAX_LENGTHS = {
+    "app_id": 255,
+    "br_colordepth": 12,
+    "br_lang": 255,
+    "doc_charset": 128,
+    "domain_userid": 128,
+    "name_tracker": 128,
+    "network_userid": 128,
+    "os_timezone": 255,
+    "page_referrer": 10_000,
+    "page_title": 2_000,
+    "page_url": 10_000,
+    "se_action": 1_000,
+    "se_category": 1_000,
+    "se_label": 4_096,
+    "se_property": 1_000,
+    "ti_category": 255,
+    "ti_currency": 3,
+    "ti_name": 255,
+    "ti_orderid": 255,
+    "ti_sku": 255,
+    "tr_affiliation": 255,
+    "tr_city": 255,
+    "tr_country": 255,
+    "tr_currency": 3,
+    "tr_orderid": 255,
+    "tr_state": 255,
+    "user_fingerprint": 128,
+    "user_id": 255,
+    "user_ipaddress": 128,
+    "useragent": 1_000,
+    "v_tracker": 100,
+}
+"""Characters, at most; of the fields that are in a payload, and are not bounded by their type."""
+
+_LARGEST_INTEGER = 2**31 - 1
+_SMALLEST_INTEGER = -(2**31)
+_GOT_CHARACTERS = 200
+
+
+def out_of_bounds(fields: dict[str, Any]) -> list[FieldError]:
+    """What is beyond its bounds among the typed fields of an event, by their canonical names."""
+    errors = []
+    for name, value in fields.items():
+        if type(value) is str:
+            if len(value) > 3 and len(value) > (limit := MAX_LENGTHS.get(name, 1_000_000_000)):
+                errors.append(
+                    FieldError(name, "", "", f"text of at most {limit:,} characters", value[:_GOT_CHARACTERS])
+                )
+        elif type(value) is int and not _SMALLEST_INTEGER <= value <= _LARGEST_INTEGER:
+            errors.append(FieldError(name, "", "", "an integer of 32 bits", str(value)))
+    return errors

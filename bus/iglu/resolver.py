@@ -1,0 +1,136 @@
+"""Looks schemas up in registries, once for all who ask at the same time, and remembers what came of it.
+
+Nobody waits for a registry longer than a bound, counted from when the look-up began. What is not known by then is
+looked up further, and known to those who ask later.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, Self
+
+import structlog
+
+from ..errors import RegistryError, SchemaError
+from ..sparingly import Sparingly
+from .config import RegistryConfig, ResolverConfig, settings_config
+from .lookups import Found, Lookup, LookupMemory, Lookups, NotFound, Remembered, Unreachable, Unusable
+from .registries import Registry, registry_of
+from .schema import compile_schema
+from .uri import IgluUri
+
+logger = structlog.get_logger(__name__)
+
+_LOOKUPS_AT_ONCE = 50
+_WARN_SECONDS = 10.0
+_NOT_YET = Unreachable("the registries have not answered yet")
+_TOO_MANY = Unreachable("too many schemas are being looked up")
+
+
+class _UnderWay(NamedTuple):
+    task: "asyncio.Task[Remembered]"
+    began: float
+
+
+class Resolver:
+    """Looks up schemas as a configuration says; nobody waits longer than `wait` seconds for one.
+
+    `is_strict` says whether a schema that no registry has makes an event invalid. It belongs to one event loop.
+    """
+
+    def __init__(
+        self,
+        config: ResolverConfig,
+        *,
+        wait: float,
+        is_strict: bool = True,
+        connect: Callable[[RegistryConfig], Registry] = registry_of,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._is_strict = is_strict
+        self._registries = [(each, connect(each)) for each in config.repositories]
+        self._memory = LookupMemory(size=config.cache_size, ttl=config.cache_ttl)
+        self._wait = wait
+        self._clock = clock
+        self._under_way: dict[IgluUri, _UnderWay] = {}
+        self._warnings = Sparingly(_WARN_SECONDS, clock=clock)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Give up what is being looked up."""
+        tasks = [each.task for each in self._under_way.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def look_up(self, uris: Iterable[IgluUri]) -> Lookups:
+        """What is known of each schema, once it is known or the wait is over. Never raises."""
+        known: dict[IgluUri, Lookup] = {}
+        awaited: dict[IgluUri, _UnderWay] = {}
+        now = self._clock()
+        for uri in uris:
+            remembered = self._memory.get(uri)
+            if remembered is not None:
+                known[uri] = remembered.lookup
+                if now < remembered.until:
+                    continue
+            under_way = self._begin(uri, now)
+            if under_way is None:
+                known.setdefault(uri, _TOO_MANY)
+            elif remembered is None or isinstance(remembered.lookup, NotFound | Unusable):
+                awaited[uri] = under_way
+        if awaited:
+            left = max(each.began for each in awaited.values()) + self._wait - now
+            await asyncio.wait([each.task for each in awaited.values()], timeout=max(0.0, left))
+            for uri, under_way in awaited.items():
+                if under_way.task.done() and not under_way.task.cancelled():
+                    known[uri] = under_way.task.result().lookup
+                else:
+                    known.setdefault(uri, _NOT_YET)
+        return Lookups(known, self._is_strict)
+
+    def _begin(self, uri: IgluUri, now: float) -> _UnderWay | None:
+        """Begin to look up a schema, unless that is under way; None when too many are."""
+        under_way = self._under_way.get(uri)
+        if under_way is None and len(self._under_way) < _LOOKUPS_AT_ONCE:
+            task = asyncio.create_task(self._look_up_and_remember(uri), name=f"snowbus-iglu {uri}")
+            under_way = self._under_way[uri] = _UnderWay(task, now)
+            task.add_done_callback(lambda _: self._under_way.pop(uri, None))
+        return under_way
+
+    async def _look_up_and_remember(self, uri: IgluUri) -> Remembered:
+        try:
+            lookup = await self._ask(uri)
+        except Exception as error:
+            logger.exception("a schema could not be looked up", schema=str(uri))
+            lookup = Unreachable(f"it failed: {type(error).__name__}")
+        if isinstance(lookup, Unreachable) and self._warnings.due():
+            logger.warning("a schema cannot be looked up", schema=str(uri), reason=lookup.reason)
+        return self._memory.put(uri, lookup, now=self._clock())
+
+    async def _ask(self, uri: IgluUri) -> Lookup:
+        """Ask the registries one after the other."""
+        asked, failures = [], []
+        for config, registry in sorted(self._registries, key=lambda each: each[0].rank(uri.vendor)):
+            try:
+                text = await registry.fetch(uri)
+                if text is not None:
+                    return Found(await asyncio.to_thread(compile_schema, text), config.name)
+                asked.append(config.name)
+            except RegistryError as error:
+                failures.append(f"{config.name}: {error}")
+            except SchemaError as error:
+                return Unusable(config.name, error.reason)
+        return Unreachable("; ".join(failures)) if failures else NotFound(tuple(asked))
+
+
+def resolver_of(file: str, *, wait: float) -> Resolver:
+    """The resolver that a file configures; without one, of the schemas that come with Snowbus, which knows nothing of
+    others and calls no event invalid for having one. Raises ConfigurationError.
+    """
+    return Resolver(settings_config(file), wait=wait, is_strict=bool(file))
