@@ -23,6 +23,12 @@ class Metrics:
         self.ingest_refused = Counter(
             "snowbus_ingest_refused", "Events and requests not understood.", ("reason",), registry=registry
         )
+        self.ingest_validated = Counter(
+            "snowbus_ingest_validated_events",
+            "Events by what was found when they were checked: valid, invalid, unchecked.",
+            ("validation",),
+            registry=registry,
+        )
         self.ingest_seconds = Histogram(
             "snowbus_ingest_seconds",
             "From a request to its answer.",

@@ -2,7 +2,8 @@
 
 A setting `ingest_listen` is `--listen` on `snowbus ingest`, `--ingest-listen` on `snowbus up`,
 `SNOWBUS_INGEST_LISTEN` in the environment and `ingest_listen = …` in `snowbus.toml`. Settings that begin with no
-role's name are the same everywhere, but for `worker_…`, which are for the roles that may run in several processes.
+role's name are the same everywhere, but for `worker_…`, which are for the roles that may run in several processes, and
+those of validation, which are for whoever puts events on the log or serves schemas.
 """
 
 from typing import Annotated, Any, Literal
@@ -17,7 +18,9 @@ PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 ROLES = ("ingest", "collect", "gateway", "consume")
 WORKER = "worker"
 """What stands for a role in the names of settings that all roles with `--workers` have."""
-_ROLE_BY_NAME = {"collector": "collect", "group": "collect"}
+IGLU = "iglu"
+"""What stands for a role in the names of settings that all have who check events, or serve schemas."""
+_ROLE_BY_NAME = {"collector": "collect", "group": "collect", "on_invalid": IGLU}
 
 THE_LOG = "The log"
 NEW_TOPICS = "Topics that Snowbus makes"
@@ -25,6 +28,7 @@ _NEW_TOPICS = ("partitions", "replication_factor", "retention_hours", "retention
 _SECTIONS = {
     "kafka": "Kafka",
     "logging": "Diagnostics",
+    IGLU: "Validation",
     "ingest": "Ingest",
     "collect": "Collector consumer",
     "gateway": "Gateway",
@@ -34,9 +38,11 @@ _SECTIONS = {
 
 
 def role_of(name: str) -> str | None:
-    """The role that a setting belongs to, `worker` for those of whatever has workers, or None when it is for all."""
+    """The role that a setting belongs to, `worker` for those of whatever has workers, `iglu` for those of whatever has
+    to do with schemas, or None when it is for all.
+    """
     prefix = name.partition("_")[0]
-    return prefix if prefix in (*ROLES, WORKER) else _ROLE_BY_NAME.get(name)
+    return prefix if prefix in (*ROLES, WORKER, IGLU) else _ROLE_BY_NAME.get(name)
 
 
 def section_of(name: str) -> str:
@@ -104,6 +110,23 @@ class Settings(BaseModel):
     )
     logging_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="The least that is written."
+    )
+
+    # Validation
+    iglu_resolver: str = Field(
+        "",
+        description="File that says which registries schemas are looked up in, in Snowplow's own form; unless set, "
+        "events are checked against schemas only where they come with Snowbus.",
+    )
+    iglu_wait: float = Field(
+        0.25,
+        ge=0,
+        allow_inf_nan=False,
+        description="Seconds that an event waits for its schema, when that is looked up for the first time.",
+    )
+    on_invalid: Literal["forward", "divert"] = Field(
+        "forward",
+        description="What becomes of an event that is invalid: it goes on, marked so; or to the topic snowbus.bad.",
     )
 
     # Ingest

@@ -3,39 +3,39 @@
 import asyncio
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import click
 
-from snowbus.bus.acceptance import accept
-from snowbus.bus.envelope import decode_event
+from snowbus.bus.acceptance import Accepted, Draft, check, draft, schemas_of
 from snowbus.bus.errors import JsonError, PayloadError, RecordTooLargeError, SnowbusError
-from snowbus.bus.event import EVENTS_TOPIC, ProducerRecord
+from snowbus.bus.event import BAD_TOPIC, EVENTS_TOPIC, ProducerRecord
+from snowbus.bus.iglu.resolver import Resolver, resolver_of
 from snowbus.bus.json_text import loads
 from snowbus.bus.log import Log
-from snowbus.bus.payload import (
-    Payload,
-    checked_payload,
-    is_payload_data,
-    items_of_payload_data,
-    payload_from_plain_json,
-)
 from snowbus.bus.settings import Settings
 from snowbus.bus.version import producer_name
+from snowbus.producers.ingest.bad_records import bad_record, invalid
 
 from . import exit_codes
+from .events_in import events_in
 from .running import run, stop_on_signals, with_log
-from .settings import SettingsCommand, with_settings
-from .stdin_lines import Line, StdinError, StdinLines
-from .terminal import problem
+from .settings import VALIDATION, SettingsCommand, with_settings
+from .stdin_lines import StdinError, StdinLines
+from .terminal import printable
+
+_SCHEMA_SECONDS = 5.0
+"""How long events wait for their schemas at least: nobody waits for us, and we have looked up none yet."""
 
 
 class _Outcome(NamedTuple):
-    """How many events were published, and how many not; the last line seen to, and whether a signal stopped it."""
+    """How many events were published, put on `snowbus.bad` instead, and refused; the last line seen to, and whether a
+    signal stopped it.
+    """
 
     published: int = 0
+    diverted: int = 0
     refused: int = 0
     last_line: int = 0
     stopped: bool = False
@@ -49,7 +49,7 @@ class _Outcome(NamedTuple):
     "--context", "contexts", multiple=True, metavar="JSON", help="An entity, {schema, data}; may be repeated."
 )
 @click.option("--set", "fields", multiple=True, metavar="NAME=VALUE", help="A canonical field, such as app_id=shop.")
-@with_settings()
+@with_settings(also=VALIDATION)
 def command(settings: Settings, *, fields: tuple[str, ...], **flags: Any) -> None:
     """Put one event on the log, or, without flags, every line of NDJSON on stdin.
 
@@ -67,16 +67,21 @@ def command(settings: Settings, *, fields: tuple[str, ...], **flags: Any) -> Non
     if by_flags is None and sys.stdin is None:
         raise StdinError("stdin is closed; give it events, or say with flags what is to be published")
 
+    resolver = resolver_of(settings.iglu_resolver, wait=max(settings.iglu_wait, _SCHEMA_SECONDS))
+
     async def main(log: Log) -> _Outcome:
-        await log.create_topics([EVENTS_TOPIC])
-        if by_flags is not None:
-            return await _publish_one(log, by_flags)
-        if sys.stdin.isatty():
-            print("Reading events from the terminal, one a line; Ctrl-D ends it.", file=sys.stderr)
-        return await _publish_stdin(log)
+        async with resolver:
+            publisher = _Publisher(log, resolver, diverts=settings.on_invalid == "divert")
+            await publisher.create_topics()
+            if by_flags is not None:
+                return await publisher.publish_one(by_flags)
+            if sys.stdin.isatty():
+                print("Reading events from the terminal, one a line; Ctrl-D ends it.", file=sys.stderr)
+            return await _publish_stdin(publisher)
 
     outcome = run(with_log(settings, main, create=True), settings)
-    print(f"{outcome.published} published" + (f", {outcome.refused} refused" if outcome.refused else ""))
+    counts = {"published": outcome.published, "diverted": outcome.diverted, "refused": outcome.refused}
+    print(", ".join(f"{count} {word}" for word, count in counts.items() if count or word == "published"))
     if outcome.stopped:
         _say_where(outcome, "not published")
         sys.exit(exit_codes.INTERRUPTED)
@@ -103,7 +108,7 @@ def _event_from_flags(flags: dict[str, Any], fields: tuple[str, ...]) -> dict[st
     return event
 
 
-async def _publish_stdin(log: Log) -> _Outcome:
+async def _publish_stdin(publisher: "_Publisher") -> _Outcome:
     """Publish stdin's lines as they come: what has arrived is published without waiting for more.
 
     A signal ends it once what is on its way to the log is there. Raises LogError, StdinError.
@@ -116,8 +121,13 @@ async def _publish_stdin(log: Log) -> _Outcome:
         while (batch := await lines.next()) is not None:
             if stop.is_set():
                 return outcome._replace(stopped=True)
-            published, refused = await _publish_lines(log, batch)
-            outcome = _Outcome(outcome.published + published, outcome.refused + refused, last_line=batch[-1][0])
+            more = await publisher.publish(batch)
+            counts = (
+                outcome.published + more.published,
+                outcome.diverted + more.diverted,
+                outcome.refused + more.refused,
+            )
+            outcome = _Outcome(*counts, last_line=batch[-1][0])
     except SnowbusError:
         _say_where(outcome, "may be published or not")
         raise
@@ -136,59 +146,76 @@ def _say_where(outcome: _Outcome, rest: str) -> None:
     print(f"stopped {where}; what follows is {rest}", file=sys.stderr)
 
 
-async def _publish_one(log: Log, event: dict[str, Any]) -> _Outcome:
-    """Publish an event that somebody typed, who is told when it is invalid."""
-    records, refused = _accept_lines(log, [(0, event)])
-    await log.append(EVENTS_TOPIC, records)
-    for record in records:
-        for error in decode_event(record.value).errors:
-            print(f"the event is invalid: {problem(asdict(error))}", file=sys.stderr)
-    return _Outcome(len(records), refused)
+class _Publisher:
+    """Checks events and puts them on the log."""
 
+    def __init__(self, log: Log, resolver: Resolver, *, diverts: bool) -> None:
+        self._log = log
+        self._resolver = resolver
+        self._diverts = diverts
+        self._producer = producer_name("publish")
 
-async def _publish_lines(log: Log, lines: list[Line]) -> tuple[int, int]:
-    """Publish numbered lines; returns how many events went and how many did not."""
-    records, refused = _accept_lines(log, lines)
-    await log.append(EVENTS_TOPIC, records)
-    return len(records), refused
+    async def create_topics(self) -> None:
+        """Make the topics that events go to. Raises LogError."""
+        await self._log.create_topics([EVENTS_TOPIC, BAD_TOPIC] if self._diverts else [EVENTS_TOPIC])
 
+    async def publish_one(self, event: dict[str, Any]) -> _Outcome:
+        """Publish an event that somebody typed, who is told when it is invalid. Raises LogError."""
+        return await self.publish([(0, event)], tells=True)
 
-def _accept_lines(log: Log, lines: Sequence[tuple[int, Any]]) -> tuple[list[ProducerRecord], int]:
-    """The records of lines (bytes, or values already read), and how many events were refused, which stderr names."""
-    records = []
-    refused = 0
-    now = time.time_ns() // 1_000_000
-    for number, line in lines:
-        for event in _events(line):
+    async def publish(self, lines: Sequence[tuple[int, Any]], *, tells: bool = False) -> _Outcome:
+        """Publish numbered lines (bytes, or values already read); stderr names the events that are refused.
+
+        Raises LogError.
+        """
+        drafts, refused = self._read(lines)
+        lookups = await self._resolver.look_up(schemas_of(drafted for _, drafted in drafts))
+        now = time.time_ns() // 1_000_000
+        records, diverted = [], []
+        for number, drafted in drafts:
+            accepted = check(drafted, lookups, now=now, producer=self._producer)
+            if tells:
+                for error in accepted.errors:
+                    print(f"the event is invalid: {printable(error.sentence)}", file=sys.stderr)
+            if accepted.errors and self._diverts:
+                diverted.append(self._bad_record(accepted, drafted, now))
+                continue
             try:
-                if isinstance(event, SnowbusError):
-                    raise event
-                record = accept(event, now=now, producer=producer_name("publish"))
-                if record.size > log.options.max_record_bytes:
-                    raise RecordTooLargeError(EVENTS_TOPIC, size=record.size, limit=log.options.max_record_bytes)
-                records.append(record)
-            except (JsonError, PayloadError, RecordTooLargeError) as error:
+                records.append(self._checked(accepted.record))
+            except RecordTooLargeError as error:
                 refused += 1
-                print(f"line {number}: {error}" if number else f"not published: {error}", file=sys.stderr)
-    return records, refused
+                _say_refused(number, error)
+        if diverted:
+            await self._log.append(BAD_TOPIC, diverted)
+        await self._log.append(EVENTS_TOPIC, records)
+        return _Outcome(len(records), len(diverted), refused)
+
+    def _read(self, lines: Sequence[tuple[int, Any]]) -> tuple[list[tuple[int, Draft]], int]:
+        """The events of lines, and how many were refused."""
+        drafts = []
+        refused = 0
+        for number, line in lines:
+            for event in events_in(line):
+                try:
+                    if isinstance(event, SnowbusError):
+                        raise event
+                    drafts.append((number, draft(event)))
+                except (JsonError, PayloadError) as error:
+                    refused += 1
+                    _say_refused(number, error)
+        return drafts, refused
+
+    def _checked(self, record: ProducerRecord) -> ProducerRecord:
+        """The record itself. Raises RecordTooLargeError."""
+        limit = self._log.options.max_record_bytes
+        if record.size > limit:
+            raise RecordTooLargeError(EVENTS_TOPIC, size=record.size, limit=limit)
+        return record
+
+    def _bad_record(self, accepted: Accepted, drafted: Draft, now: int) -> ProducerRecord:
+        limit = self._log.options.max_record_bytes
+        return bad_record(invalid(drafted, accepted), source={}, query=b"", received=now, max_bytes=limit)
 
 
-def _events(line: Any) -> Iterator[Payload | SnowbusError]:
-    """The payloads of a line, with an error in the place of each that is none."""
-    try:
-        value = loads(line.decode("utf-8-sig")) if isinstance(line, bytes) else line
-        if not is_payload_data(value):
-            yield payload_from_plain_json(value)
-            return
-        items = items_of_payload_data(value)
-    except UnicodeDecodeError as error:
-        yield PayloadError(f"not UTF-8, at byte {error.start}")
-        return
-    except (JsonError, PayloadError) as error:
-        yield error
-        return
-    for position, item in enumerate(items):
-        try:
-            yield checked_payload(item)
-        except PayloadError as error:
-            yield PayloadError(f"data[{position}]: {error.reason}")
+def _say_refused(number: int, error: SnowbusError) -> None:
+    print(f"line {number}: {error}" if number else f"not published: {error}", file=sys.stderr)

@@ -1,7 +1,7 @@
 """Flags made from the table in `bus/settings.py`, and a `--help` that lists them by what they are about."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Literal, get_args, get_origin
 
 import click
@@ -13,6 +13,11 @@ from snowbus.bus.settings import NEW_TOPICS, WORKER, Settings, is_secret, role_o
 from .load_settings import environment_name, load_settings, with_where
 
 _OWN = "Options"
+
+RESOLVER = ("iglu_resolver",)
+"""The settings of whoever has to do with schemas."""
+VALIDATION = (*RESOLVER, "iglu_wait", "on_invalid")
+"""The settings of whoever checks events and puts them on the log."""
 
 
 class SettingsCommand(click.Command):
@@ -48,15 +53,24 @@ class _SettingOption(click.Option):
 
 
 def with_settings(
-    *roles: str, creates_topics: bool = True, workers: bool = False
+    *roles: str,
+    creates_topics: bool = True,
+    workers: bool = False,
+    also: Collection[str] = (),
+    only: Collection[str] = tuple(Settings.model_fields),
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Give a command the flags of these roles, of the log and perhaps of workers, and pass it `settings`."""
+    """Give a command the flags of these roles, of the log and perhaps of workers, and pass it `settings`.
+
+    It gets `also` those of settings that these names stand for, and of all of them `only` those of some.
+    """
+    wanted = (None, *roles, *([WORKER] if workers else ()))
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         names = [
             name
             for name in Settings.model_fields
-            if (role_of(name) in (None, *roles) or (workers and role_of(name) == WORKER))
+            if name in only
+            and (role_of(name) in wanted or name in also)
             and (creates_topics or section_of(name) != NEW_TOPICS)
             and not is_secret(name)  # a process's arguments are for everyone to see
         ]
@@ -120,4 +134,6 @@ def _option(name: str, field: FieldInfo) -> dict[str, Any]:
 def _metavar(name: str) -> str:
     if name in ("log", "collector"):
         return "URL"
+    if name == "iglu_resolver":
+        return "FILE"
     return "HOST:PORT" if name.endswith("_listen") else "VALUE"

@@ -4,11 +4,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Literal, get_args, get_origin
 
-from snowbus.bus.settings import NEW_TOPICS, WORKER, Settings, is_secret, role_of, section_of
+from snowbus.bus.settings import IGLU, NEW_TOPICS, WORKER, Settings, is_secret, role_of, section_of
 
 from . import exit_codes
 from .load_settings import environment_name
-from .settings import default_of, flag_of
+from .settings import RESOLVER, default_of, flag_of
 
 _BEGINNING = """\
 # Settings and exit codes
@@ -32,6 +32,7 @@ Passwords and tokens have no flag, as everyone on a machine can see the argument
 """
 
 _SECTION_WORDS = {
+    "Validation": "[schemas.md](schemas.md) tells more.",
     NEW_TOPICS: "They count when a topic is made, and change none that is there, but for the retention of the embedded "
     "log, which is stored anew when it is named. A Kafka keeps records for as long as it is set to.",
 }
@@ -41,6 +42,7 @@ _COMMANDS = {
     "collect": ("collect", "up"),
     "gateway": ("gateway", "up"),
     WORKER: ("collect", "consume"),
+    IGLU: ("ingest", "up", "publish"),
 }
 
 
@@ -77,7 +79,7 @@ def _flags(name: str) -> str:
     role = role_of(name)
     if role is None:
         return f"`{flag_of(name, ())}`"
-    commands = _COMMANDS.get(role, (role,))
+    commands = ("gateway",) * (name in RESOLVER) + _COMMANDS.get(role, (role,))
     return ", ".join(f"`{each} {flag_of(name, (role,) if each == role else ())}`" for each in commands)
 
 

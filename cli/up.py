@@ -8,7 +8,7 @@ from snowbus.bus.settings import Settings
 from .ending import deadline_of
 from .roles import Roles
 from .running import run, stop_on_signals
-from .settings import SettingsCommand, with_settings
+from .settings import VALIDATION, SettingsCommand, with_settings
 
 
 @click.command(name="up", cls=SettingsCommand)
@@ -20,7 +20,7 @@ from .settings import SettingsCommand, with_settings
     show_default=True,
     help="Events a second of the demo, about.",
 )
-@with_settings("ingest", "collect", "gateway")
+@with_settings("ingest", "collect", "gateway", also=VALIDATION)
 def command(settings: Settings, *, demo: bool, demo_rate: float) -> None:
     """Run ingest, the gateway and (given --collector) the collector consumer in one process.
 

@@ -9,18 +9,22 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import structlog
 
-from snowbus.bus.acceptance import accept
+from snowbus.bus.acceptance import Draft, check, draft, schemas_of
 from snowbus.bus.errors import LogError, LogUnavailableError, SnowbusError
-from snowbus.bus.event import EVENTS_TOPIC, ProducerRecord
+from snowbus.bus.event import BAD_TOPIC, EVENTS_TOPIC, ProducerRecord
+from snowbus.bus.iglu.config import settings_config
+from snowbus.bus.iglu.resolver import Resolver
 from snowbus.bus.log import Log, LogOptions, open_log
 from snowbus.bus.payload import as_payload
 from snowbus.bus.version import producer_name
+
+from ..ingest.bad_records import bad_record, invalid
 
 logger = structlog.get_logger(__name__)
 
@@ -29,9 +33,21 @@ _RETRY_SECONDS = 0.5
 _IDLE_SECONDS = 0.2
 _EXIT_SECONDS = 5.0
 _FORK_SECONDS = 5.0
+_SCHEMA_SECONDS = 1.0
 
 _emitters: "weakref.WeakSet[BusEmitter]" = weakref.WeakSet()
 _fork_lock = threading.Lock()
+
+
+class _Queued(NamedTuple):
+    """An event that waits, and when it was tracked, in ms since 1970."""
+
+    drafted: Draft
+    now: int
+
+
+_Placed = tuple[str, ProducerRecord]
+"""A topic, and what is to be appended there."""
 
 
 class _ThreadPerCall(ThreadPoolExecutor):
@@ -53,21 +69,34 @@ class _ThreadPerCall(ThreadPoolExecutor):
 class BusEmitter:
     """Puts events on the log: `Tracker("ns", [BusEmitter(log="kafka://localhost:9092")])`.
 
-    `input` puts a copy of the payload in a queue of `max_queued` events and returns; a thread appends what waits, in
-    order, again and again until the log takes it. `input` never blocks and never raises: an event that finds the queue
-    full is counted in `dropped`, one that is no event, or too large, in `refused`; `delivered` counts what is durable.
+    `input` puts a copy of the payload in a queue of `max_queued` events and returns; a thread checks and appends what
+    waits, in order, again and again until the log takes it. `iglu_resolver` and `on_invalid` are as the settings of
+    these names. `input` never blocks and never raises: an event that finds the queue full is counted in `dropped`, one
+    that is no event, or too large, in `refused`; `delivered` counts what is durable.
     When the interpreter ends, what waits gets five seconds. For a fork the log is closed, as neither SQLite nor Kafka's
     connections survive one: the parent goes on with its queue, the child begins with an empty one when it tracks.
-    Raises ConfigurationError when the log's URL cannot work.
+    Raises ConfigurationError when the log's URL, or the resolver's file, cannot work.
     """
 
-    def __init__(self, log: str, *, options: LogOptions | None = None, max_queued: int = 10_000) -> None:
+    def __init__(
+        self,
+        log: str,
+        *,
+        options: LogOptions | None = None,
+        max_queued: int = 10_000,
+        iglu_resolver: str = "",
+        on_invalid: Literal["forward", "divert"] = "forward",
+    ) -> None:
         self.delivered = 0
         self.dropped = 0
         self.refused = 0
         self._url = log
         self._options = options
         self._max_queued = max_queued
+        self._resolver_config = settings_config(iglu_resolver)
+        self._is_strict = bool(iglu_resolver)
+        self._diverts = on_invalid == "divert"
+        self._producer = producer_name("emitter")
         self._give_up_at: float | None = None
         self._abandoned: list[asyncio.AbstractEventLoop] = []
         self._begin_empty()
@@ -80,7 +109,7 @@ class BusEmitter:
 
     def _begin_empty(self) -> None:
         self._pid = os.getpid()
-        self._records: deque[ProducerRecord] = deque()
+        self._queue: deque[_Queued] = deque()
         self._settled = threading.Condition()
 
     def _start(self, *, after: threading.Thread | None = None) -> None:
@@ -118,29 +147,29 @@ class BusEmitter:
         if os.getpid() != self._pid:
             self._start_after_fork_in_child()
         try:
-            record = accept(as_payload(payload), now=time.time_ns() // 1_000_000, producer=producer_name("emitter"))
+            drafted = draft(as_payload(payload))
         except Exception as error:  # noqa: BLE001 - whatever a payload holds, its tracker must go on
             self.refused += 1
             logger.warning("not an event", reason=str(error) or type(error).__name__)
             return
-        if len(self._records) >= self._max_queued or self._give_up_at is not None:
+        if len(self._queue) >= self._max_queued or self._give_up_at is not None:
             self.dropped += 1
             if self.dropped == 1 or self.dropped % 1000 == 0:
                 logger.warning("event dropped: the queue is full, or closed", log=self._url, dropped=self.dropped)
             return
-        self._records.append(record)
-        if len(self._records) == 1:
+        self._queue.append(_Queued(drafted, time.time_ns() // 1_000_000))
+        if len(self._queue) == 1:
             self._call_in_loop(self._wake.set)
 
     @property
     def pending(self) -> int:
         """How many events wait to become durable."""
-        return len(self._records)
+        return len(self._queue)
 
     def flush(self, timeout: float = 10.0) -> None:
         """Wait until nothing is pending, `timeout` seconds at most."""
         with self._settled:
-            self._settled.wait_for(lambda: not self._records, timeout)
+            self._settled.wait_for(lambda: not self._queue, timeout)
 
     def sync_flush(self) -> None:
         """As `flush`, under the tracker's own name."""
@@ -177,20 +206,22 @@ class BusEmitter:
             self._opened.set()
         if log is None:
             return
-        async with log:
+        topics = [EVENTS_TOPIC, BAD_TOPIC] if self._diverts else [EVENTS_TOPIC]
+        async with log, Resolver(self._resolver_config, wait=_SCHEMA_SECONDS, is_strict=self._is_strict) as resolver:
             created = False
-            while not forking.is_set() and (self._records or not self._ending()):
-                if not self._records:
+            while not forking.is_set() and (self._queue or not self._ending()):
+                if not self._queue:
                     await self._idle(forking)
                     continue
                 try:
                     if not created:
-                        await log.create_topics([EVENTS_TOPIC])
+                        await log.create_topics(topics)
                         created = True
-                    await self._append(log, list(itertools.islice(self._records, _BATCH)))
+                    waiting = list(itertools.islice(self._queue, _BATCH))
+                    await self._append(log, await self._check(waiting, resolver, log.options.max_record_bytes))
                 except LogError as error:
                     logger.warning(
-                        "events wait for the log", log=self._url, waiting=len(self._records), reason=str(error)
+                        "events wait for the log", log=self._url, waiting=len(self._queue), reason=str(error)
                     )
                     if self._ending() and time.monotonic() >= (self._give_up_at or 0):
                         break
@@ -208,29 +239,44 @@ class BusEmitter:
                     return None
                 await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _append(self, log: Log, records: list[ProducerRecord]) -> None:
-        """Append records that stand first in the queue, and take them out of it."""
+    async def _check(self, waiting: Sequence[_Queued], resolver: Resolver, max_bytes: int) -> list[_Placed]:
+        """Check events against their schemas; each has a record then, and a topic that it goes to."""
+        lookups = await resolver.look_up(schemas_of(drafted for drafted, _ in waiting))
+        placed = []
+        for drafted, now in waiting:
+            accepted = check(drafted, lookups, now=now, producer=self._producer)
+            if accepted.errors and self._diverts:
+                bad = invalid(drafted, accepted)
+                placed.append((BAD_TOPIC, bad_record(bad, source={}, query=b"", received=now, max_bytes=max_bytes)))
+            else:
+                placed.append((EVENTS_TOPIC, accepted.record))
+        return placed
+
+    async def _append(self, log: Log, placed: Sequence[_Placed]) -> None:
+        """Append the records of events that stand first in the queue, and take these out of it."""
         try:
-            await log.append(EVENTS_TOPIC, records)
-            self.delivered += len(records)
+            for topic in (BAD_TOPIC, EVENTS_TOPIC):
+                if records := [record for name, record in placed if name == topic]:
+                    await log.append(topic, records)
+            self.delivered += len(placed)
         except LogError as error:
             if error.retriable:
                 raise
-            if len(records) > 1:  # one of them is too large; the others are not to blame
-                for record in records:
-                    await self._append(log, [record])
+            if len(placed) > 1:  # one of them is too large; the others are not to blame
+                for each in placed:
+                    await self._append(log, [each])
                 return
             self.refused += 1
             logger.warning("event refused by the log", reason=str(error))
         with self._settled:
-            for _ in records:
-                self._records.popleft()
+            for _ in placed:
+                self._queue.popleft()
             self._settled.notify_all()
 
     async def _idle(self, forking: threading.Event) -> None:
         self._wake.clear()
         with contextlib.suppress(TimeoutError):
-            if not self._records and not forking.is_set():
+            if not self._queue and not forking.is_set():
                 async with asyncio.timeout(_IDLE_SECONDS):
                     await self._wake.wait()
 

@@ -12,6 +12,7 @@ import structlog
 
 from snowbus.bus.errors import LogError, RecordTooLargeError
 from snowbus.bus.http_server import Receive, Scope, Send, serve_http
+from snowbus.bus.iglu.resolver import resolver_of
 from snowbus.bus.log import Log
 from snowbus.bus.metrics import Metrics
 from snowbus.bus.operations import Operations
@@ -73,7 +74,8 @@ class IngestApp:
         self._metrics = metrics
         self._proxies = parse_networks(settings.ingest_trusted_proxies)
         self._topics = Topics(log, seconds=settings.append_timeout, warn=self._warn_of)
-        self._writer = Writer(log, settings, metrics, topics=self._topics)
+        resolver = resolver_of(settings.iglu_resolver, wait=settings.iglu_wait)
+        self._writer = Writer(log, settings, metrics, topics=self._topics, resolver=resolver)
         self._reader = BodyReader(
             limit=settings.ingest_max_body_bytes,
             seconds=settings.ingest_body_timeout,

@@ -1,12 +1,14 @@
 """Puts what a request holds on the log: its events on `snowbus.events`, what was refused on `snowbus.bad`."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from snowbus.bus.acceptance import accept
+from snowbus.bus.acceptance import Accepted, Draft, check, draft, schemas_of
 from snowbus.bus.errors import LogError, RecordTooLargeError
 from snowbus.bus.event import BAD_TOPIC, EVENTS_TOPIC, ProducerRecord
+from snowbus.bus.iglu.resolver import Resolver
 from snowbus.bus.log import Log
 from snowbus.bus.metrics import Metrics
 from snowbus.bus.payload import dump_payload
@@ -14,12 +16,14 @@ from snowbus.bus.settings import Settings
 from snowbus.bus.version import producer_name
 
 from .appends import Appends
-from .bad_records import Bad, bad_record
+from .bad_records import Bad, bad_record, invalid
 from .reading import KEPT_BYTES, OverloadedError
 from .requests import Kind, Refused, Understood
 from .topics import Topics
 
-_ENCODED_IN_A_ROW = 200
+_CHECKED_IN_A_ROW = 200
+_INVALID_COUNTS = 10
+"""As many events as one that is invalid: to say what is wrong takes longer than to see that all is well."""
 _KEPT_APART = 1_000
 """Of one request, the refused events that get a record each; when there are more, they share one."""
 
@@ -32,6 +36,14 @@ class Sent(NamedTuple):
     query: bytes
 
 
+class _Made(NamedTuple):
+    """What the events of a request come to: records of those that go on, and of those that go to `snowbus.bad`."""
+
+    records: list[ProducerRecord]
+    diverted: list[ProducerRecord]
+    oversized: list[Refused]
+
+
 class Outcome(NamedTuple):
     """What became of a request: how many of its events are durable, and which were refused."""
 
@@ -40,10 +52,12 @@ class Outcome(NamedTuple):
 
 
 class Writer:
-    """Appends for all requests, of which no more wait for the log than the settings allow."""
+    """Checks and appends for all requests, of which no more wait for the log than the settings allow."""
 
-    def __init__(self, log: Log, settings: Settings, metrics: Metrics, *, topics: Topics) -> None:
+    def __init__(self, log: Log, settings: Settings, metrics: Metrics, *, topics: Topics, resolver: Resolver) -> None:
         self._topics = topics
+        self._resolver = resolver
+        self._diverts = settings.on_invalid == "divert"
         self._appends = Appends(log, seconds=settings.append_timeout + 1.0)
         self._metrics = metrics
         self._max_record_bytes = settings.max_record_bytes
@@ -59,22 +73,25 @@ class Writer:
 
         Raises OverloadedError, LogError; then none of the events counts as accepted, though some may be durable.
         """
-        records, oversized = await self._event_records(understood.payloads, sent)
-        refused = [*understood.refused, *oversized]
+        made = await self._make_records(understood.payloads, sent)
+        refused = [*understood.refused, *made.oversized]
+        accepted = len(made.records) + len(made.diverted)
         # Refused ones first: if this fails the whole request comes again, and no good event is there twice for it.
-        if not records:
+        if not accepted:
             await self.write_bad(Bad(whole, _reasons(refused)), refused[0].kind, sent=sent)
             return Outcome(0, refused)
-        if refused:
-            await self._append(BAD_TOPIC, self._refused_records(refused, whole, sent))
+        if refused or made.diverted:
+            set_aside = self._refused_records(refused, whole, sent) if refused else []
+            await self._append(BAD_TOPIC, [*set_aside, *made.diverted])
             for each in refused:
                 self._metrics.ingest_refused.labels(each.kind).inc()
-        try:
-            await self._append(EVENTS_TOPIC, records)
-        except RecordTooLargeError as error:
-            return await self._write_oversized(understood, whole, sent=sent, error=error)
-        self._metrics.ingest_events.inc(len(records))
-        return Outcome(len(records), refused)
+        if made.records:
+            try:
+                await self._append(EVENTS_TOPIC, made.records)
+            except RecordTooLargeError as error:
+                return await self._write_oversized(understood, whole, sent=sent, error=error)
+            self._metrics.ingest_events.inc(len(made.records))
+        return Outcome(accepted, refused)
 
     async def write_bad(self, bad: Bad, kind: Kind, *, sent: Sent) -> None:
         """Write a whole request that was refused. Raises OverloadedError, LogError."""
@@ -84,23 +101,44 @@ class Writer:
     async def close(self) -> None:
         """Wait for what is under way."""
         await self._appends.close()
+        await self._resolver.close()
 
-    async def _event_records(
-        self, payloads: Sequence[dict[str, str]], sent: Sent
-    ) -> tuple[list[ProducerRecord], list[Refused]]:
-        records = []
-        oversized = []
-        for position, payload in enumerate(payloads):
-            if position and position % _ENCODED_IN_A_ROW == 0:
+    async def _make_records(self, payloads: Sequence[dict[str, str]], sent: Sent) -> _Made:
+        drafts = await self._read(payloads)
+        lookups = await self._resolver.look_up(schemas_of(drafts))
+        made = _Made([], [], [])
+        found: Counter[str] = Counter()
+        in_a_row = 0
+        for drafted in drafts:
+            if in_a_row >= _CHECKED_IN_A_ROW:
                 await asyncio.sleep(0)  # other requests' turn
-            record = accept(payload, now=sent.received, producer=self._producer, source=sent.source)
-            size = record.size
-            if size > self._max_record_bytes:
-                reason = f"an event of {size} bytes is larger than the {self._max_record_bytes} that the log takes"
-                oversized.append(Refused("too_large", reason, "", dump_payload(payload).encode()))
-            else:
-                records.append(record)
-        return records, oversized
+                in_a_row = 0
+            accepted = check(drafted, lookups, now=sent.received, producer=self._producer, source=sent.source)
+            in_a_row += _INVALID_COUNTS if accepted.errors else 1
+            found[accepted.validation] += 1
+            self._place(accepted, drafted, sent, made)
+        for validation, count in found.items():
+            self._metrics.ingest_validated.labels(validation).inc(count)
+        return made
+
+    async def _read(self, payloads: Sequence[dict[str, str]]) -> list[Draft]:
+        drafts = []
+        for position, payload in enumerate(payloads):
+            if position and position % _CHECKED_IN_A_ROW == 0:
+                await asyncio.sleep(0)  # other requests' turn
+            drafts.append(draft(payload))
+        return drafts
+
+    def _place(self, accepted: Accepted, drafted: Draft, sent: Sent, made: _Made) -> None:
+        """Put an event where it belongs."""
+        size = accepted.record.size
+        if size > self._max_record_bytes:
+            reason = f"an event of {size} bytes is larger than the {self._max_record_bytes} that the log takes"
+            made.oversized.append(Refused("too_large", reason, "", dump_payload(drafted.payload).encode()))
+        elif accepted.errors and self._diverts:
+            made.diverted.append(self._bad_record(invalid(drafted, accepted), sent))
+        else:
+            made.records.append(accepted.record)
 
     async def _write_oversized(
         self, understood: Understood, whole: bytes, *, sent: Sent, error: RecordTooLargeError

@@ -13,6 +13,7 @@ from support.snowbus import COMMAND, Process, snowbus
 from snowbus.bus.canonical import canonical_view
 from snowbus.bus.envelope import decode_event
 from snowbus.bus.event import EVENTS_TOPIC
+from snowbus.bus.iglu.config import own_config_file
 from snowbus.bus.log import open_log
 from snowbus.cli import exit_codes
 from snowbus.cli.main import COMMANDS
@@ -126,6 +127,25 @@ def test_an_event_described_by_flags_that_is_invalid_is_published_with_a_warning
     assert (answer.stdout, answer.returncode) == ("1 published\n", exit_codes.OK)
     assert answer.stderr.startswith("the event is invalid: " + told)
     assert len(events_on(sqlite_url)) == 1
+
+
+def test_published_events_are_checked_and_those_that_are_invalid_may_be_diverted(tmp_path, sqlite_url):
+    lines = "\n".join(
+        f'{{"schema": "iglu:com.acme/hello/jsonschema/1-0-0", "data": {{"from": {sender}}}}}'
+        for sender in ('"me"', "7")
+    )
+    resolver = ["--iglu-resolver", str(own_config_file())]
+    answer = snowbus("publish", "--log", sqlite_url, *resolver, cwd=tmp_path, stdin=lines)
+    assert answer.stdout == "2 published\n", answer.stderr
+    answer = snowbus("publish", "--log", sqlite_url, *resolver, "--on-invalid", "divert", cwd=tmp_path, stdin=lines)
+    assert (answer.stdout, answer.returncode) == ("1 published, 1 diverted\n", exit_codes.OK)
+    event = ["--schema", "iglu:com.acme/hello/jsonschema/1-0-0", "--data", '{"from": 7}']
+    answer = snowbus("publish", "--log", sqlite_url, *resolver, *event, cwd=tmp_path)
+    assert answer.stderr == "the event is invalid: unstruct_event/from: '7' is not a string\n"
+    assert len(events_on(sqlite_url)) == 4
+    answer = snowbus("publish", "--log", sqlite_url, "--iglu-resolver", "none.json", cwd=tmp_path)
+    assert answer.returncode == exit_codes.CONFIGURATION
+    assert "--iglu-resolver: iglu_resolver: none.json cannot be read" in answer.stderr
 
 
 def test_a_line_that_is_not_json_is_told_with_one_line_number(tmp_path, sqlite_url):

@@ -15,7 +15,8 @@ from support.forwarding import read_all
 
 from snowbus.bus.envelope import decode_event
 from snowbus.bus.errors import ConfigurationError
-from snowbus.bus.event import EVENTS_TOPIC
+from snowbus.bus.event import BAD_TOPIC, EVENTS_TOPIC
+from snowbus.bus.iglu.config import own_config_file
 from snowbus.bus.log import LogOptions, open_log
 from snowbus.bus.payload import load_payload
 from snowbus.producers.emitters import BusEmitter, LogfileEmitter
@@ -53,6 +54,45 @@ def track(tracker, count=1):
         subject = Subject().set_user_id("u-1")
         tracker.track(PageView(f"https://shop.example/{number}", event_subject=subject))
         tracker.track(SelfDescribing(ADDED, event_subject=subject))
+
+
+HELLO = "iglu:com.acme/hello/jsonschema/1-0-0"
+
+
+def bad_and_good_on(url):
+    """The reasons on `snowbus.bad`, and what was found of the events, with how often."""
+
+    async def main():
+        async with await open_log(url) as log:
+            await log.create_topics([BAD_TOPIC])
+            bad = [dict(record.headers)["reason"].decode() for record in await read_all(log, BAD_TOPIC)]
+            good = [decode_event(record.value).validation for record in await read_all(log, EVENTS_TOPIC)]
+            return bad, Counter(good)
+
+    return run(main())
+
+
+@pytest.mark.parametrize("diverts", [False, True])
+def test_events_are_checked_before_they_are_on_the_log(sqlite_url, diverts):
+    on_invalid = "divert" if diverts else "forward"
+    emitter = BusEmitter(sqlite_url, iglu_resolver=str(own_config_file()), on_invalid=on_invalid)
+    tracker = Tracker("ns", [emitter])
+    for data in ({"from": "me"}, {"from": ""}):
+        tracker.track(SelfDescribing(SelfDescribingJson(HELLO, data)))
+    tracker.track(PageView("https://shop.example/"))
+    emitter.close()
+    assert (emitter.delivered, emitter.refused, emitter.pending) == (3, 0, 0)
+    bad, good = bad_and_good_on(sqlite_url)
+    if diverts:
+        assert good == {"valid": 2}
+        assert bad == ["invalid: unstruct_event/from: '\"\"' is not a string of at least 1 character"]
+    else:
+        assert (bad, good) == ([], {"valid": 2, "invalid": 1})
+
+
+def test_a_resolver_that_cannot_be_read_is_told_where_the_emitter_is_made(sqlite_url):
+    with pytest.raises(ConfigurationError, match="iglu_resolver"):
+        BusEmitter(sqlite_url, iglu_resolver="none.json")
 
 
 def test_events_of_the_official_tracker_arrive_on_the_log_as_it_made_them(log_url):
