@@ -27,6 +27,7 @@ COMMANDS = {
     "replay": "let a group handle records once more",
     "status": "topics, groups and their lag",
     "topics": "list or create the topics",
+    "schema": "check, list and try out schemas",
 }
 
 
