@@ -11,12 +11,12 @@ from snowbus.consumers.gateway.server import run_gateway
 
 from .link import Link
 from .running import run
-from .settings import SettingsCommand, with_settings
+from .settings import RESOLVER, SettingsCommand, with_settings
 from .workers import PORT, run_worker, supervise, with_workers
 
 
 @click.command(name="gateway", cls=SettingsCommand)
-@with_settings("gateway", workers=True)
+@with_settings("gateway", workers=True, also=RESOLVER)
 @with_workers("gateway", share=PORT)
 def command(settings: Settings, *, workers: int | None, link: Link | None) -> None:
     """Stream events live over websockets at /v1/events, and serve the live page at /."""

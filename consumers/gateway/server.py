@@ -17,6 +17,7 @@ from websockets.http11 import Request, Response
 from snowbus.bus.errors import LogError
 from snowbus.bus.event import EVENTS_TOPIC
 from snowbus.bus.http_server import address_of, bind
+from snowbus.bus.iglu.config import settings_config
 from snowbus.bus.log.interface import Log
 from snowbus.bus.metrics import Metrics
 from snowbus.bus.operations import Operations
@@ -35,6 +36,7 @@ from .group_session import GroupSession
 from .groups import Groups
 from .live import Live
 from .pages import load_page, page_response, response, text_response
+from .schemas import SchemaFiles
 from .subscription import Subscription, parse_subscription, query_pairs
 from .tail import Tail
 from .tokens import Tokens
@@ -134,6 +136,7 @@ class _Gateway:
         self.tokens = tokens
         self._log = log
         self._page = load_page()
+        self._schemas = SchemaFiles(settings_config(settings.iglu_resolver).folders)
         self._operations = Operations(metrics, self._reason_not_ready)
         self.accepted = WeakSet[GatewayConnection]()
         self._admitted: dict[GatewayConnection, str] = {}  # and whose token it is
@@ -211,6 +214,8 @@ class _Gateway:
                 return None
             self._metrics.gateway_refused.labels(str(refused.status_code)).inc()
             found = refused
+        elif (served := await self._schemas.answer(path)) is not None:
+            found = served
         elif file := await self._exports.answer(path, query, request) or await self._feeds.answer(path, query, request):
             found = file
         elif path in self._page:
