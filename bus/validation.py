@@ -28,6 +28,8 @@ def validate(decoded: Decoded, lookups: Lookups | None) -> Verdict:
     is_checked = lookups is not None and (lookups.is_strict or bool(entities))
     if lookups is not None:
         for entity in entities:
+            if len(errors) >= _MOST_ERRORS:  # to say what is wrong takes long, and there is room for thousands
+                break
             found = _check(entity, lookups)
             if found is None:
                 is_checked = False

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 
 from snowbus.bus.errors import ConfigurationError
 from snowbus.bus.http_server import bind
+from snowbus.bus.iglu.config import own_config_file
 from snowbus.bus.log import Log, open_log
 from snowbus.bus.settings import Settings
 
@@ -27,11 +28,18 @@ async def run_demo(settings: Settings, *, rate: float) -> None:
     with _log_url(settings) as log_url:
         async with _stand_in_collector() as (collector, collector_address):
             settings = settings.model_copy(
-                update={"log": log_url, "collector": (collector_address,), **_free_addresses(settings)}
+                update={
+                    "log": log_url,
+                    "collector": (collector_address,),
+                    "iglu_resolver": settings.iglu_resolver or str(own_config_file()),
+                    **_free_addresses(settings),
+                }
             )
             async with await open_log(log_url, settings.log_options()) as log, Roles(log, settings) as roles:
                 _print_welcome(roles.addresses)
-                shop = await asyncio.to_thread(Shop, roles.addresses["ingest"], log=log_url, rate=rate)
+                shop = await asyncio.to_thread(
+                    Shop, roles.addresses["ingest"], log=log_url, rate=rate, iglu_resolver=settings.iglu_resolver
+                )
                 try:
                     await roles.until(stop)
                 finally:

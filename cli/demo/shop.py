@@ -44,12 +44,12 @@ Step = tuple[Tracker, Event]
 class Shop:
     """Tracks visits from a thread, at about `rate` events a second, until it is closed."""
 
-    def __init__(self, ingest_address: str, *, log: str, rate: float, seed: int = 7) -> None:
+    def __init__(self, ingest_address: str, *, log: str, rate: float, iglu_resolver: str = "", seed: int = 7) -> None:
         self.tracked = 0
         self._random = random.Random(seed)  # noqa: S311 - a believable shop needs no cryptography
         self._pause = 1 / rate
         self._stop = threading.Event()
-        self._bus = BusEmitter(log)
+        self._bus = BusEmitter(log, iglu_resolver=iglu_resolver)
         self._http = Emitter(
             ingest_address.removeprefix("http://"), protocol="http", method="post", batch_size=1, request_timeout=5
         )
@@ -78,7 +78,10 @@ class Shop:
             self.tracked += 1
 
     def _visit(self) -> Iterator[Step]:
-        """One visitor's steps: pages, products put in the cart, perhaps an order, which the shop's server confirms."""
+        """One visitor's steps: pages, products put in the cart, perhaps an order, which the shop's server confirms.
+
+        Now and then a quantity is a string, against the schema: a mistake for the live page to show.
+        """
         visitor = _Visitor(self._random)
         yield self._web, PageView(f"{_SHOP}/", "Outdoor shop", event_subject=visitor.subject())
         cart = 0.0
@@ -95,6 +98,8 @@ class Shop:
                 quantity = self._random.randint(1, 3)
                 cart += quantity * price
                 data = {"sku": sku, "quantity": quantity, "unit_price": price, "currency": "EUR"}
+                if self._random.random() < 0.15:
+                    data["quantity"] = str(quantity)
                 added = SelfDescribingJson("iglu:com.acme/add_to_cart/jsonschema/1-0-0", data)
                 yield self._web, SelfDescribing(added, context=[product], event_subject=visitor.subject())
         if cart and self._random.random() < 0.6:
