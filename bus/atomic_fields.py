@@ -53,7 +53,8 @@ def out_of_bounds(fields: dict[str, Any]) -> list[FieldError]:
     errors = []
     for name, value in fields.items():
         if type(value) is str:
-            if len(value) > 3 and len(value) > (limit := MAX_LENGTHS.get(name, 1_000_000_000)):
+            limit = MAX_LENGTHS.get(name)
+            if limit is not None and len(value) > limit:
                 errors.append(
                     FieldError(name, "", "", f"text of at most {limit:,} characters", value[:_GOT_CHARACTERS])
                 )

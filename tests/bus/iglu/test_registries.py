@@ -12,7 +12,8 @@ from support.aio import run
 
 from snowbus.bus.errors import RegistryError, SchemaError
 from snowbus.bus.iglu.config import Http
-from snowbus.bus.iglu.registries import FolderRegistry, HttpRegistry
+from snowbus.bus.iglu.http_registry import HttpRegistry
+from snowbus.bus.iglu.registries import FolderRegistry
 from snowbus.bus.iglu.schema import MAX_BYTES
 from snowbus.bus.iglu.uri import parse_iglu_uri
 

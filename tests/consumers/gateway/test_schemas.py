@@ -9,7 +9,7 @@ from support.gateway import gateway
 from support.memory_log import MemoryLog
 
 from snowbus.bus.iglu.config import Http
-from snowbus.bus.iglu.registries import HttpRegistry
+from snowbus.bus.iglu.http_registry import HttpRegistry
 from snowbus.bus.iglu.uri import parse_iglu_uri
 from snowbus.schemas import read_text
 
