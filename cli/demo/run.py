@@ -103,7 +103,7 @@ def _print_welcome(addresses: dict[str, str]) -> None:
   Send some of your own:   {addresses["ingest"]}
 
     curl -H 'Content-Type: application/json' {addresses["ingest"]}/tracking \\
-      -d '{{"schema": "iglu:com.acme/hello/jsonschema/1-0-0", "data": {{"from": "you"}}, "app_id": "my-app"}}'
+      -d '{{"schema": "iglu:dev.snowbus.demo/hello/jsonschema/1-0-0", "data": {{"from": "you"}}, "app_id": "my-app"}}'
 
   The stand-in collector is away for {_OUTAGE_SECONDS:g} of every {_OUTAGE_EVERY_SECONDS + _OUTAGE_SECONDS:g} seconds.
   Ctrl-C ends the demo.

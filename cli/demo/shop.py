@@ -88,7 +88,7 @@ class Shop:
         for sku, name, category, price in self._random.sample(_PRODUCTS, self._random.randint(1, 3)):
             page = f"{_SHOP}/{category}/{sku.lower()}"
             product = SelfDescribingJson(
-                "iglu:com.acme/product/jsonschema/1-0-0",
+                "iglu:dev.snowbus.demo/product/jsonschema/1-0-0",
                 {"sku": sku, "name": name, "category": category, "price": price},
             )
             yield self._web, PageView(page, name, context=[product], event_subject=visitor.subject())
@@ -100,7 +100,7 @@ class Shop:
                 data = {"sku": sku, "quantity": quantity, "unit_price": price, "currency": "EUR"}
                 if self._random.random() < 0.15:
                     data["quantity"] = str(quantity)
-                added = SelfDescribingJson("iglu:com.acme/add_to_cart/jsonschema/1-0-0", data)
+                added = SelfDescribingJson("iglu:dev.snowbus.demo/add_to_cart/jsonschema/1-0-0", data)
                 yield self._web, SelfDescribing(added, context=[product], event_subject=visitor.subject())
         if cart and self._random.random() < 0.6:
             yield from self._order(visitor, cart)
@@ -108,7 +108,7 @@ class Shop:
     def _order(self, visitor: "_Visitor", total: float) -> Iterator[Step]:
         """The order; now and then its payment is tracked with a decimal comma, a mistake for the live page to show."""
         order = SelfDescribingJson(
-            "iglu:com.acme/order/jsonschema/1-0-0",
+            "iglu:dev.snowbus.demo/order/jsonschema/1-0-0",
             {"order_id": f"O-{self._random.randrange(10**6):06}", "total": round(total, 2), "currency": "EUR"},
         )
         yield self._api, SelfDescribing(order, event_subject=visitor.subject("srv"))

@@ -131,7 +131,7 @@ def test_an_event_described_by_flags_that_is_invalid_is_published_with_a_warning
 
 def test_published_events_are_checked_and_those_that_are_invalid_may_be_diverted(tmp_path, sqlite_url):
     lines = "\n".join(
-        f'{{"schema": "iglu:com.acme/hello/jsonschema/1-0-0", "data": {{"from": {sender}}}}}'
+        f'{{"schema": "iglu:dev.snowbus.demo/hello/jsonschema/1-0-0", "data": {{"from": {sender}}}}}'
         for sender in ('"me"', "7")
     )
     resolver = ["--iglu-resolver", str(own_config_file())]
@@ -139,7 +139,7 @@ def test_published_events_are_checked_and_those_that_are_invalid_may_be_diverted
     assert answer.stdout == "2 published\n", answer.stderr
     answer = snowbus("publish", "--log", sqlite_url, *resolver, "--on-invalid", "divert", cwd=tmp_path, stdin=lines)
     assert (answer.stdout, answer.returncode) == ("1 published, 1 diverted\n", exit_codes.OK)
-    event = ["--schema", "iglu:com.acme/hello/jsonschema/1-0-0", "--data", '{"from": 7}']
+    event = ["--schema", "iglu:dev.snowbus.demo/hello/jsonschema/1-0-0", "--data", '{"from": 7}']
     answer = snowbus("publish", "--log", sqlite_url, *resolver, *event, cwd=tmp_path)
     assert answer.stderr == "the event is invalid: unstruct_event/from: '7' is not a string\n"
     assert len(events_on(sqlite_url)) == 4

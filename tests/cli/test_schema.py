@@ -12,7 +12,7 @@ from snowbus.bus.iglu.lint import META_SCHEMA
 from snowbus.bus.payload import PAYLOAD_DATA_SCHEMA
 from snowbus.cli import exit_codes
 
-HELLO = "iglu:com.acme/hello/jsonschema/1-0-0"
+HELLO = "iglu:dev.snowbus.demo/hello/jsonschema/1-0-0"
 SELF = {"vendor": "com.acme", "name": "cart", "format": "jsonschema", "version": "1-0-0"}
 SCHEMA = {"$schema": META_SCHEMA, "self": SELF, "type": "object"}
 STRICT = {"iglu_resolver": str(own_config_file())}

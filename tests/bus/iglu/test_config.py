@@ -110,4 +110,4 @@ def test_a_file_that_cannot_be_read_is_told_with_its_name(tmp_path):
 def test_without_a_file_it_is_what_comes_with_snowbus():
     assert settings_config("") == own_config()
     (folder,) = own_config().folders
-    assert (folder / "schemas" / "com.acme" / "order" / "jsonschema" / "1-0-0").is_file()
+    assert (folder / "schemas" / "dev.snowbus.demo" / "order" / "jsonschema" / "1-0-0").is_file()

@@ -13,7 +13,7 @@ from snowbus.bus.iglu.http_registry import HttpRegistry
 from snowbus.bus.iglu.uri import parse_iglu_uri
 from snowbus.schemas import read_text
 
-ORDER = "com.acme/order/jsonschema/1-0-0"
+ORDER = "dev.snowbus.demo/order/jsonschema/1-0-0"
 
 
 def asking(*paths: str, **settings: Any) -> list[tuple[int, str, Any]]:
@@ -41,12 +41,12 @@ def test_the_schemas_are_listed() -> None:
     for status, allowed, text in asking("/schemas", "/schemas/"):
         assert (status, allowed) == (200, "*")
         assert json.loads(text) == [
-            f"iglu:com.acme/{name}/jsonschema/1-0-0" for name in ("add_to_cart", "hello", "order", "product")
+            f"iglu:dev.snowbus.demo/{name}/jsonschema/1-0-0" for name in ("add_to_cart", "hello", "order", "product")
         ]
 
 
 def test_what_is_no_schema_is_not_found() -> None:
-    paths = ["com.acme/order/jsonschema/1-0-1", "com.acme/order/jsonschema", "com.acme", "x/../../resolver.json"]
+    paths = ["dev.snowbus.demo/order/jsonschema/1-0-1", "com.acme/order/jsonschema", "com.acme", "x/../../resolver.json"]
     odd = ["../iglu/jsonschema/1-0-0", "%2e%2e/order/jsonschema/1-0-0", "../resolver.json", "com.acme//order/1-0-0"]
     answers = asking(*(f"/schemas/{path}" for path in [*paths, *odd]))
     assert {status for status, _, _ in answers} == {404}

@@ -56,7 +56,7 @@ def track(tracker, count=1):
         tracker.track(SelfDescribing(ADDED, event_subject=subject))
 
 
-HELLO = "iglu:com.acme/hello/jsonschema/1-0-0"
+HELLO = "iglu:dev.snowbus.demo/hello/jsonschema/1-0-0"
 
 
 def bad_and_good_on(url):

@@ -135,7 +135,7 @@ def test_a_registry_that_is_away_leaves_events_unchecked(tmp_path: Path) -> None
 
 def test_without_a_resolver_unknown_schemas_are_unchecked_and_those_that_come_with_snowbus_are_checked() -> None:
     async def main() -> None:
-        hello = "iglu:com.acme/hello/jsonschema/1-0-0"
+        hello = "iglu:dev.snowbus.demo/hello/jsonschema/1-0-0"
         async with MemoryLog() as log, serving(log, iglu_wait=30) as ingest:
             await ingest.post(payload_data(GOOD, PAGE_VIEW))
             assert {event.validation for event in await ingest.events()} == {"unchecked"}
