@@ -46,7 +46,12 @@ def test_the_schemas_are_listed() -> None:
 
 
 def test_what_is_no_schema_is_not_found() -> None:
-    paths = ["dev.snowbus.demo/order/jsonschema/1-0-1", "com.acme/order/jsonschema", "com.acme", "x/../../resolver.json"]
+    paths = [
+        "dev.snowbus.demo/order/jsonschema/1-0-1",
+        "com.acme/order/jsonschema",
+        "com.acme",
+        "x/../../resolver.json",
+    ]
     odd = ["../iglu/jsonschema/1-0-0", "%2e%2e/order/jsonschema/1-0-0", "../resolver.json", "com.acme//order/1-0-0"]
     answers = asking(*(f"/schemas/{path}" for path in [*paths, *odd]))
     assert {status for status, _, _ in answers} == {404}
