@@ -20,6 +20,8 @@ from .skipping import newest, sample, skipped_frames
 MAX_WRITE_BYTES = 131_072
 _MAX_SCAN = 1_000
 _MAX_SHARED_BYTES = 16_777_216
+_CHUNK_OVERHEAD = 600
+"""Bytes that a chunk costs beside its data and 8 for each event: Python's objects, about."""
 
 
 class Chunk(NamedTuple):
@@ -43,23 +45,32 @@ class Chunks:
         self._ring = ring
         self._shared: dict[tuple[Channel, int], Chunk] = {}  # by sequence number
         self._shared_bytes = 0
-        self._unfinished: list[tuple[Channel, int]] = []
+        self._places: dict[Channel, set[int]] = {}
+        self._unfinished: set[tuple[Channel, int]] = set()
 
     def grew(self) -> None:
         """The ring has more: chunks that went up to its end are no longer all that can be sent at once."""
-        for key in self._unfinished:
+        for key in tuple(self._unfinished):
             self._forget(key)
-        self._unfinished.clear()
+
+    def forget(self, channel: Channel) -> None:
+        """A channel is no more."""
+        for sequence in tuple(self._places.get(channel, ())):
+            self._forget((channel, sequence))
 
     def next(self, channel: Channel, sequence: int) -> Chunk:
         """The chunk for every reader of a channel at this place, whatever it was sent before."""
         key = channel, sequence
         chunk = self._shared.get(key)
         if chunk is None:
-            chunk = self._shared[key] = self._deflated(self.some(channel, sequence, None), channel, None)
-            self._shared_bytes += len(chunk.data)
+            chunk = self._deflated(self.some(channel, sequence, None), channel, None)
             if chunk.sequence == self._ring.end:
-                self._unfinished.append(key)
+                self._unfinished.add(key)
+            else:
+                chunk = chunk._replace(context=None)  # another chunk comes before anybody follows
+            self._shared[key] = chunk
+            self._places.setdefault(channel, set()).add(sequence)
+            self._shared_bytes += _cost(chunk)
             while self._shared_bytes > _MAX_SHARED_BYTES:
                 self._forget(next(iter(self._shared)))
         return chunk
@@ -159,11 +170,22 @@ class Chunks:
         return frame
 
     def _forget(self, key: tuple[Channel, int]) -> None:
-        if (chunk := self._shared.pop(key, None)) is not None:
-            self._shared_bytes -= len(chunk.data)
+        if (chunk := self._shared.pop(key, None)) is None:
+            return
+        self._shared_bytes -= _cost(chunk)
+        self._unfinished.discard(key)
+        channel, sequence = key
+        self._places[channel].remove(sequence)
+        if not self._places[channel]:
+            del self._places[channel]
 
     def _deflated(self, chunk: Chunk, channel: Channel, context: Context | None) -> Chunk:
+        """As it is sent: the frames themselves are needed no more, and would outlive the ring's."""
         if not channel.deflates:
-            return chunk
+            return chunk._replace(frames=())
         used = context or Context()
-        return chunk._replace(data=used.deflate(chunk.frames), context=used)
+        return chunk._replace(frames=(), data=used.deflate(chunk.frames), context=used)
+
+
+def _cost(chunk: Chunk) -> int:
+    return len(chunk.data) + 8 * len(chunk.events) + _CHUNK_OVERHEAD

@@ -93,6 +93,7 @@ class Live:
             self._unfiltered.pop(channel, None)
             self._index.remove(channel)
             self._due.pop(channel, None)
+            self._chunks.forget(channel)
 
     def send_away(self, reader: LiveReader) -> None:
         """Let a reader read the ring no more, and tell it where it stands."""

@@ -1,7 +1,9 @@
 """The fan-out, with readers whose sockets are told when to stall: no hole, no repeat, nobody waits."""
 
 import asyncio
+import gc
 import json
+import tracemalloc
 import zlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -183,6 +185,31 @@ def test_readers_who_inflate_share_one_compressor_and_those_who_come_later_begin
         assert max(len(write) for write in late.writes[2:]) < len(late.writes[0]) / 2
 
     on_bench(test)
+
+
+@pytest.mark.parametrize("wanted", ["nothing", "1"])
+def test_what_was_made_for_readers_with_a_filter_of_their_own_goes_with_them(wanted: str) -> None:
+    async def test(bench: Bench) -> None:
+        async def visit(number: int) -> None:
+            own = parse_filter([("event_id", wanted), ("event_id", f"nothing-{number}")])
+            _, reader = bench.join(dict.fromkeys(PARTITIONS, 0), own, deflates=True)
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert decode_cursor(bench.live.cursor(reader).decode()) == dict(bench.positions)
+            bench.live.leave(reader)
+
+        bench.append(*[0] * 3000)
+        await visit(0)
+        tracemalloc.start()
+        try:
+            for number in range(1, 10):
+                await visit(number)
+            gc.collect()
+            assert tracemalloc.get_traced_memory()[0] < 200_000
+        finally:
+            tracemalloc.stop()
+
+    on_bench(test, max_entries=4000)
 
 
 def test_a_stalled_reader_is_not_written_to_and_catches_up_in_few_writes() -> None:
