@@ -56,6 +56,7 @@ class LiveReader:
     def next_chunk(self, chunks: Chunks, ring: Ring, now: float) -> Chunk | None:
         """What comes next for it; None when there is nothing for now."""
         if self.flow.limit == 0:
+            self.had = None  # who wants nothing is not slow
             return None
         if not self.is_special:
             return chunks.next(self.channel, self.sequence)

@@ -552,3 +552,27 @@ def test_a_pause_is_no_slowness() -> None:
         assert reader.gone.done()  # the log has the rest
 
     on_bench(test, max_entries=10)
+
+
+@pytest.mark.parametrize("policy", ["sample", "latest"])
+@pytest.mark.parametrize("stop", [{"paused": True}, {"permits": 200}])
+def test_who_pauses_while_behind_for_a_moment_is_left_out_nothing(policy: Any, stop: dict[str, Any]) -> None:
+    async def test(bench: Bench) -> None:
+        flow = Flow()
+        socket, reader = bench.join(policy=policy, flow=flow)
+        socket.stalled = True
+        bench.append(*[0] * 300)
+        for name, value in stop.items():
+            setattr(flow, name, value)
+        socket.resume()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        bench.append(*[0] * 300)
+        reader.behind_since -= 10
+        flow.paused, flow.permits = False, None
+        bench.live.go_on(reader)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert socket.offsets == [(0, offset) for offset in range(600)]
+
+    on_bench(test)
