@@ -109,6 +109,8 @@ class EventStream:
         try:
             if kind is None:
                 await self._acknowledge_given()
+            elif issubclass(kind, Exception):
+                await self._ask_again_for_given()
         finally:
             await self.close()
 
@@ -341,6 +343,12 @@ class EventStream:
         event, self._given = self._given, None
         if event is not None and self._asked.group and self._behaviour.acks == "auto":
             await event.ack()
+
+    async def _ask_again_for_given(self) -> None:
+        """It could not be handled: that counts, so that it is a dead letter once it has been so often enough."""
+        event, self._given = self._given, None
+        if event is not None and self._asked.group and self._behaviour.acks == "auto":
+            await event.nack()
 
     async def _settle(self, number: int, cursor: str, delay: float | None, only: bool) -> None:
         """Tell the gateway what became of an event of the connection with this number: done, or again after `delay`."""

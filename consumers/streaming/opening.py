@@ -34,7 +34,8 @@ def stream(
 
     `group`: share the events with the others of the group, `max_in_flight` at once; what is not acknowledged within
     `ack_timeout` seconds comes again. `acks`: with `auto` an event is acknowledged when the body of the loop has
-    ended without an exception, or `async with` has; with `manual` only by its `ack()`.
+    ended without an exception, or `async with` has, and asked for again when an exception leaves that; with `manual`
+    there is only its `ack()` and its `nack()`.
 
     `on_gap` is called where records are missing, `on_deliveries` with what becomes of events; both may be async, and
     are called between the events, in order. Without `on_gap` a gap is a warning in the diagnostics.

@@ -1,6 +1,7 @@
 """A stream of a group: what it acknowledges, when, and that a lost acknowledgement costs no second handling."""
 
 import asyncio
+import json
 from typing import Any, Self
 
 import pytest
@@ -82,21 +83,27 @@ def test_an_event_is_acknowledged_when_the_body_of_the_loop_has_ended() -> None:
     on_double(test)
 
 
-def test_an_event_whose_handling_failed_is_not_acknowledged() -> None:
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(ZeroDivisionError, [{"type": "nack", "cursor": "c1", "delay": 0.0}]), (asyncio.CancelledError, [])],
+)
+def test_an_event_whose_handling_failed_is_asked_for_again_and_one_that_was_cut_short_is_left(
+    error: type[BaseException], said: list[Any]
+) -> None:
     async def test(double: GatewayDouble) -> None:
         async def read() -> None:
             async with stream(double.url, group="stock") as events:
                 async for found in events:
                     if found.offset == 1:
-                        raise ZeroDivisionError
+                        raise error
 
         task = asyncio.create_task(read())
         peer = await double.greeted()
         await peer.send(group_event(0), group_event(1))
         assert await peer.said() == {"type": "ack", "cursor": "c0"}
-        with pytest.raises(ZeroDivisionError):
+        with pytest.raises(error):
             await task
-        assert [message async for message in peer.connection] == []
+        assert [json.loads(message) async for message in peer.connection] == said
 
     on_double(test)
 
