@@ -110,11 +110,14 @@ def rights_of(scopes: Iterable[str], *, mask: Mask, holder: str, until: float | 
     return Rights(
         limits,
         mask=None if "pii" in known else mask,
-        groups=tuple(map(unquote, groups)) if groups or limits else None,
+        groups=tuple(groups) if groups or limits else None,
         holder=holder,
         until=until,
     )
 
 
 def _matches(name: str, pattern: str) -> bool:
-    return name == pattern or (pattern.endswith("*") and name.startswith(pattern[:-1]))
+    """Whether a pattern, percent-encoded, means this name; an encoded `*` is just that."""
+    if pattern.endswith("*"):
+        return name.startswith(unquote(pattern[:-1]))
+    return name == unquote(pattern)

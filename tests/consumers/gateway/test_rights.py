@@ -80,18 +80,19 @@ def test_a_reader_cannot_find_out_by_filters_what_is_masked(name: str) -> None:
 @pytest.mark.parametrize(
     ("scopes", "groups"),
     [
-        (["events"], {"warehouse", "ware house", "other"}),
+        (["events"], {"warehouse", "ware house", "other", "oth*"}),
         (["events", "group:warehouse"], {"warehouse"}),
-        (["events", "group:ware%20house", "group:oth*"], {"ware house", "other"}),
+        (["events", "group:ware%20house", "group:oth*"], {"ware house", "other", "oth*"}),
+        (["events", "group:oth%2A"], {"oth*"}),
         (["events", "app_id:shop"], set()),
-        (["events", "app_id:shop", "group:*"], {"warehouse", "ware house", "other"}),
+        (["events", "app_id:shop", "group:*"], {"warehouse", "ware house", "other", "oth*"}),
     ],
 )
 def test_groups_are_for_those_who_may_read_everything_or_are_named_for_them(
     scopes: list[str], groups: set[str]
 ) -> None:
     rights, let_in = given(*scopes), set()
-    for name in ("warehouse", "ware house", "other"):
+    for name in ("warehouse", "ware house", "other", "oth*"):
         try:
             rights.check_group(name)
             let_in.add(name)
