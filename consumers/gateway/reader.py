@@ -69,8 +69,10 @@ class LiveReader:
         self.flow.spend(len(events))
         if not self.ahead:
             self.own = None
-        if self.had is not None:
-            self.had = None if self.sequence >= end else self.had + Counter(events)
+        if self.sequence >= end:
+            self.had = None
+        elif self.had is not None:
+            self.had.update(events)  # it may be negative, which `+` would leave out
 
     def falls_behind(self, ring: Ring, now: float) -> None:
         """Its socket takes nothing, and there is something for it. `now` is the event loop's time."""

@@ -528,6 +528,26 @@ def test_what_a_reader_who_skips_was_sent_and_what_it_was_told_of_make_up_all_it
     on_bench(test, max_entries=max_entries)
 
 
+@pytest.mark.parametrize("policy", ["sample", "latest"])
+def test_who_was_sent_some_of_what_it_was_behind_by_is_told_exactly_how_much_it_skips_later(policy: Any) -> None:
+    async def test(bench: Bench) -> None:
+        socket, reader = bench.join(policy=policy)
+        socket.stalled = True
+        bench.append(*[0, 1] * 200, page="x" * 3_000)
+        socket.resume()
+        socket.stalled = True
+        assert 0 < len(socket.offsets) < 100
+        bench.append(*[0, 1] * 200)
+        reader.behind_since -= 10
+        socket.resume()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        told = sum(message["count"] for message in socket.messages if message["type"] == "gap")
+        assert len(socket.offsets) + told == 800
+
+    on_bench(test)
+
+
 def test_a_burst_makes_nobody_slow() -> None:
     async def test(bench: Bench) -> None:
         socket, _ = bench.join(policy="latest")
