@@ -321,8 +321,7 @@ class Session:
                 self._flow.paused = paused
             case Permit(count):
                 self._flow.permit(count)
-        if self._greeted:
-            self._say_subscription()
+        self._say_subscription()
         self._flow_changed.set()
         if (reader := self._live_reader) is not None:
             if isinstance(request, SetFilter):

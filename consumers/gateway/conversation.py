@@ -1,5 +1,6 @@
 """What every websocket of the gateway has in common: how it is greeted and told what is wrong, and how it is heard."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -26,6 +27,7 @@ class Conversation:
     def __init__(self, connection: GatewayConnection, metrics: Metrics) -> None:
         self._connection = connection
         self._messages = metrics.gateway_messages
+        self._greeted = asyncio.Event()
         self._errors = TokenBucket(_ERRORS_AT_ONCE, now=connection.loop.time())
 
     def send(self, kind: str, frame: bytes) -> None:
@@ -47,6 +49,7 @@ class Conversation:
         """Greet, with the subscription as it was understood."""
         now = timestamp_from_ms(time.time_ns() // 1_000_000)
         self.say("hello", server=f"snowbus/{version()}", subscription=subscription, cursor=cursor, time=now)
+        self._greeted.set()
 
     def say_error(self, code: str, message: str, cursor: bytes | None = None) -> None:
         """Tell what is wrong."""
@@ -59,14 +62,16 @@ class Conversation:
         cursor: Callable[[], bytes | None] = lambda: None,
         decode: bool | None = None,
     ) -> None:
-        """Give each message to `take`, until the client goes. What that raises as a SnowbusError is told, unless it
-        comes in a flood, which ends the connection.
+        """Give each message to `take`, once the client is greeted, until it goes. What that raises as a SnowbusError is
+        told, unless it comes in a flood, which ends the connection.
         """
         connection = self._connection
         unanswered = 0
         try:
             while True:
                 message = await connection.recv(decode=decode)
+                if not self._greeted.is_set():
+                    await self._until_greeted()
                 try:
                     await take(message)
                 except SnowbusError as error:
@@ -78,3 +83,12 @@ class Conversation:
                         connection.give_up("too many messages", code=CloseCode.POLICY_VIOLATION)
         except (ConnectionClosed, OSError):
             return
+
+    async def _until_greeted(self) -> None:
+        """The stream begins with the hello, whatever a client says before; unless it goes before."""
+        waits = [asyncio.create_task(each) for each in (self._greeted.wait(), self._connection.wait_closed())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from support.aio import run
 from support.gateway import Client, client, gateway, publish
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosedError
 
 from snowbus.bus.event import EVENTS_TOPIC
@@ -46,6 +47,22 @@ def test_the_answer_says_all_that_is_in_force(sqlite_url: str) -> None:
             answer = await ask(reader, type="permit", n=None)
             answer = await ask(reader, type="resume")
             assert answer["subscription"] == in_force | {"filters": {"q": ["x"]}}
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("query", "answers"), [("from=earliest", ["subscription", "error"]), ("group=stock", ["error", "error"])]
+)
+def test_what_is_asked_for_before_the_hello_is_answered_after_it(
+    sqlite_url: str, query: str, answers: list[str]
+) -> None:
+    async def main() -> None:
+        async with gateway(sqlite_url) as running, connect(running.url(query)) as connection:
+            await connection.send(json.dumps({"type": "pause"}))
+            await connection.send("nonsense")
+            said = [json.loads(await connection.recv()) for _ in range(3)]
+            assert [message["type"] for message in said] == ["hello", *answers]
 
     run(main())
 
