@@ -114,6 +114,8 @@ class Session:
                 except (LogError, TimeoutError) as error:
                     logger.debug("a reader's history has to wait", reason=str(error) or "no answer in time")
                     await asyncio.sleep(backoff.next_wait())
+        except ConnectionError:
+            logger.debug("a reader is gone")
         except Exception:
             logger.exception("a reader's stream failed")
             self._conversation.say_error(

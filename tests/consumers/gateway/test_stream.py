@@ -3,11 +3,14 @@
 import asyncio
 import json
 import random
+import struct
 import time
 from datetime import UTC, datetime
+from socket import SO_LINGER, SOL_SOCKET
 from urllib.parse import quote
 
 import pytest
+from structlog.testing import capture_logs
 from support.aio import eventually, run
 from support.gateway import client, gateway, numbered, publish
 from websockets.asyncio.client import connect
@@ -339,3 +342,21 @@ def test_many_readers_with_many_filters_each_get_their_own(sqlite_url: str) -> N
             await eventually(lambda: running.sample("snowbus_gateway_connections") == 0)
 
     run(main())
+
+
+def test_who_is_gone_while_it_takes_nothing_is_no_failure_of_the_gateway(sqlite_url: str) -> None:
+    async def main() -> None:
+        async with gateway(sqlite_url, gateway_ring_events=10) as running:
+            await publish(running.log, range(3_000), page="x" * 3_000)
+            async with client(running, "from=earliest", max_queue=1) as reader:
+                await asyncio.sleep(1)
+                await reader.connection.send('{"type":"resume"}')
+                await asyncio.sleep(0.1)
+                no_goodbye = struct.pack("ii", 1, 0)
+                reader.connection.transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, no_goodbye)
+                reader.connection.transport.abort()
+                await eventually(lambda: running.sample("snowbus_gateway_connections") == 0)
+
+    with capture_logs() as logs:
+        run(main())
+    assert [log["event"] for log in logs if log["log_level"] == "error"] == []
