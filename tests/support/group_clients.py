@@ -82,8 +82,12 @@ async def committed(log: Log) -> None:
 
 async def dead_letters(log: Log) -> list[Death]:
     """The deaths on the topic of dead letters."""
-    async with await log.read(await log.beginning_offsets(DEAD_TOPIC)) as reader:
-        return [read_death(record) for record in await reader.poll(timeout=0.2)]
+    begin, end = await log.beginning_offsets(DEAD_TOPIC), await log.end_offsets(DEAD_TOPIC)
+    deaths: list[Death] = []
+    async with await log.read(begin) as reader:
+        while len(deaths) < sum(end.values()) - sum(begin.values()):
+            deaths += [read_death(record) for record in await reader.poll()]
+    return deaths
 
 
 async def refused(running: Running, query: str) -> tuple[int, str]:

@@ -392,11 +392,11 @@ def test_a_reader_who_only_reads_slowly_is_not_taken_for_gone() -> None:
             slow.connection.transport.pause_reading()
             for start in range(0, 3000, 100):
                 await publish(running.log, range(start, start + 100), page="x" * 2000)
-            await asyncio.sleep(0.8)  # four times the silence after which an idle one is given up
+            await asyncio.sleep(2.0)  # four times the silence after which an idle one is given up
             slow.connection.transport.resume_reading()
             assert sorted(await slow.numbers(3000)) == list(range(3000))
 
-    on_gateway(test, gateway_ping=0.2)
+    on_gateway(test, gateway_ping=0.5)
 
 
 def test_stopping_says_goodbye_and_cuts_who_does_not_listen() -> None:
