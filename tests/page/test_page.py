@@ -333,3 +333,23 @@ def test_the_theme_follows_the_system_and_remembers_a_choice(
     assert page.evaluate(background) == light
     page.reload()
     assert page.evaluate(background) == light
+
+
+def test_events_can_be_hidden_and_the_address_says_so(gateway: PageServer, open_page: Callable[..., Page]) -> None:
+    gateway.publish(an_event("order"), an_event("page_ping", event="page_ping"), an_event("order", event_id="o2"))
+    page = open_page()
+    rows(page).filter(has_text="page_ping").click()
+    page.get_by_role("button", name="Hide", exact=True).click()
+    expect(rows(page)).to_have_count(2)
+    expect(page.locator(".chip")).to_contain_text("not event")
+    assert len(gateway.subscriptions) == 1  # they leave the list in place
+    gateway.publish(an_event("page_ping", event="page_ping", event_id="p2"), an_event("refund"))
+    expect(rows(page)).to_have_count(3)
+    page.keyboard.press("Escape")
+    page.fill("#filter", "event_name!=order")
+    page.keyboard.press("Enter")
+    expect(rows(page).locator(".name")).to_have_text(["refund"])
+    page.reload()
+    expect(rows(page).locator(".name")).to_have_text(["refund"])
+    page.get_by_role("button", name="Remove filter not event page_ping").click()
+    expect(rows(page)).to_have_count(3)

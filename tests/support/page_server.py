@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterable
+from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
@@ -26,7 +27,7 @@ POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 CONTENT_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
-FILTERS = ("app_id", "event_name", "event_id", "user_id")
+FILTERS = ("app_id", "event_name", "event_id", "user_id", "domain_userid")
 
 Message = dict[str, Any]
 Pairs = list[tuple[str, str]]
@@ -215,7 +216,7 @@ class PageServer:
         pairs = parse_qsl(urlsplit(connection.request.path).query)
         self.subscriptions.append(pairs)
         start = dict(pairs)["from"]
-        first = _first_offset(start, len(self.messages))
+        first = _first_offset(start, self.messages)
         hello = {"type": "hello", "server": "snowbus/test", "subscription": dict(pairs), "cursor": f"c{first - 1}"}
         await connection.send(json.dumps(hello))
         told = 0
@@ -242,11 +243,15 @@ class PageServer:
             return
 
 
-def _first_offset(start: str, end: int) -> int:
+def _first_offset(start: str, messages: list[Message]) -> int:
+    end = len(messages)
     if start.startswith("c"):
         return int(start[1:]) + 1
     if start.startswith("-"):
         return max(0, end + int(start))
+    if start[:1].isdigit():
+        since = datetime.fromisoformat(start).timestamp() * 1000
+        return next((offset for offset, message in enumerate(messages) if message["timestamp"] >= since), end)
     return 0 if start == "earliest" else end
 
 

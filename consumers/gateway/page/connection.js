@@ -29,15 +29,18 @@ export class Connection {
   #attempts = 0;
   #lostAt;
   #heardAt = 0;
+  #closing = new AbortController();
 
   constructor({ onMessage, onPhase, token = "" }) {
     this.onMessage = onMessage;
     this.onPhase = onPhase;
     this.token = token;
     this.phase = { name: "connecting" };
-    window.addEventListener("online", () => this.retryNow());
-    document.addEventListener("visibilitychange", () => !document.hidden && this.retryNow());
-    setInterval(() => this.#checkAlive(), SILENCE_MS / 7);
+    const { signal } = this.#closing;
+    window.addEventListener("online", () => this.retryNow(), { signal });
+    document.addEventListener("visibilitychange", () => !document.hidden && this.retryNow(), { signal });
+    const watching = setInterval(() => this.#checkAlive(), SILENCE_MS / 7);
+    signal.addEventListener("abort", () => clearInterval(watching));
   }
 
   /** Start a subscription anew, `from` a position the gateway knows. */
@@ -56,6 +59,18 @@ export class Connection {
     this.#connect();
   }
 
+  /** End it for good; nothing is called any more. */
+  close() {
+    this.#closing.abort();
+    this.#disconnect();
+  }
+
+  #disconnect() {
+    clearTimeout(this.#timer);
+    this.#generation += 1;
+    this.#socket?.close();
+  }
+
   /** Try at once when waiting for the next attempt. */
   retryNow() {
     if (this.phase.name === "lost") this.#connect();
@@ -70,11 +85,9 @@ export class Connection {
   }
 
   #connect() {
-    clearTimeout(this.#timer);
-    this.#generation += 1;
+    this.#disconnect();
     const generation = this.#generation;
     const current = (handler) => (event) => generation === this.#generation && handler(event);
-    this.#socket?.close();
     if (this.#lostAt === undefined) this.#enter({ name: "connecting" });
     const socket = new WebSocket(this.#url("ws"));
     this.#socket = socket;

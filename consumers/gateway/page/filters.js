@@ -25,8 +25,9 @@ export class FilterBar {
   }
 
   /** Draw the chips of a view. */
-  draw({ filters, from }) {
+  draw({ filters, hidden, from }) {
     this.filters = filters;
+    this.hidden = hidden;
     const chips = [];
     if (from) chips.push(this.#chip("from", from, () => this.onChange({ from: "" })));
     const byName = group(filters);
@@ -35,6 +36,9 @@ export class FilterBar {
         if (index > 0) chips.push(el("span", { class: "or" }, "or"));
         chips.push(this.#chip(name, filter[1], () => this.remove(filter)));
       });
+    }
+    for (const filter of hidden) {
+      chips.push(this.#chip(`not ${filter[0]}`, filter[1], () => this.show(filter), "chip not"));
     }
     this.chips.replaceChildren(...chips);
     this.input.placeholder = chips.length ? "" : "Filter, for example event_name=add_to_cart";
@@ -46,16 +50,28 @@ export class FilterBar {
     this.onChange({ filters: [...this.filters, [name, value]] });
   }
 
+  /** Hide events that a filter matches. */
+  hide([name, value]) {
+    if (this.hidden.some(([other, its]) => other === name && its === value)) return;
+    this.onChange({ hidden: [...this.hidden, [name, value]] });
+  }
+
+  /** Hide them no more. */
+  show(filter) {
+    this.onChange({ hidden: this.hidden.filter((other) => other !== filter) });
+    this.input.focus();
+  }
+
   remove(filter) {
     this.onChange({ filters: this.filters.filter((other) => other !== filter) });
     this.input.focus();
   }
 
-  #chip(name, value, onRemove) {
+  #chip(name, value, onRemove, kind = "chip") {
     const label = `${name} ${visible(value)}`;
     return el(
       "span",
-      { class: "chip", title: label },
+      { class: kind, title: label },
       el("span", { class: "chip-name" }, name),
       el("bdi", { class: "chip-value" }, visible(value)),
       el("button", { type: "button", "aria-label": `Remove filter ${label}`, click: onRemove }, icon("close")),
@@ -88,10 +104,10 @@ export class FilterBar {
 
   #enter() {
     if (this.input.value.trim() === "") return;
-    const { filter, from, problem } = parseFilter(this.input.value);
+    const { filter, hide, from, problem } = parseFilter(this.input.value);
     if (problem) this.#complain(problem);
     else if (from) this.#done(() => this.onChange({ from }));
-    else this.#done(() => this.add(filter));
+    else this.#done(() => (hide ? this.hide(hide) : this.add(filter)));
   }
 
   #choose({ complete, filter }) {

@@ -1,7 +1,7 @@
 // The page: puts its parts together and keeps them to the state that the URL describes.
 
 import { CollectorSign } from "./collectors.js";
-import { Connection, lookUp } from "./connection.js";
+import { Connection } from "./connection.js";
 import { Deliveries } from "./deliveries.js";
 import { Details } from "./details.js";
 import { byId, el, icon } from "./dom.js";
@@ -9,15 +9,16 @@ import { FilterBar } from "./filters.js";
 import { Inbox } from "./inbox.js";
 import { listenToKeys } from "./keyboard.js";
 import { EventList } from "./list.js";
+import { matches } from "./matching.js";
 import { Announcer, EmptyBox, QuietLine } from "./notices.js";
 import { Minutes, Rows, SeenValues } from "./rows.js";
+import { Selection } from "./selection.js";
 import { drawStatus, Rate } from "./status.js";
 import { Strip } from "./strip.js";
 import { day, duration, minuteOfDay, visible } from "./text.js";
-import { keepToken, readView, sameStream, startOf, subscriptionOf, takeToken, writeView } from "./view_state.js";
+import { keepToken, readView, sameHidden, sameStream, startOf, subscriptionOf, takeToken, writeView } from "./view_state.js";
 
 const TYPING_PAUSE_MS = 300;
-const HISTORY_MS = 1200; // how long a selected event may come with the history before it is looked up
 
 const rows = new Rows();
 const minutes = new Minutes();
@@ -25,7 +26,6 @@ const seen = new SeenValues();
 const deliveries = new Deliveries();
 const quietLine = new QuietLine(byId("quiet-line"));
 const announcer = new Announcer(byId("announcer"));
-const narrow = window.matchMedia("(max-width: 840px)");
 
 const token = takeToken();
 let view = readView(window.location.search);
@@ -40,15 +40,30 @@ const list = new EventList({
   newer: byId("newer"),
   rows,
   deliveries,
-  onSelect: (row) => select(row),
+  onSelect: (row) => selection.select(row),
 });
 const details = new Details({
   pane: byId("details"),
   deliveries,
-  onTab: (tab) => go({ tab }, { replace: true }),
-  onClose: closeDetails,
-  onFilter: (filter) => filterBar.add(filter),
-  announce: (text) => announcer.say(text),
+  actions: {
+    onTab: (tab) => go({ tab }, { replace: true }),
+    onClose: () => selection.close(),
+    onFilter: (filter) => filterBar.add(filter),
+    onHide: (filter) => filterBar.hide(filter),
+    onSelect: (row) => selection.select(row),
+    announce: (text) => announcer.say(text),
+    token: () => connection.token,
+  },
+});
+const selection = new Selection({
+  rows,
+  list,
+  details,
+  scroller: byId("scroller"),
+  view: () => view,
+  go,
+  token: () => connection.token,
+  onDelivery,
 });
 const filterBar = new FilterBar({
   chips: byId("chips"),
@@ -88,7 +103,8 @@ function show(before) {
   filterBar.draw(view);
   if (document.activeElement !== byId("search")) byId("search").value = view.q;
   if (!before || !sameStream(before, view)) subscribe();
-  showSelected();
+  else if (!sameHidden(before, view)) hideMore(before);
+  selection.show();
 }
 
 function subscribe() {
@@ -103,6 +119,19 @@ function subscribe() {
   connection.open(subscriptionOf(view), startOf(view));
   drawPause();
   drawEmpty();
+}
+
+/** What is hidden now leaves the list in place; what is hidden no more is read from the log again. */
+function hideMore(before) {
+  if (before.hidden.some((filter) => !view.hidden.some((other) => other.join("=") === filter.join("=")))) {
+    subscribe();
+    return;
+  }
+  const held = rows.all();
+  rows.clear();
+  minutes.clear();
+  list.reset();
+  onRows(held, { again: true });
 }
 
 // The stream
@@ -126,7 +155,7 @@ function onMessage(message) {
       break;
     case "hello":
       rate.start();
-      if (view.selected && !details.row) setTimeout(findSelected, HISTORY_MS, view.selected);
+      selection.began();
       drawEmpty();
       break;
     case "error":
@@ -154,19 +183,20 @@ function endTrouble() {
   quietLine.clear();
 }
 
-function onRows(arrivals) {
+function onRows(arrivals, { again = false } = {}) {
   const today = day(Date.now());
   for (const row of arrivals) {
+    if (row.type === "event" && view.hidden.some((filter) => matches(row, filter))) continue;
     rows.append(row);
     if (row.type !== "event") continue;
     minutes.add(row);
-    seen.add(row.values);
+    if (!again) seen.add(row.values);
     rows.otherDays ||= day(row.timestamp) !== today;
   }
-  announcer.arrived(arrivals);
+  if (!again) announcer.arrived(arrivals);
   list.update();
   strip.update();
-  if (view.selected && !details.row) showSelected();
+  selection.arrived();
   drawEmpty();
 }
 
@@ -187,52 +217,6 @@ function drawState() {
   drawStatus(byId("status"), connection.phase, { paused: inbox.paused, waiting: inbox.waiting, rate });
   collectorSign.draw();
   details.tell();
-}
-
-// Selection
-
-function select(row) {
-  const wasOpen = details.row !== undefined;
-  list.activate(row.seq, { reveal: true });
-  details.show(row, view.tab);
-  go({ selected: row.eventId || row.cursor }, { replace: wasOpen });
-  if (narrow.matches) details.focus();
-}
-
-function showSelected() {
-  document.body.classList.toggle("with-details", view.selected !== "");
-  if (!view.selected) {
-    details.hide();
-    return;
-  }
-  const isShown = details.row && (details.row.eventId || details.row.cursor) === view.selected;
-  const row = isShown ? details.row : rows.find(({ eventId, cursor }) => (eventId || cursor) === view.selected);
-  if (row) {
-    if (!isShown && row.seq) list.activate(row.seq, { reveal: false });
-    details.show(row, view.tab);
-  } else details.say(`Looking for event ${view.selected.slice(0, 100)} …`);
-}
-
-async function findSelected(eventId) {
-  const isWanted = () => view.selected === eventId && !details.row;
-  if (!isWanted()) return;
-  const row = await lookUp(eventId, { token: connection.token, onDelivery });
-  if (!isWanted()) return;
-  if (row) details.show(row, view.tab);
-  else details.say(`Event ${eventId.slice(0, 100)} was not found. The log may not hold it any more.`);
-}
-
-function closeDetails() {
-  if (!view.selected) return;
-  go({ selected: "" });
-  byId("scroller").focus();
-}
-
-function move(step) {
-  const row = list.neighbour(step) ?? list.active;
-  if (!row) return;
-  list.activate(row.seq, { reveal: true });
-  if (view.selected) select(row);
 }
 
 function showMinute(start) {
@@ -291,12 +275,12 @@ window.addEventListener("popstate", () => {
 });
 
 listenToKeys({
-  j: () => move(1),
-  ArrowDown: () => move(1),
-  k: () => move(-1),
-  ArrowUp: () => move(-1),
-  Enter: () => (view.selected ? details.focus() : list.active && select(list.active)),
-  Escape: closeDetails,
+  j: () => selection.move(1),
+  ArrowDown: () => selection.move(1),
+  k: () => selection.move(-1),
+  ArrowUp: () => selection.move(-1),
+  Enter: () => selection.enter(),
+  Escape: () => selection.close(),
   "/": () => byId("search").focus(),
   f: () => byId("filter").focus(),
   p: togglePause,

@@ -28,6 +28,11 @@ export class Rows {
     return this.last - this.first + 1;
   }
 
+  /** Every row, oldest first. */
+  all() {
+    return this.items.slice(this.first - this.base);
+  }
+
   at(seq) {
     return seq >= this.first && seq <= this.last ? this.items[seq - this.base] : undefined;
   }

@@ -13,7 +13,7 @@ export const FILTERS = [
 ];
 const FILTER_NAMES = new Set(FILTERS.map(([name]) => name));
 
-export const TABS = ["event", "entities", "payload", "source", "delivery"];
+export const TABS = ["event", "entities", "payload", "source", "delivery", "user"];
 
 // How far back a view looks when it does not say: records, before they are filtered.
 const LATEST = 200;
@@ -25,6 +25,7 @@ export function readView(search) {
   const tab = query.get("tab");
   return {
     filters: [...query].filter(([name, value]) => FILTER_NAMES.has(name) && value !== ""),
+    hidden: query.getAll("hide").map((text) => parseFilter(text).filter).filter(Boolean),
     q: query.get("q") ?? "",
     from: query.get("from") ?? "",
     selected: query.get("selected") ?? "",
@@ -35,6 +36,7 @@ export function readView(search) {
 /** The query string of a view: never a token. */
 export function writeView(view) {
   const query = subscriptionOf(view);
+  for (const filter of view.hidden) query.append("hide", filter.join("="));
   if (view.from) query.set("from", view.from);
   if (view.selected) query.set("selected", view.selected);
   if (view.selected && view.tab !== "event") query.set("tab", view.tab);
@@ -64,15 +66,23 @@ export function sameStream(one, other) {
   return one.from === other.from && subscriptionOf(one).toString() === subscriptionOf(other).toString();
 }
 
-/** A filter as people type it, `name=value`: `{filter: [name, value]}`, `{from}` or `{problem}`. */
+/** Whether two views hide the same events. */
+export function sameHidden(one, other) {
+  return JSON.stringify(one.hidden) === JSON.stringify(other.hidden);
+}
+
+/**
+ * A filter as people type it, `name=value`, or `name!=value` for what is hidden: `{filter: [name, value]}`,
+ * `{hide: [name, value]}`, `{from}` or `{problem}`.
+ */
 export function parseFilter(text) {
-  const [, name, value] = /^\s*([^=:\s]+)\s*[=:]\s*(.*?)\s*$/s.exec(text) ?? [];
+  const [, name, not, value] = /^\s*([^=:!\s]+)\s*(!?)[=:]\s*(.*?)\s*$/s.exec(text) ?? [];
   const names = FILTERS.map(([known]) => known).join(", ");
   if (name === undefined) return { problem: `write a filter as name=value; names are ${names}` };
   if (name === "from") return value ? { from: value } : { problem: "from what? latest, earliest, -500 or a time" };
   if (!FILTER_NAMES.has(name)) return { problem: `${name} is not a filter; filters are ${names}` };
   if (!value) return { problem: `${name} needs a value` };
-  return { filter: [name, value] };
+  return not ? { hide: [name, value] } : { filter: [name, value] };
 }
 
 const TOKEN_KEY = "snowbus-token";

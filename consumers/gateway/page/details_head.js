@@ -1,0 +1,93 @@
+// The top of the details: what happened, how it stands, what is wrong with it, and what one can do with it.
+
+import { asCurl, asJson, asPayload, copyText } from "./copy.js";
+import { el, icon, untrusted } from "./dom.js";
+import { validity } from "./row.js";
+import { clock, count, day, visible } from "./text.js";
+import { asPython } from "./tracker_call.js";
+
+const COPIES = [
+  ["JSON", "Copy the whole message as JSON", asJson],
+  ["payload", "Copy the tracker-protocol parameters", asPayload],
+  ["curl", "Copy a curl command that sends this event again", asCurl],
+  ["Python", "Copy a call of the official Python tracker that sends such an event", asPython],
+];
+
+/** The header of a row's event; `sign` is its delivery. `actions` are onFilter, onHide, announce and jump(error). */
+export function detailsHead(row, model, sign, actions) {
+  const schema = model.data?.schema || (row.values.schema ?? "");
+  return el(
+    "header",
+    { class: "details-head" },
+    el("h2", {}, untrusted(row.name), row.hint && !model.data ? [" ", untrusted(row.hint, { class: "hint" })] : ""),
+    schema ? untrusted(schema, { class: "schema" }) : "",
+    el(
+      "p",
+      { class: "facts" },
+      validity(row),
+      sign.element,
+      el("span", {}, `${day(row.timestamp)} ${clock(row.timestamp)}`),
+      row.app ? untrusted(row.app) : "",
+      row.who ? untrusted(row.who) : "",
+    ),
+    errorSummary(model, actions.jump),
+    el("div", { class: "actions" }, likeButtons(row, actions), copyButtons(row, actions.announce)),
+  );
+}
+
+function errorSummary({ errors }, jump) {
+  if (errors.length === 0) return "";
+  const items = errors.map((error) =>
+    el(
+      "li",
+      {},
+      el(
+        "button",
+        { type: "button", click: () => jump(error) },
+        icon("invalid"),
+        untrusted(whereIs(error), { class: "where" }),
+        el("span", { class: "why" }, "expected ", untrusted(visible(error.expected, 120))),
+      ),
+    ),
+  );
+  return el("ul", { class: "error-summary", "aria-label": `${count(errors.length)} validation errors` }, items);
+}
+
+function likeButtons(row, { onFilter, onHide }) {
+  const like = filterLike(row.values);
+  if (!like) return "";
+  const words = visible(like[1], 40);
+  return [
+    actionButton("filter", `Only ${words}`, "Only events like this", () => onFilter(like)),
+    actionButton("hide", "Hide", `Hide events like this: ${words}`, () => onHide(like)),
+  ];
+}
+
+function copyButtons(row, announce) {
+  const copies = COPIES.map(([label, title, write]) => {
+    const button = el("button", { type: "button", title, "aria-label": `Copy ${label}` }, label);
+    button.addEventListener("click", async () => {
+      const copied = await copyText(write(row.text));
+      button.textContent = copied ? "Copied" : "Not allowed";
+      announce(copied ? `Copied ${label}` : "The browser did not allow copying");
+      setTimeout(() => (button.textContent = label), 1500);
+    });
+    return button;
+  });
+  return el("span", { class: "copies", role: "group", "aria-label": "Copy as" }, icon("copy"), el("span", {}, "Copy"), copies);
+}
+
+function actionButton(iconName, label, title, onClick) {
+  return el("button", { type: "button", class: "action", title, click: onClick }, icon(iconName), el("span", {}, label));
+}
+
+function whereIs({ field, path }) {
+  const place = field.startsWith("unstruct_event") || field === "" ? "" : field;
+  return visible(`${place}${place ? path : path.slice(1)}`, 120) || "the whole event";
+}
+
+/** The filter for events of the same kind: the name of a self-describing one, the type of any other. */
+function filterLike({ event, event_name: name }) {
+  if (event === "unstruct" && name) return ["event_name", name];
+  return event && ["event", event];
+}

@@ -1,0 +1,99 @@
+// The events of one person as a time line: each side marked, and how long after the one before each of them was.
+
+import { el, icon, untrusted } from "./dom.js";
+import { validity } from "./row.js";
+import { clock, day, duration, minuteOfDay, plural, visible } from "./text.js";
+import { keyOf } from "./user_feed.js";
+
+const QUIET_MS = 60_000;
+const SIDE_ICONS = { browser: "browser", server: "server" };
+
+/** The content of the tab: what `feed` (see user_feed.js) has, `selected` marked; `onSelect(row)` is called. */
+export function userTab(feed, selected, { onSelect, onFilter }) {
+  if (feed.identities.length === 0) {
+    const text = "This event does not say who it is of: it has no user_id, no domain_userid and no session.";
+    return [el("p", { class: "nothing" }, text)];
+  }
+  const items = feed.items;
+  const today = day(feed.centre);
+  const [from, to] = feed.span;
+  const live = to > Date.now() ? "and goes on" : `to ${minuteOfDay(to)}`;
+  const facts = [
+    `${plural(items.length, "event")} from ${day(from) === today ? "" : `${day(from)} `}${minuteOfDay(from)} ${live}`,
+    feed.left > 0 ? `${plural(feed.left, "event")} further off left out` : "",
+  ];
+  return [
+    el("ul", { class: "identities" }, feed.identities.map((identity) => identityLine(identity, onFilter))),
+    el(
+      "p",
+      { class: "user-span" },
+      el("span", {}, facts.filter(Boolean).join("; ")),
+      feed.canLookBack && el("button", { type: "button", class: "more", click: () => feed.lookBack() }, "look further back"),
+    ),
+    el("ol", { class: "user-line" }, lines(items, selected, onSelect)),
+    el(
+      "p",
+      { class: "footnote" },
+      "In the order in which it happened: by the tracker's clock, corrected by what that clock is wrong by.",
+    ),
+  ];
+}
+
+function identityLine({ name, value, linked, phase }, onFilter) {
+  const filter = name !== "session";
+  return el(
+    "li",
+    {},
+    el("span", { class: "chip-name" }, name),
+    untrusted(value, { class: "scalar" }),
+    linked ? el("span", { class: "field-note" }, "named by their other events") : "",
+    phase === "live" ? "" : el("span", { class: "field-note" }, phase === "connecting" ? "connecting …" : phase),
+    filter &&
+      el(
+        "button",
+        {
+          type: "button",
+          class: "quiet",
+          title: `Only events with this ${name}`,
+          "aria-label": `Only events with this ${name}`,
+          click: () => onFilter([name, value]),
+        },
+        icon("filter"),
+      ),
+  );
+}
+
+function lines(items, selected, onSelect) {
+  const shown = [];
+  let before;
+  for (const item of items) {
+    if (before) shown.push(gapLine(before, item));
+    shown.push(eventLine(item, keyOf(item.row) === keyOf(selected), onSelect));
+    before = item;
+  }
+  return shown;
+}
+
+function gapLine(before, { at, side }) {
+  const gap = at - before.at;
+  const crosses = before.side !== side;
+  const words = crosses ? `${duration(gap)} from ${before.side} to ${side}` : duration(gap);
+  const kind = crosses ? " crosses" : gap >= QUIET_MS ? " long" : "";
+  return el("li", { class: `user-gap${kind}` }, el("span", {}, visible(words)));
+}
+
+function eventLine({ row, at, side }, isSelected, onSelect) {
+  const mark = SIDE_ICONS[side] ?? "client";
+  return el(
+    "li",
+    { class: `user-event ${SIDE_ICONS[side] ?? "client"}` },
+    el(
+      "button",
+      { type: "button", "data-key": keyOf(row), "aria-current": isSelected && "true", click: () => onSelect(row) },
+      el("span", { class: "time" }, clock(at)),
+      el("span", { class: "side" }, icon(mark), el("span", {}, visible(side))),
+      el("span", { class: "what" }, el("bdi", { class: "name" }, visible(row.name)), " ", el("bdi", { class: "hint" }, visible(row.hint))),
+      validity(row),
+    ),
+  );
+}
