@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -106,7 +107,10 @@ class PageServer:
         self.told: list[str] = []
         self.subscriptions: list[Pairs] = []
         self.refusal: tuple[int, str] | None = None
+        self.said: list[Message] = []
+        self.awaits_permits = False  # a reader of the past gets nothing before it has said how much it takes
         self._open: dict[ServerConnection, Pairs] = {}
+        self._flows: dict[ServerConnection, _Flow] = {}
         self._accepted = WeakSet[ServerConnection]()
         self._server: Server | None = None
         self.port = 0
@@ -219,6 +223,9 @@ class PageServer:
         first = _first_offset(start, self.messages)
         hello = {"type": "hello", "server": "snowbus/test", "subscription": dict(pairs), "cursor": f"c{first - 1}"}
         await connection.send(json.dumps(hello))
+        self._flows[connection] = _Flow()
+        if self.awaits_permits and start[:1].isdigit():
+            await self._heard(connection, await connection.recv())
         told = 0
         while told < len(self.told) or first < len(self.messages):
             if told < len(self.told):
@@ -230,17 +237,46 @@ class PageServer:
             first += len(history)
         self._open[connection] = pairs
         try:
-            await connection.wait_closed()
+            async for text in connection:
+                await self._heard(connection, text)
+        except ConnectionClosed:
+            pass
         finally:
-            del self._open[connection]
+            del self._open[connection], self._flows[connection]
+
+    async def _heard(self, connection: ServerConnection, text: str | bytes) -> None:
+        message = json.loads(text)
+        self.said.append(message)
+        flow = self._flows[connection]
+        flow.paused = message["type"] == "pause"
+        if message["type"] == "permit":
+            flow.permits = float("inf") if message["n"] is None else message["n"]
+        held, flow.held = flow.held, []
+        await self._send(connection, [], held)
 
     async def _send(self, connection: ServerConnection, pairs: Pairs, messages: Iterable[Message]) -> None:
+        flow = self._flows[connection]
         try:
             for message in messages:
-                if message["type"] != "event" or _matches(message, pairs):
-                    await connection.send(json.dumps(message))
+                if message["type"] == "event":
+                    if not _matches(message, pairs):
+                        continue
+                    if flow.paused or flow.permits < 1:
+                        flow.held.append(message)
+                        continue
+                    flow.permits -= 1
+                await connection.send(json.dumps(message))
         except ConnectionClosed:
             return
+
+
+@dataclass
+class _Flow:
+    """What a page permitted, and what it did not."""
+
+    permits: float = float("inf")
+    paused: bool = False
+    held: list[Message] = field(default_factory=list)
 
 
 def _first_offset(start: str, messages: list[Message]) -> int:

@@ -59,6 +59,11 @@ export class Connection {
     this.#connect();
   }
 
+  /** Say something to the gateway; what is said while there is no connection is lost. */
+  send(message) {
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(message));
+  }
+
   /** End it for good; nothing is called any more. */
   close() {
     this.#closing.abort();

@@ -1,7 +1,7 @@
 // The filter bar: chips for what is filtered by, and a field that completes names and values seen.
 
 import { el, icon } from "./dom.js";
-import { count, visible } from "./text.js";
+import { clock, count, day, visible } from "./text.js";
 import { FILTERS, parseFilter } from "./view_state.js";
 
 const MAX_OPTIONS = 12;
@@ -25,11 +25,12 @@ export class FilterBar {
   }
 
   /** Draw the chips of a view. */
-  draw({ filters, hidden, from }) {
+  draw({ filters, hidden, from, until }) {
     this.filters = filters;
     this.hidden = hidden;
     const chips = [];
-    if (from) chips.push(this.#chip("from", from, () => this.onChange({ from: "" })));
+    if (from) chips.push(this.#chip("from", localTime(from), () => this.onChange({ from: "", until: "" })));
+    if (until) chips.push(this.#chip("until", localTime(until), () => this.onChange({ until: "" })));
     const byName = group(filters);
     for (const [name, same] of byName) {
       same.forEach((filter, index) => {
@@ -106,7 +107,7 @@ export class FilterBar {
     if (this.input.value.trim() === "") return;
     const { filter, hide, from, problem } = parseFilter(this.input.value);
     if (problem) this.#complain(problem);
-    else if (from) this.#done(() => this.onChange({ from }));
+    else if (from) this.#done(() => this.onChange({ from, until: "" }));
     else this.#done(() => (hide ? this.hide(hide) : this.add(filter)));
   }
 
@@ -196,6 +197,12 @@ export class FilterBar {
   #close() {
     this.#open(false);
   }
+}
+
+/** A time as the clock here says it; other text as it is. */
+function localTime(text) {
+  if (!/^\d{4}-\d{2}-\d{2}T.*Z$/.test(text) || Number.isNaN(Date.parse(text))) return text;
+  return `${day(Date.parse(text))} ${clock(Date.parse(text)).replace(/\.000$/, "")}`;
 }
 
 function group(filters) {

@@ -3,7 +3,7 @@
 import { asObject, asText } from "./messages.js";
 
 const SERVER_TRACKER = /^(py|java|node|php|rb|ruby|go|golang|net|dotnet|scala|rust|lua|cpp|perl|srv)-/i;
-const BROWSER_TRACKER = /^(js|web|gtm)-/i;
+const PLATFORMS = new Map([["mob", "mobile"], ["pc", "desktop"], ["headset", "headset"]]);
 const CLIENT_SESSION = /^contexts_com_snowplowanalytics_snowplow_client_session_\d+$/;
 const LONGEST = 200;
 
@@ -23,13 +23,13 @@ export function queryOf([name, value]) {
   return new URLSearchParams([[name === "session" ? "q" : name, value], ["deliveries", "false"]]);
 }
 
-/** Where an event was tracked: `browser`, `server`, or another platform's name. The tracker knows better than `p`. */
+/** Where an event was tracked: `browser`, `server`, or another platform's name; server trackers say `pc` by default. */
 export function sideOf(event) {
   const tracker = asText(event.v_tracker);
   const platform = asText(event.platform);
-  if (SERVER_TRACKER.test(tracker) || platform === "srv") return "server";
-  if (BROWSER_TRACKER.test(tracker) || platform === "web") return "browser";
-  return { mob: "mobile", app: "app", pc: "desktop" }[platform] ?? (platform.slice(0, 20) || "unknown");
+  if (platform === "web") return "browser";
+  if (platform === "srv" || (["pc", ""].includes(platform) && SERVER_TRACKER.test(tracker))) return "server";
+  return PLATFORMS.get(platform) ?? (platform.slice(0, 20) || "unknown");
 }
 
 /**

@@ -18,11 +18,15 @@ export class EventList {
   #firstPaint = true;
   #toldMore = false;
 
-  constructor({ scroller, canvas, foot, newer, rows, deliveries, onSelect }) {
-    Object.assign(this, { scroller, canvas, foot, newer, rows, deliveries, onSelect });
-    scroller.addEventListener("scroll", () => this.update(), { passive: true });
+  #atEnd = false; // the oldest row is kept in view, until somebody scrolls
+
+  constructor({ scroller, canvas, foot, newer, rows, deliveries, onSelect, onMore, onOlder }) {
+    Object.assign(this, { scroller, canvas, foot, newer, rows, deliveries, onSelect, onMore });
+    this.hasMore = false;
+    scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     new ResizeObserver(() => this.#measure()).observe(scroller);
-    newer.addEventListener("click", () => this.toTop());
+    newer.addEventListener("click", () => this.#up());
+    foot.lastElementChild.addEventListener("click", onOlder);
     const press = (event) => this.#pressed(event);
     canvas.addEventListener(
       "pointerdown",
@@ -59,8 +63,9 @@ export class EventList {
     this.update();
   }
 
-  /** Everything was cleared. */
-  reset() {
+  /** Everything was cleared; `atEnd` shows the oldest rows of what comes, instead of the newest. */
+  reset({ atEnd = false } = {}) {
+    this.#atEnd = atEnd;
     this.#head = this.rows.last;
     this.#active = 0;
     this.#firstPaint = true;
@@ -74,9 +79,25 @@ export class EventList {
     this.update();
   }
 
+  /** What comes waits above from here on. */
+  hold() {
+    this.#atEnd = false;
+    if (this.atTop) this.scroller.scrollTop = this.rowHeight;
+  }
+
+  /** Up to what waits above; from there on, to what was not asked for yet. */
+  #up() {
+    if (this.rows.last > this.#head || !this.hasMore) this.toTop();
+    else {
+      this.hold();
+      this.onMore();
+    }
+  }
+
   /** Mark a row as the one in hand; `reveal` scrolls it into view. */
   activate(seq, { reveal = false } = {}) {
     this.#active = seq;
+    if (reveal) this.#atEnd = false;
     if (reveal) this.#reveal(seq);
     this.update();
   }
@@ -111,7 +132,8 @@ export class EventList {
     if (this.printing) return;
     const { rows, scroller } = this;
     const before = this.#head;
-    if (this.atTop || this.#head < rows.first) this.#head = rows.last;
+    if (this.#atEnd || this.atTop || this.#head < rows.first) this.#head = rows.last;
+    if (this.#atEnd) this.#toEnd();
     const arrived = this.#head - before;
     const tint = !this.#firstPaint && arrived > 0 && arrived <= MAX_TINTED ? before : Infinity;
     const newest = Math.min(this.#head, this.#head - Math.floor(scroller.scrollTop / this.rowHeight) + OVERSCAN);
@@ -132,15 +154,25 @@ export class EventList {
     this.#drawEdges();
   }
 
+  #scrolled() {
+    const { scrollTop, scrollHeight, clientHeight } = this.scroller;
+    if (scrollTop < scrollHeight - clientHeight - AT_TOP_PX) this.#atEnd = false;
+    this.update();
+  }
+
+  #toEnd() {
+    this.canvas.style.height = `${this.#height()}px`;
+    this.scroller.scrollTop = this.scroller.scrollHeight;
+  }
+
   #drawEdges() {
     const waiting = this.rows.last - this.#head;
-    this.newer.hidden = waiting === 0;
-    if (waiting > 0) this.newer.firstElementChild.textContent = `${count(waiting)} new`;
-    this.foot.hidden = this.rows.dropped === 0;
-    if (!this.foot.hidden) {
-      const older = count(this.rows.dropped);
-      this.foot.textContent = `The page holds the latest ${count(this.rows.size)} rows; the log has ${older} older ones.`;
-    }
+    this.newer.hidden = waiting === 0 && !(this.hasMore && this.scroller.scrollTop <= this.rowHeight);
+    const words = waiting > 0 ? `${count(waiting)} new` : "Read on";
+    if (!this.newer.hidden) this.newer.firstElementChild.textContent = words;
+    this.foot.hidden = this.rows.size === 0;
+    const held = this.rows.dropped ? `The page holds the latest ${count(this.rows.size)} rows. ` : "";
+    if (this.foot.firstElementChild.textContent !== held) this.foot.firstElementChild.textContent = held;
     if (this.active && this.#shown.has(this.#active)) {
       this.scroller.setAttribute("aria-activedescendant", `row-${this.#active}`);
     } else this.scroller.removeAttribute("aria-activedescendant");

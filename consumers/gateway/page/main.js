@@ -7,18 +7,23 @@ import { Details } from "./details.js";
 import { byId, el, icon } from "./dom.js";
 import { FilterBar } from "./filters.js";
 import { Inbox } from "./inbox.js";
+import { Jump } from "./jump.js";
 import { listenToKeys } from "./keyboard.js";
 import { EventList } from "./list.js";
 import { matches } from "./matching.js";
 import { Announcer, EmptyBox, QuietLine } from "./notices.js";
+import { Reach } from "./reach.js";
 import { Minutes, Rows, SeenValues } from "./rows.js";
 import { Selection } from "./selection.js";
 import { drawStatus, Rate } from "./status.js";
 import { Strip } from "./strip.js";
-import { day, duration, minuteOfDay, visible } from "./text.js";
-import { keepToken, readView, sameHidden, sameStream, startOf, subscriptionOf, takeToken, writeView } from "./view_state.js";
+import { day, duration, visible } from "./text.js";
+import { isPast, keepToken, readView, sameHidden, sameStream, startOf, stripSpan, subscriptionOf, takeToken, writeView } from "./view_state.js";
+import { timeOfStart } from "./when.js";
 
 const TYPING_PAUSE_MS = 300;
+const LEAST_BACK = 200;
+const MOST_BACK = 100_000; // what the gateway takes
 
 const rows = new Rows();
 const minutes = new Minutes();
@@ -30,9 +35,11 @@ const announcer = new Announcer(byId("announcer"));
 const token = takeToken();
 let view = readView(window.location.search);
 let cleared = false;
+let readsOlder = false; // the next subscription goes on where the rows end, and its newest are the ones to see
 
 const connection = new Connection({ onMessage, onPhase, token });
 const inbox = new Inbox({ onRows, onReread: (cursor) => connection.resume(cursor) });
+const reach = new Reach({ send: (message) => connection.send(message), onChange: drawReach });
 const list = new EventList({
   scroller: byId("scroller"),
   canvas: byId("rows"),
@@ -41,6 +48,8 @@ const list = new EventList({
   rows,
   deliveries,
   onSelect: (row) => selection.select(row),
+  onMore: () => reach.more(),
+  onOlder: showOlder,
 });
 const details = new Details({
   pane: byId("details"),
@@ -86,7 +95,19 @@ const emptyBox = new EmptyBox(byId("empty"), {
     subscribe();
   },
 });
-const strip = new Strip({ bars: byId("bars"), legend: byId("legend"), minutes, onMinute: showMinute });
+const strip = new Strip({
+  bars: byId("bars"),
+  title: byId("strip-title"),
+  legend: byId("legend"),
+  minutes,
+  onBar: showBar,
+  onRange: ({ start, end }) => go({ from: isoTime(start), until: isoTime(end) }),
+});
+const jump = new Jump({
+  box: byId("jump"),
+  onJump: (ms) => go({ from: isoTime(ms), until: "" }),
+  onLive: backToLive,
+});
 
 // The state and the URL
 
@@ -101,6 +122,7 @@ function go(changes, { replace = false } = {}) {
 
 function show(before) {
   filterBar.draw(view);
+  jump.draw({ past: view.from !== "" });
   if (document.activeElement !== byId("search")) byId("search").value = view.q;
   if (!before || !sameStream(before, view)) subscribe();
   else if (!sameHidden(before, view)) hideMore(before);
@@ -112,10 +134,12 @@ function subscribe() {
   else quietLine.clear();
   inbox.reset();
   rows.clear();
-  minutes.clear();
+  minutes.clear(stripSpan(view, Date.now()));
   strip.update();
-  list.reset();
+  list.reset({ atEnd: isPast(view) && !readsOlder && !view.until });
+  readsOlder = false;
   cleared = false;
+  reach.reset({ bounded: isPast(view), until: timeOfStart(view.until, Date.now()) });
   connection.open(subscriptionOf(view), startOf(view));
   drawPause();
   drawEmpty();
@@ -129,7 +153,7 @@ function hideMore(before) {
   }
   const held = rows.all();
   rows.clear();
-  minutes.clear();
+  minutes.recount();
   list.reset();
   onRows(held, { again: true });
 }
@@ -141,7 +165,10 @@ function onMessage(message) {
     case "event":
       rate.add();
       endTrouble();
-      inbox.push(message);
+      if (reach.takes(message)) inbox.push(message);
+      break;
+    case "subscription":
+      reach.told(message.subscription ?? {});
       break;
     case "delivery":
       onDelivery(message);
@@ -155,6 +182,7 @@ function onMessage(message) {
       break;
     case "hello":
       rate.start();
+      reach.began();
       selection.began();
       drawEmpty();
       break;
@@ -214,15 +242,44 @@ function onPhase(phase) {
 }
 
 function drawState() {
-  drawStatus(byId("status"), connection.phase, { paused: inbox.paused, waiting: inbox.waiting, rate });
+  drawStatus(byId("status"), connection.phase, {
+    paused: inbox.paused,
+    waiting: inbox.waiting,
+    history: reach.stopped,
+    rate,
+  });
   collectorSign.draw();
   details.tell();
 }
 
-function showMinute(start) {
-  const row = rows.find(({ timestamp }) => timestamp >= start && timestamp < start + 60_000);
+// Time
+
+function showBar({ start, end }) {
+  const row = rows.find(({ timestamp }) => timestamp >= start && timestamp < end);
   if (row) list.activate(row.seq, { reveal: true });
-  else quietLine.say(`The rows of ${minuteOfDay(start)} are no longer held in this page.`);
+  else if (start < Date.now()) go({ from: isoTime(start), until: "" });
+}
+
+function backToLive() {
+  if (view.from) go({ from: "", until: "" });
+}
+
+/** Read what is older than the rows that are held. */
+function showOlder() {
+  readsOlder = true;
+  const { olderCursor } = rows;
+  const more = Math.min(MOST_BACK, 10 * Math.max(LEAST_BACK, rows.events));
+  go({ from: olderCursor ?? (view.from === "" || view.from.startsWith("-") ? `-${more}` : "earliest"), until: "" });
+}
+
+function drawReach() {
+  list.hasMore = reach.stopped && !reach.ended;
+  list.update();
+  drawState();
+}
+
+function isoTime(ms) {
+  return new Date(ms).toISOString();
 }
 
 // The bar
@@ -284,6 +341,8 @@ listenToKeys({
   "/": () => byId("search").focus(),
   f: () => byId("filter").focus(),
   p: togglePause,
+  t: () => jump.focus(),
+  l: backToLive,
   "?": () => byId("help-dialog").showModal(),
 });
 

@@ -3,6 +3,8 @@
 export const MAX_ROWS = 20_000;
 const MAX_CHARACTERS = 48_000_000;
 const MAX_VALUES = 500;
+const MARK_EVERY = 500;
+const MAX_MARKS = 2000;
 
 /** The latest rows, numbered from 1 as they come (`seq`); the oldest leave when they are too many or too long. */
 export class Rows {
@@ -21,6 +23,7 @@ export class Rows {
     this.characters = 0;
     this.events = 0;
     this.dropped = 0;
+    this.marks = []; // cursors of rows that were dropped, one in MARK_EVERY
     this.otherDays = false;
   }
 
@@ -52,11 +55,19 @@ export class Rows {
 
   #dropOldest() {
     const index = this.first - this.base;
-    this.characters -= this.items[index].text.length;
-    this.events -= this.items[index].type === "event";
+    const { text, type, cursor } = this.items[index];
+    this.characters -= text.length;
+    this.events -= type === "event";
+    if (this.dropped % MARK_EVERY === 0 && cursor) this.marks.push(cursor);
+    if (this.marks.length > MAX_MARKS) this.marks.shift();
     this.items[index] = undefined;
     this.first += 1;
     this.dropped += 1;
+  }
+
+  /** A cursor before which, some rows further back, rows were dropped; undefined when none were. */
+  get olderCursor() {
+    return this.marks.at(-3) ?? this.marks[0];
   }
 
   /** The newest row that `wanted` accepts, or undefined. */
@@ -70,43 +81,50 @@ export class Rows {
 }
 
 const MINUTE_MS = 60_000;
-export const STRIP_MINUTES = 30;
+export const STRIP_BARS = 30;
 
-/** Events by minute and validity, for the last half hour, and in all. */
+/** Events by bar and validity, and in all: of the last half hour, or of another `{start, width}` in ms. */
 export class Minutes {
   constructor() {
     this.clear();
   }
 
-  clear() {
-    this.byMinute = new Map();
+  clear(span) {
+    this.start = span?.start;
+    this.width = span?.width ?? MINUTE_MS;
+    this.byBar = new Map();
     this.total = { valid: 0, invalid: 0, unchecked: 0 };
+  }
+
+  /** Forget what was counted, of the same span. */
+  recount() {
+    this.clear(this.start === undefined ? undefined : this);
   }
 
   add({ timestamp, validity }) {
     this.total[validity] += 1;
-    const minute = Math.floor(timestamp / MINUTE_MS);
-    if (!Number.isFinite(minute)) return;
-    const counts = this.byMinute.get(minute) ?? { valid: 0, invalid: 0, unchecked: 0 };
+    const bar = Math.floor((timestamp - (this.start ?? 0)) / this.width);
+    if (!Number.isFinite(bar) || (this.start !== undefined && (bar < 0 || bar >= STRIP_BARS))) return;
+    const counts = this.byBar.get(bar) ?? { valid: 0, invalid: 0, unchecked: 0 };
     counts[validity] += 1;
-    this.byMinute.set(minute, counts);
-    if (this.byMinute.size > 4 * STRIP_MINUTES) this.#forget(Math.max(...this.byMinute.keys()));
+    this.byBar.set(bar, counts);
+    if (this.byBar.size > 4 * STRIP_BARS) this.#forget(Math.max(...this.byBar.keys()));
   }
 
   #forget(newest) {
-    for (const minute of this.byMinute.keys()) {
-      if (minute <= newest - STRIP_MINUTES) this.byMinute.delete(minute);
+    for (const bar of this.byBar.keys()) {
+      if (bar <= newest - STRIP_BARS) this.byBar.delete(bar);
     }
-    for (const minute of [...this.byMinute.keys()].slice(0, -4 * STRIP_MINUTES)) this.byMinute.delete(minute);
+    for (const bar of [...this.byBar.keys()].slice(0, -4 * STRIP_BARS)) this.byBar.delete(bar);
   }
 
-  /** The last half hour before `now`, oldest first: `{start, valid, invalid, unchecked}`, `start` in ms. */
+  /** The bars, oldest first, up to `now` unless they are of a span: `{start, end, valid, invalid, unchecked}`, in ms. */
   window(now) {
-    const current = Math.floor(now / MINUTE_MS);
-    return Array.from({ length: STRIP_MINUTES }, (_, index) => {
-      const minute = current - STRIP_MINUTES + 1 + index;
-      const counts = this.byMinute.get(minute) ?? { valid: 0, invalid: 0, unchecked: 0 };
-      return { start: minute * MINUTE_MS, ...counts };
+    const first = this.start === undefined ? Math.floor(now / this.width) - STRIP_BARS + 1 : 0;
+    return Array.from({ length: STRIP_BARS }, (_, index) => {
+      const start = (this.start ?? 0) + (first + index) * this.width;
+      const counts = this.byBar.get(first + index) ?? { valid: 0, invalid: 0, unchecked: 0 };
+      return { start, end: start + this.width, ...counts };
     });
   }
 }

@@ -7,8 +7,8 @@ const RATE_EVERY_MS = 500;
 const RATE_SAMPLES = 4;
 
 /** Draw the state: a shape, a word, and the rate while live. */
-export function drawStatus(element, phase, { paused, waiting, rate }) {
-  const [shape, words] = statusOf(phase, paused, waiting, rate);
+export function drawStatus(element, phase, { paused, waiting, history, rate }) {
+  const [shape, words] = statusOf(phase, { paused, waiting, history, rate });
   const state = `${shape} ${words}`;
   if (element.dataset.state === state) return;
   element.dataset.state = state;
@@ -16,11 +16,12 @@ export function drawStatus(element, phase, { paused, waiting, rate }) {
   element.replaceChildren(icon(shape), el("span", {}, words));
 }
 
-function statusOf(phase, paused, waiting, rate) {
+function statusOf(phase, { paused, waiting, history, rate }) {
   if (phase.name === "refused") return ["refused", "refused"];
   if (phase.name === "lost") return ["lost", "offline"];
   if (phase.name === "connecting") return ["connecting", "connecting"];
   if (paused) return ["paused", waiting ? `paused, ${count(waiting)} waiting` : "paused"];
+  if (history) return ["history", "history"];
   return ["live", `live ${rate}`];
 }
 

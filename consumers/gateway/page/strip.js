@@ -1,26 +1,31 @@
-// The strip of the last half hour: a bar a minute, what is right above the line and what is wrong below it.
+// The strip: half an hour, a bar a minute, or another span; what is right above the line, what is wrong below it.
 
 import { el, icon } from "./dom.js";
-import { STRIP_MINUTES } from "./rows.js";
-import { count, minuteOfDay } from "./text.js";
+import { STRIP_BARS } from "./rows.js";
+import { count, day, minuteOfDay, secondOfDay } from "./text.js";
 
 const STATES = ["valid", "unchecked", "invalid"];
 const LEAST = { valid: 8, unchecked: 8, invalid: 24 }; // percent: one event among thousands is still seen
 const DRAW_SOON_MS = 200;
 const UP_TO_DOWN = 2; // the space above the line is twice that below, on one scale
 
-/** Draws `minutes` (see rows.js). `onMinute(start)` is called, in ms, when a minute with events is chosen. */
+/**
+ * Draws `minutes` (see rows.js). `onBar({start, end})`, in ms, is called when a bar is pressed, `onRange({start, end})`
+ * when several are: by dragging, or by the arrows with Shift.
+ */
 export class Strip {
-  #chosen = STRIP_MINUTES - 1;
+  #anchor; // where a range begins, while one is being chosen
+  #chosen = STRIP_BARS - 1;
   #drawn = "";
   #told;
   #timer;
 
-  constructor({ bars, legend, minutes, onMinute }) {
-    Object.assign(this, { bars, legend, minutes, onMinute });
-    this.buttons = Array.from({ length: STRIP_MINUTES }, (_, index) => this.#newBar(index));
+  constructor({ bars, title, legend, minutes, onBar, onRange }) {
+    Object.assign(this, { bars, title, legend, minutes, onBar, onRange });
+    this.buttons = Array.from({ length: STRIP_BARS }, (_, index) => this.#newBar(index));
     bars.append(...this.buttons);
     bars.addEventListener("keydown", (event) => this.#move(event));
+    bars.addEventListener("pointerdown", (event) => event.button === 0 && this.#drag(event));
     bars.addEventListener("pointerleave", () => this.#tell(undefined));
     bars.addEventListener("focusout", () => this.#tell(undefined));
     setInterval(() => this.draw(), 1000);
@@ -37,10 +42,7 @@ export class Strip {
       up,
       down,
     );
-    bar.addEventListener(
-      "click",
-      () => this.window[index] && sum(this.window[index]) > 0 && this.onMinute(this.window[index].start),
-    );
+    bar.addEventListener("click", ({ detail }) => detail === 0 && this.#choose(this.#anchor ?? index, index)); // a key
     for (const event of ["pointerenter", "focus"]) bar.addEventListener(event, () => this.#tell(index));
     return bar;
   }
@@ -49,10 +51,45 @@ export class Strip {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (step === undefined) return;
     event.preventDefault();
+    this.#anchor = event.shiftKey ? (this.#anchor ?? this.#chosen) : undefined;
     this.buttons[this.#chosen].tabIndex = -1;
-    this.#chosen = Math.min(STRIP_MINUTES - 1, Math.max(0, this.#chosen + step));
+    this.#chosen = Math.min(STRIP_BARS - 1, Math.max(0, this.#chosen + step));
     this.buttons[this.#chosen].tabIndex = 0;
     this.buttons[this.#chosen].focus();
+    this.#mark(this.#anchor ?? this.#chosen, this.#chosen);
+  }
+
+  #drag(event) {
+    const first = this.#barAt(event.clientX);
+    let last = first;
+    const moved = ({ clientX }) => this.#mark(first, (last = this.#barAt(clientX)));
+    const end = (ended) => {
+      window.removeEventListener("pointermove", moved);
+      for (const name of ["pointerup", "pointercancel"]) window.removeEventListener(name, end);
+      this.#mark(0, 0);
+      if (ended.type === "pointerup") this.#choose(first, last);
+    };
+    window.addEventListener("pointermove", moved);
+    for (const name of ["pointerup", "pointercancel"]) window.addEventListener(name, end);
+  }
+
+  #barAt(x) {
+    const { left, width } = this.bars.getBoundingClientRect();
+    return Math.min(STRIP_BARS - 1, Math.max(0, Math.floor(((x - left) / width) * STRIP_BARS)));
+  }
+
+  #mark(one, other) {
+    const [first, last] = [Math.min(one, other), Math.max(one, other)];
+    this.buttons.forEach((bar, index) => bar.classList.toggle("chosen", first < last && index >= first && index <= last));
+  }
+
+  #choose(one, other) {
+    const [first, last] = [Math.min(one, other), Math.max(one, other)];
+    this.#anchor = undefined;
+    this.#mark(0, 0);
+    const { start } = this.window[first];
+    if (first === last) this.onBar(this.window[first]);
+    else this.onRange({ start, end: this.window[last].end });
   }
 
   /** Draw what changed, a little later, so that a burst costs one drawing. */
@@ -69,6 +106,7 @@ export class Strip {
     const state = JSON.stringify([this.window, total, this.#told]);
     if (state === this.#drawn || document.hidden) return;
     this.#drawn = state;
+    this.title.textContent = this.#inWords();
     const most = Math.max(
       1,
       ...this.window.map(({ valid, unchecked, invalid }) => Math.max(valid + unchecked, invalid * UP_TO_DOWN)),
@@ -77,17 +115,28 @@ export class Strip {
     this.#drawLegend(this.#told === undefined ? total : this.window[this.#told]);
   }
 
+  #time(ms) {
+    return this.minutes.width % 60_000 === 0 ? minuteOfDay(ms) : secondOfDay(ms);
+  }
+
+  #inWords() {
+    if (this.minutes.start === undefined) return "Last 30 minutes";
+    const [{ start }, { end }] = [this.window[0], this.window.at(-1)];
+    const date = day(start) === day(Date.now()) ? "" : `${day(start)} `;
+    return `${date}${this.#time(start)} – ${this.#time(end)}`;
+  }
+
   #drawBar(bar, minute, most) {
     const [unchecked, valid, invalid] = bar.querySelectorAll(".part");
     valid.style.height = percent(minute.valid / most, LEAST.valid);
     unchecked.style.height = percent(minute.unchecked / most, LEAST.unchecked);
     invalid.style.height = percent((minute.invalid * UP_TO_DOWN) / most, LEAST.invalid);
-    bar.setAttribute("aria-label", `${minuteOfDay(minute.start)}: ${inWords(minute)}`);
+    bar.setAttribute("aria-label", `${this.#time(minute.start)}: ${inWords(minute)}`);
     bar.classList.toggle("none", sum(minute) === 0);
   }
 
   #drawLegend(counts) {
-    const label = this.#told === undefined ? "received" : `at ${minuteOfDay(counts.start)}`;
+    const label = this.#told === undefined ? "received" : `at ${this.#time(counts.start)}`;
     const parts = STATES.map((state) =>
       el(
         "span",

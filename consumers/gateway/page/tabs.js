@@ -83,7 +83,8 @@ function atomicRow(name, fields, errors, onFilter) {
   return fieldRow({ name, value: shown, type: isText ? "string" : type, errors, note: lagNote(name, fields), action });
 }
 
-function filterButton(name, value, onFilter) {
+/** A small button that filters by a field. */
+export function filterButton(name, value, onFilter) {
   const label = `Only events with this ${name}`;
   return el(
     "button",

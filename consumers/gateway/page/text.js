@@ -70,6 +70,11 @@ export function minuteOfDay(ms) {
   return `${two(time.getHours())}:${two(time.getMinutes())}`;
 }
 
+/** The time of day here, to the second. */
+export function secondOfDay(ms) {
+  return clock(ms).slice(0, 8);
+}
+
 /** The date here, as `2024-02-29`. */
 export function day(ms) {
   const time = new Date(ms);

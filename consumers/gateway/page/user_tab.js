@@ -2,6 +2,7 @@
 
 import { el, icon, untrusted } from "./dom.js";
 import { validity } from "./row.js";
+import { filterButton } from "./tabs.js";
 import { clock, day, duration, minuteOfDay, plural, visible } from "./text.js";
 import { keyOf } from "./user_feed.js";
 
@@ -28,7 +29,9 @@ export function userTab(feed, selected, { onSelect, onFilter }) {
       "p",
       { class: "user-span" },
       el("span", {}, facts.filter(Boolean).join("; ")),
-      feed.canLookBack && el("button", { type: "button", class: "more", click: () => feed.lookBack() }, "look further back"),
+      feed.canLookBack
+        ? el("button", { type: "button", class: "more", click: () => feed.lookBack() }, "look further back")
+        : "",
     ),
     el("ol", { class: "user-line" }, lines(items, selected, onSelect)),
     el(
@@ -40,7 +43,6 @@ export function userTab(feed, selected, { onSelect, onFilter }) {
 }
 
 function identityLine({ name, value, linked, phase }, onFilter) {
-  const filter = name !== "session";
   return el(
     "li",
     {},
@@ -48,18 +50,7 @@ function identityLine({ name, value, linked, phase }, onFilter) {
     untrusted(value, { class: "scalar" }),
     linked ? el("span", { class: "field-note" }, "named by their other events") : "",
     phase === "live" ? "" : el("span", { class: "field-note" }, phase === "connecting" ? "connecting …" : phase),
-    filter &&
-      el(
-        "button",
-        {
-          type: "button",
-          class: "quiet",
-          title: `Only events with this ${name}`,
-          "aria-label": `Only events with this ${name}`,
-          click: () => onFilter([name, value]),
-        },
-        icon("filter"),
-      ),
+    name === "session" ? "" : filterButton(name, value, onFilter),
   );
 }
 

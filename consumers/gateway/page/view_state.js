@@ -1,5 +1,10 @@
 // The page's state as its URL: filters, text, starting point, selected event and tab. Pure, but for the last function.
 
+import { STRIP_BARS } from "./rows.js";
+import { timeOfStart } from "./when.js";
+
+const MINUTE_MS = 60_000;
+
 export const FILTERS = [
   ["app_id", "the application"],
   ["event_name", "the event's name, such as add_to_cart"],
@@ -28,6 +33,7 @@ export function readView(search) {
     hidden: query.getAll("hide").map((text) => parseFilter(text).filter).filter(Boolean),
     q: query.get("q") ?? "",
     from: query.get("from") ?? "",
+    until: timeOfStart(query.get("until") ?? "", Date.now()) === undefined ? "" : query.get("until"),
     selected: query.get("selected") ?? "",
     tab: TABS.includes(tab) ? tab : "event",
   };
@@ -38,6 +44,7 @@ export function writeView(view) {
   const query = subscriptionOf(view);
   for (const filter of view.hidden) query.append("hide", filter.join("="));
   if (view.from) query.set("from", view.from);
+  if (view.from && view.until) query.set("until", view.until);
   if (view.selected) query.set("selected", view.selected);
   if (view.selected && view.tab !== "event") query.set("tab", view.tab);
   const text = query.toString();
@@ -61,9 +68,24 @@ export function startOf(view) {
   return view.from || `-${latestRecords(view)}`;
 }
 
+/** Whether a view starts at a place in the past, from where it is read a part at a time. */
+export function isPast({ from }) {
+  return !/^(|latest|earliest|-\d+)$/.test(from);
+}
+
+/** What the strip shows of a view, `{start, width}` in ms, or undefined for the last half hour. */
+export function stripSpan({ from, until }, now) {
+  const start = timeOfStart(from, now);
+  const end = timeOfStart(until, now);
+  if (start === undefined) return undefined;
+  if (end > start) return { start, width: Math.max(100, Math.ceil((end - start) / STRIP_BARS)) };
+  const minute = Math.floor(start / MINUTE_MS) * MINUTE_MS;
+  return minute > now - (STRIP_BARS - 1) * MINUTE_MS ? undefined : { start: minute, width: MINUTE_MS };
+}
+
 /** Whether two views show the same part of the stream. */
 export function sameStream(one, other) {
-  return one.from === other.from && subscriptionOf(one).toString() === subscriptionOf(other).toString();
+  return one.from === other.from && one.until === other.until && subscriptionOf(one).toString() === subscriptionOf(other).toString();
 }
 
 /** Whether two views hide the same events. */
