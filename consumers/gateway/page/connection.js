@@ -17,7 +17,7 @@ export function eventsAddress(scheme = "ws") {
 
 /**
  * Calls `onMessage(message)` for each message and `onPhase(phase)` when the state changes. A phase is
- * `{name: "connecting" | "live" | "lost" | "refused", …}`: `live` has `awayMs` when it was lost before, `lost` has
+ * `{name: "connecting" | "live" | "lost" | "refused" | "halted", …}`: `live` has `awayMs` when it was lost before, `lost` has
  * `retryAt` (ms, as Date.now()), `reason` and `unreachable` (no answer at all),
  * `refused` has `status` and `reason` and stays until the next `open`.
  */
@@ -62,6 +62,13 @@ export class Connection {
   /** Say something to the gateway; what is said while there is no connection is lost. */
   send(message) {
     if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(message));
+  }
+
+  /** Be without a connection, until the next `open`. */
+  halt() {
+    this.#disconnect();
+    this.#lostAt = undefined;
+    this.#enter({ name: "halted" });
   }
 
   /** End it for good; nothing is called any more. */

@@ -15,7 +15,7 @@ const DRAW_USER_EVERY_MS = 250;
 
 /**
  * Shows an event, and what `deliveries` know of it, in `pane`. `actions` are called: onTab(tab), onClose(),
- * onFilter([name, value]), onHide([name, value]), onSelect(row), announce(text), token().
+ * onFilter([name, value]), onHide([name, value]), onSelect(row), announce(text), token(), fileRows().
  */
 export class Details {
   #scheduled = false;
@@ -25,7 +25,7 @@ export class Details {
   constructor({ pane, deliveries, actions }) {
     Object.assign(this, { pane, deliveries, actions });
     this.row = undefined;
-    this.feed = new UserFeed({ onChange: () => this.#tellUser(), token: actions.token });
+    this.feed = new UserFeed({ onChange: () => this.#tellUser(), token: actions.token, fileRows: actions.fileRows });
   }
 
   /** Show a row's event, on a tab; nothing is drawn again when both are shown already. */

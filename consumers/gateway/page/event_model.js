@@ -2,7 +2,7 @@
 
 import { parseJson } from "./json.js";
 import { asObject, asText, schemaOf } from "./messages.js";
-import { decodeBase64 } from "./parameters.js";
+import { columnOf, decodeBase64 } from "./parameters.js";
 
 const ENTITY = /^contexts\[(\d+)\]/;
 
@@ -83,7 +83,7 @@ function belongsToData(error, fields, data) {
 function entitiesOf(event, payload) {
   const taken = new Map();
   const entities = sentEntities(payload).map(({ schema, data }) => {
-    const column = columnOf(schema);
+    const column = columnOf("contexts", schema);
     const index = taken.get(column) ?? 0;
     taken.set(column, index + 1);
     const seen = Array.isArray(event[column]) ? event[column][index] : undefined;
@@ -107,13 +107,6 @@ function sentEntities(payload) {
   } catch {
     return [];
   }
-}
-
-function columnOf(schema) {
-  const [, vendor, name, , model] = /^iglu:([^/]+)\/([^/]+)\/([^/]+)\/(\d+)/.exec(schema) ?? [];
-  if (vendor === undefined) return "";
-  const snake = name.replaceAll(/([^A-Z_])([A-Z])/g, "$1_$2").replaceAll("-", "_");
-  return `contexts_${vendor.replaceAll(/[.-]/g, "_")}_${snake}_${model}`.toLowerCase();
 }
 
 /**

@@ -5,20 +5,22 @@ import { Connection } from "./connection.js";
 import { Deliveries } from "./deliveries.js";
 import { Details } from "./details.js";
 import { byId, el, icon } from "./dom.js";
+import { ExportMenu } from "./export_menu.js";
+import { FileView } from "./file_view.js";
 import { FilterBar } from "./filters.js";
 import { Inbox } from "./inbox.js";
 import { Jump } from "./jump.js";
 import { listenToKeys } from "./keyboard.js";
 import { EventList } from "./list.js";
-import { matches } from "./matching.js";
+import { matches, passes } from "./matching.js";
 import { Announcer, EmptyBox, QuietLine } from "./notices.js";
 import { Reach } from "./reach.js";
-import { Minutes, Rows, SeenValues } from "./rows.js";
+import { Minutes, Rows, SeenValues, spanOf } from "./rows.js";
 import { Selection } from "./selection.js";
 import { drawStatus, Rate } from "./status.js";
 import { Strip } from "./strip.js";
 import { day, duration, visible } from "./text.js";
-import { isPast, keepToken, readView, sameHidden, sameStream, startOf, stripSpan, subscriptionOf, takeToken, writeView } from "./view_state.js";
+import { isPast, isWithin, keepToken, readView, sameHidden, sameStream, startOf, stripSpan, subscriptionOf, takeToken, writeView } from "./view_state.js";
 import { timeOfStart } from "./when.js";
 
 const TYPING_PAUSE_MS = 300;
@@ -62,6 +64,7 @@ const details = new Details({
     onSelect: (row) => selection.select(row),
     announce: (text) => announcer.say(text),
     token: () => connection.token,
+    fileRows: () => fileView.rows,
   },
 });
 const selection = new Selection({
@@ -109,6 +112,19 @@ const jump = new Jump({
   onLive: backToLive,
 });
 
+const exportMenu = new ExportMenu({
+  button: byId("export"),
+  panel: byId("export-panel"),
+  rows: () => rows.all(),
+  say: (text) => quietLine.say(text),
+});
+const fileView = new FileView({
+  banner: byId("file-banner"),
+  onOpen: () => enterFile({ selected: "", from: "", until: "" }),
+  onLeave: () => enterFile({ selected: "" }),
+  say: (text) => quietLine.say(text),
+});
+
 // The state and the URL
 
 /** Change the view: the URL first, then what shows it. */
@@ -134,15 +150,31 @@ function subscribe() {
   else quietLine.clear();
   inbox.reset();
   rows.clear();
-  minutes.clear(stripSpan(view, Date.now()));
+  minutes.clear(fileView.isOpen ? spanOf(fileView.rows) : stripSpan(view, Date.now()));
   strip.update();
   list.reset({ atEnd: isPast(view) && !readsOlder && !view.until });
   readsOlder = false;
   cleared = false;
-  reach.reset({ bounded: isPast(view), until: timeOfStart(view.until, Date.now()) });
-  connection.open(subscriptionOf(view), startOf(view));
+  if (fileView.isOpen) {
+    reach.reset({ bounded: false });
+    connection.halt();
+    onRows(fileView.rows.filter((row) => passes(row, view) && isWithin(row, view)));
+  } else openStream();
   drawPause();
   drawEmpty();
+}
+
+function openStream() {
+  reach.reset({ bounded: isPast(view), until: timeOfStart(view.until, Date.now()) });
+  connection.open(subscriptionOf(view), startOf(view));
+}
+
+/** Into a file, or out of it: the list is another one, with the same filters. */
+function enterFile(changes) {
+  details.hide();
+  view = { ...view, ...changes };
+  subscribe();
+  go({}, { replace: true });
 }
 
 /** What is hidden now leaves the list in place; what is hidden no more is read from the log again. */
@@ -314,15 +346,22 @@ function drawEmpty() {
 }
 
 let typing;
-byId("search").addEventListener("input", ({ target }) => {
+function search() {
   clearTimeout(typing);
-  typing = setTimeout(() => go({ q: target.value.trim() }, { replace: true }), TYPING_PAUSE_MS);
+  const q = byId("search").value.trim();
+  if (q !== view.q) go({ q }, { replace: true });
+}
+byId("search").addEventListener("input", () => {
+  clearTimeout(typing);
+  typing = setTimeout(search, TYPING_PAUSE_MS);
 });
+byId("search").addEventListener("blur", search);
 byId("search").addEventListener("keydown", ({ key, target }) => {
   if (key === "Enter" || key === "Escape") target.blur();
 });
 byId("pause").addEventListener("click", togglePause);
 byId("clear").addEventListener("click", clear);
+byId("import").addEventListener("click", () => fileView.pick());
 byId("help").addEventListener("click", () => byId("help-dialog").showModal());
 byId("help-close").addEventListener("click", () => byId("help-dialog").close());
 window.addEventListener("popstate", () => {
@@ -341,6 +380,8 @@ listenToKeys({
   "/": () => byId("search").focus(),
   f: () => byId("filter").focus(),
   p: togglePause,
+  e: () => exportMenu.open(),
+  o: () => fileView.pick(),
   t: () => jump.focus(),
   l: backToLive,
   "?": () => byId("help-dialog").showModal(),

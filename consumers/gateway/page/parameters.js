@@ -65,6 +65,24 @@ const PLATFORMS = new Map(
   }),
 );
 
+/** The canonical type of an event, such as `page_view` for `pv`, or undefined. */
+export function eventOf(code) {
+  return EVENTS.get(code);
+}
+
+/** Whether this is one of the protocol's platforms. */
+export function isPlatform(text) {
+  return PLATFORMS.has(text);
+}
+
+/** The column of a schema, such as `contexts_com_acme_user_data_1`; an empty string when it is no Iglu URI. */
+export function columnOf(prefix, schema) {
+  const [, vendor, name, , model] = /^iglu:([^/]+)\/([^/]+)\/([^/]+)\/(\d+)/.exec(schema) ?? [];
+  if (vendor === undefined) return "";
+  const snake = name.replaceAll(/([^A-Z_])([A-Z])/g, "$1_$2").replaceAll("-", "_");
+  return `${prefix}_${vendor.replaceAll(/[.-]/g, "_")}_${snake}_${model}`.toLowerCase();
+}
+
 /** What is known of a code, `{names, type}`, or undefined. */
 export function parameter(code) {
   return PARAMETERS.get(code);

@@ -129,6 +129,16 @@ export class Minutes {
   }
 }
 
+/** The span that shows all of some rows, `{start, width}` in ms; undefined when they have no times. */
+export function spanOf(rows) {
+  let [first, last] = [Infinity, -Infinity];
+  for (const { timestamp } of rows) {
+    if (timestamp < first) first = timestamp;
+    if (timestamp > last) last = timestamp;
+  }
+  return first <= last ? { start: first, width: Math.max(1000, Math.ceil((last - first + 1) / STRIP_BARS)) } : undefined;
+}
+
 /** Values seen of the fields that can be filtered by, with how often; bounded. */
 export class SeenValues {
   constructor() {

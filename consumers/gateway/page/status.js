@@ -17,6 +17,7 @@ export function drawStatus(element, phase, { paused, waiting, history, rate }) {
 }
 
 function statusOf(phase, { paused, waiting, history, rate }) {
+  if (phase.name === "halted") return ["file", "a file"];
   if (phase.name === "refused") return ["refused", "refused"];
   if (phase.name === "lost") return ["lost", "offline"];
   if (phase.name === "connecting") return ["connecting", "connecting"];

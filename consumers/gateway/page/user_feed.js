@@ -11,15 +11,15 @@ const LONGEST_BEFORE_MS = 7 * 24 * 3_600_000;
 
 /**
  * Follows one person at a time. `identities` are `{name, value, linked, events, phase}`, `linked` when another event of
- * the person told of it; `items` are `{row, at, side}`. `onChange()` is called when any of that changed.
+ * the person told of it; `items` are `{row, at, side}`. `onChange()` is called when any of that changed. While a file is
+ * looked at, `fileRows()` are all there is; else it returns undefined.
  */
 export class UserFeed {
   #items = new Map(); // place and offset → item
   #connections = [];
 
-  constructor({ onChange, token }) {
-    this.onChange = onChange;
-    this.token = token;
+  constructor({ onChange, token, fileRows }) {
+    Object.assign(this, { onChange, token, fileRows });
     this.identities = [];
     this.left = 0; // events that were left out, as they are too many
   }
@@ -51,7 +51,7 @@ export class UserFeed {
   }
 
   get canLookBack() {
-    return this.identities.length > 0 && this.before < LONGEST_BEFORE_MS;
+    return !this.fileRows() && this.identities.length > 0 && this.before < LONGEST_BEFORE_MS;
   }
 
   /** From when to when it looks, in ms. */
@@ -85,8 +85,21 @@ export class UserFeed {
         this.onChange();
       },
     });
+    const file = this.fileRows();
+    if (file) {
+      identity.phase = "live";
+      this.#search(file, identity);
+      connection.close();
+      return;
+    }
     this.#connections.push(connection);
     connection.open(queryOf([name, value]), new Date(this.span[0]).toISOString());
+  }
+
+  #search(rows, identity) {
+    for (const row of rows) {
+      if (row.text.includes(JSON.stringify(identity.value))) this.#arrived(row, identity);
+    }
   }
 
   #arrived(row, identity) {

@@ -73,6 +73,13 @@ export function isPast({ from }) {
   return !/^(|latest|earliest|-\d+)$/.test(from);
 }
 
+/** Whether a row is of the time that a view shows. */
+export function isWithin({ timestamp }, { from, until }) {
+  const now = Date.now();
+  const [start, end] = [timeOfStart(from, now) ?? -Infinity, timeOfStart(until, now) ?? Infinity];
+  return !(timestamp < start || timestamp > end);
+}
+
 /** What the strip shows of a view, `{start, width}` in ms, or undefined for the last half hour. */
 export function stripSpan({ from, until }, now) {
   const start = timeOfStart(from, now);

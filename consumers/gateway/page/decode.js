@@ -1,0 +1,117 @@
+// A payload → the canonical view, for what did not come through the gateway: as bus/canonical.py does. Pure.
+
+import { asObject, asText } from "./messages.js";
+import { columnOf, decodeBase64, eventOf, isPlatform, parameter } from "./parameters.js";
+
+const SNOWPLOW = "com.snowplowanalytics.snowplow";
+const UNTYPED = new Map([
+  ["pv", [SNOWPLOW, "page_view"]],
+  ["pp", [SNOWPLOW, "page_ping"]],
+  ["se", ["com.google.analytics", "event"]],
+  ["tr", [SNOWPLOW, "transaction"]],
+  ["ti", [SNOWPLOW, "transaction_item"]],
+]);
+const URI = /^iglu:([^/]+)\/([^/]+)\/([^/]+)\/(\d+-\d+-\d+)$/;
+const EXPECTED = {
+  event: "one of pv, pp, ue, se, tr, ti",
+  platform: "one of web, mob, pc, srv, app, tv, cnsl, iot, headset",
+  ip: "an IP address",
+  uuid: "a hyphenated UUID",
+  time: "milliseconds since 1970, before the year 10000",
+  integer: "an integer",
+  number: "a number",
+  boolean: "1 or 0",
+  size: "WIDTHxHEIGHT",
+};
+const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
+const BYTE = "(25[0-5]|2[0-4]\\d|1?\\d?\\d)";
+const IP = new RegExp(`^(${BYTE}\\.){3}${BYTE}$|^[0-9a-f:]*:[0-9a-f:.]*$`, "i");
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+/** The canonical `event` of a payload (an object of strings), and the `errors` of what could not be decoded. */
+export function decode(payload) {
+  const event = {};
+  const errors = [];
+  for (const [code, value] of Object.entries(payload)) {
+    const known = parameter(code);
+    const text = asText(value);
+    if (!known || known.type.endsWith("json") || text === "" || (code === "nuid" && payload.tnuid)) continue;
+    const typed = convert(text, known.type);
+    if (typed === undefined) {
+      errors.push({ field: known.names[0], schema: "", path: "", expected: EXPECTED[known.type], got: text });
+      event[known.names[0]] = text;
+    } else known.names.forEach((name, index) => (event[name] = known.names.length > 1 ? typed[index] : typed));
+  }
+  if (payload.e === "ue") decodeUnstruct(payload, event, errors);
+  else if (UNTYPED.has(payload.e)) named(event, ...UNTYPED.get(payload.e), "jsonschema", "1-0-0");
+  decodeContexts(payload, event, errors);
+  return { event, errors };
+}
+
+/** A parameter's text as its type, undefined when it is none. */
+function convert(text, type) {
+  switch (type) {
+    case "event":
+      return eventOf(text);
+    case "platform":
+      return isPlatform(text) ? text : undefined;
+    case "ip":
+      return IP.test(text) ? text : undefined;
+    case "uuid":
+      return UUID.test(text) ? text.toLowerCase() : undefined;
+    case "time":
+      return /^\d{1,15}$/.test(text) && Number(text) < 253_402_300_800_000 ? new Date(Number(text)).toISOString() : undefined;
+    case "integer":
+      return /^-?\d{1,20}$/.test(text) ? Number(text) : undefined;
+    case "number":
+      return NUMBER.test(text) && Number.isFinite(Number(text)) ? Number(text) : undefined;
+    case "boolean":
+      return { 1: true, 0: false }[text];
+    case "size":
+      return /^-?\d{1,20}x-?\d{1,20}$/.test(text) ? text.split("x").map(Number) : undefined;
+    default:
+      return text;
+  }
+}
+
+function decodeUnstruct(payload, event, errors) {
+  const { data, problem } = selfDescribing(payload.ue_pr, payload.ue_px);
+  const { schema, data: value } = asObject(data);
+  const [, vendor, name, format, version] = URI.exec(asText(schema)) ?? [];
+  if (vendor === undefined || value === undefined) {
+    errors.push(undecoded("unstruct_event", problem ?? "no self-describing event with an Iglu URI"));
+    return;
+  }
+  named(event, vendor, name, format, version);
+  event[columnOf("unstruct_event", schema)] = value;
+}
+
+function decodeContexts(payload, event, errors) {
+  const { data, problem } = selfDescribing(payload.co, payload.cx);
+  if (problem) errors.push(undecoded("contexts", problem));
+  if (!Array.isArray(data)) return;
+  data.forEach((item, position) => {
+    const { schema, data: value } = asObject(item);
+    if (!URI.test(asText(schema)) || value === undefined)
+      errors.push(undecoded(`contexts[${position}]`, "no self-describing JSON"));
+    else (event[columnOf("contexts", schema)] ??= []).push(value);
+  });
+}
+
+function named(event, vendor, name, format, version) {
+  Object.assign(event, { event_vendor: vendor, event_name: name, event_format: format, event_version: version });
+}
+
+/** The `data` of a parameter in either of its forms; nothing of both absent, and a `problem` when it is not JSON. */
+function selfDescribing(plain, base64) {
+  if (!plain && !base64) return {};
+  try {
+    return { data: asObject(JSON.parse(asText(plain) || decodeBase64(asText(base64)))).data };
+  } catch (error) {
+    return { problem: String(error.message ?? error).slice(0, 200) };
+  }
+}
+
+function undecoded(field, got) {
+  return { field, schema: "", path: "", expected: "a self-describing JSON", got };
+}

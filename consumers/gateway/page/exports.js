@@ -1,0 +1,142 @@
+// Events as files: NDJSON of the gateway's messages, CSV for spreadsheets, HAR for Snowplow Inspector. Pure.
+
+import { memberText } from "./json.js";
+import { asObject, asText } from "./messages.js";
+import { decodeBase64 } from "./parameters.js";
+
+const PAYLOAD_DATA = "iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4";
+const NOWHERE = "https://collector.invalid";
+const FIRST = [
+  "collector_tstamp",
+  "app_id",
+  "platform",
+  "event",
+  "event_name",
+  "validation",
+  "errors",
+  "user_id",
+  "domain_userid",
+  "event_id",
+];
+const SLICE = 500;
+
+/** `{name, type, write(rows)}` by format; `write` gives the parts of the file, and lets others have their turn. */
+export const FORMATS = {
+  ndjson: { name: "NDJSON", note: "whole messages, one a line", type: "application/x-ndjson", write: ndjson },
+  csv: { name: "CSV", note: "fields as columns, for spreadsheets", type: "text/csv", write: csv },
+  har: { name: "HAR", note: "requests, for Snowplow Inspector", type: "application/json", write: har },
+};
+
+async function ndjson(rows) {
+  return eachSlice(rows, (row) => `${row.text.replaceAll(/[\r\n]+/g, " ")}\n`);
+}
+
+async function csv(rows) {
+  const columns = new Set(FIRST);
+  await eachSlice(rows, (row) => {
+    for (const name in asObject(JSON.parse(row.text).event)) columns.add(name);
+    return "";
+  });
+  const names = [...FIRST, ...[...columns].filter((name) => !FIRST.includes(name)).sort()];
+  const lines = await eachSlice(rows, (row) => {
+    const { event, validation } = JSON.parse(row.text);
+    const values = { ...asObject(event), validation: row.validity, errors: errorsInWords(validation) };
+    return `${names.map((name) => cell(values[name])).join(",")}\r\n`;
+  });
+  return [`${names.map(cell).join(",")}\r\n`, ...lines];
+}
+
+function errorsInWords(validation) {
+  const errors = asObject(validation).errors;
+  return (Array.isArray(errors) ? errors : [])
+    .map(asObject)
+    .map(({ field, path, expected, got }) => `${asText(field)}${asText(path)}: expected ${asText(expected)}, got ${asText(got)}`)
+    .join("; ");
+}
+
+/** One cell; text that a spreadsheet would take for a formula is kept from it. */
+function cell(value) {
+  const text = asText(value);
+  const safe = typeof value === "string" && /^[=+\-@\t\r]/.test(text) && !/^[+-]?\d+(\.\d+)?$/.test(text) ? `'${text}` : text;
+  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+}
+
+async function har(rows) {
+  let first = true;
+  const entries = await eachSlice(rows, (row) => {
+    const payload = sanitised(asObject(JSON.parse(memberText(row.text, "payload") ?? "{}")));
+    if (!payload.e) return "";
+    const comma = first ? "" : ",";
+    first = false;
+    return `${comma}\n${JSON.stringify(entry(row, payload))}`;
+  });
+  return ['{"log":{"version":"1.2","creator":{"name":"Snowbus","version":"1"},"entries":[', ...entries, "\n]}}\n"];
+}
+
+function entry(row, payload) {
+  const text = JSON.stringify({ schema: PAYLOAD_DATA, data: [payload] });
+  return {
+    startedDateTime: new Date(Number.isFinite(row.timestamp) ? row.timestamp : 0).toISOString(),
+    time: 0,
+    request: {
+      method: "POST",
+      url: `${NOWHERE}/com.snowplowanalytics.snowplow/tp2`,
+      httpVersion: "HTTP/1.1",
+      headers: [{ name: "Content-Type", value: "application/json" }],
+      queryString: [],
+      cookies: [],
+      headersSize: -1,
+      bodySize: -1,
+      postData: { mimeType: "application/json", text },
+    },
+    response: {
+      status: 200,
+      statusText: "OK",
+      httpVersion: "HTTP/1.1",
+      headers: [],
+      cookies: [],
+      content: { size: 0, mimeType: "text/plain" },
+      redirectURL: "",
+      headersSize: -1,
+      bodySize: -1,
+    },
+    cache: {},
+    timings: { send: 0, wait: 0, receive: 0 },
+  };
+}
+
+/** A payload that readers of HAR files can take: texts only, absolute addresses, JSON where JSON must be. */
+function sanitised(payload) {
+  const clean = {};
+  for (const [code, value] of Object.entries(payload)) {
+    const text = asText(value);
+    const kept = ["url", "refr"].includes(code) ? absolute(text) : isBroken(code, text) ? undefined : text;
+    if (kept !== undefined) clean[code] = kept;
+  }
+  return clean;
+}
+
+function absolute(text) {
+  if (URL.canParse(text)) return text;
+  return URL.canParse(text, NOWHERE) ? new URL(text, NOWHERE).href : undefined;
+}
+
+function isBroken(code, text) {
+  if (!["ue_pr", "co", "ue_px", "cx"].includes(code)) return false;
+  try {
+    const value = JSON.parse(code.endsWith("x") ? decodeBase64(text) : text);
+    return value === null || typeof value !== "object";
+  } catch {
+    return true;
+  }
+}
+
+/** What `write` makes of each row, some at a time, so that the page stays usable. */
+async function eachSlice(rows, write) {
+  const parts = [];
+  for (let start = 0; start < rows.length; start += SLICE) {
+    if (start > 0) await new Promise((resolve) => setTimeout(resolve));
+    parts.push(rows.slice(start, start + SLICE).map(write).join(""));
+  }
+  return parts;
+}
