@@ -1,12 +1,12 @@
 // The list of rows, newest first: only the rows in view are elements.
 
+import { printedRows } from "./print_rows.js";
 import { RowElement } from "./row.js";
 import { count } from "./text.js";
 
 const OVERSCAN = 4;
 const AT_TOP_PX = 4;
 const MAX_TINTED = 12;
-const PRINTED_ROWS = 100;
 
 /** Shows `rows`, and what `deliveries` know of them, in a scroller. `onSelect(row)` is called when a row is pressed. */
 export class EventList {
@@ -225,14 +225,7 @@ export class EventList {
       this.update();
       return;
     }
-    const oldest = Math.max(this.rows.first, this.#head - PRINTED_ROWS + 1);
-    const elements = [];
-    for (let seq = this.#head; seq >= oldest; seq -= 1) {
-      const row = new RowElement(this.deliveries);
-      row.fill(this.rows.at(seq), this.rows.otherDays);
-      elements.push(row.element);
-    }
-    this.canvas.replaceChildren(...elements);
+    this.canvas.replaceChildren(...printedRows(this.rows, this.#head, this.deliveries));
     this.canvas.style.height = "";
   }
 }

@@ -1,31 +1,24 @@
 // The page: puts its parts together and keeps them to the state that the URL describes.
 
 import { CollectorSign } from "./collectors.js";
-import { Connection } from "./connection.js";
 import { Deliveries } from "./deliveries.js";
 import { Details } from "./details.js";
-import { byId, el, icon } from "./dom.js";
+import { byId } from "./dom.js";
 import { ExportMenu } from "./export_menu.js";
 import { FileView } from "./file_view.js";
 import { FilterBar } from "./filters.js";
-import { Inbox } from "./inbox.js";
 import { Jump } from "./jump.js";
-import { listenToKeys } from "./keyboard.js";
 import { EventList } from "./list.js";
 import { matches, passes } from "./matching.js";
 import { Announcer, EmptyBox, QuietLine } from "./notices.js";
-import { Reach } from "./reach.js";
 import { Minutes, Rows, SeenValues, spanOf } from "./rows.js";
 import { Selection } from "./selection.js";
-import { drawStatus, Rate } from "./status.js";
+import { drawStatus } from "./status.js";
+import { Stream } from "./stream.js";
 import { Strip } from "./strip.js";
 import { day, duration, visible } from "./text.js";
-import { isPast, isWithin, keepToken, readView, sameHidden, sameStream, startOf, stripSpan, subscriptionOf, takeToken, writeView } from "./view_state.js";
-import { timeOfStart } from "./when.js";
-
-const TYPING_PAUSE_MS = 300;
-const LEAST_BACK = 200;
-const MOST_BACK = 100_000; // what the gateway takes
+import { bindKeys, Toolbar } from "./toolbar.js";
+import * as views from "./view_state.js";
 
 const rows = new Rows();
 const minutes = new Minutes();
@@ -34,14 +27,25 @@ const deliveries = new Deliveries();
 const quietLine = new QuietLine(byId("quiet-line"));
 const announcer = new Announcer(byId("announcer"));
 
-const token = takeToken();
-let view = readView(window.location.search);
+const stream = new Stream({
+  token: views.takeToken(),
+  on: {
+    rows: (arrivals) => onRows(arrivals),
+    delivery: onDelivery,
+    restarted: () => deliveries.clear(),
+    began: onBegan,
+    phase: onPhase,
+    trouble: onTrouble,
+    well: endTrouble,
+    state: drawState,
+  },
+});
+const token = () => stream.connection.token;
+let view = views.readView(window.location.search);
 let cleared = false;
 let readsOlder = false; // the next subscription goes on where the rows end, and its newest are the ones to see
+let trouble = false;
 
-const connection = new Connection({ onMessage, onPhase, token });
-const inbox = new Inbox({ onRows, onReread: (cursor) => connection.resume(cursor) });
-const reach = new Reach({ send: (message) => connection.send(message), onChange: drawReach });
 const list = new EventList({
   scroller: byId("scroller"),
   canvas: byId("rows"),
@@ -50,7 +54,7 @@ const list = new EventList({
   rows,
   deliveries,
   onSelect: (row) => selection.select(row),
-  onMore: () => reach.more(),
+  onMore: () => stream.reach.more(),
   onOlder: showOlder,
 });
 const details = new Details({
@@ -63,7 +67,7 @@ const details = new Details({
     onHide: (filter) => filterBar.hide(filter),
     onSelect: (row) => selection.select(row),
     announce: (text) => announcer.say(text),
-    token: () => connection.token,
+    token,
     fileRows: () => fileView.rows,
   },
 });
@@ -74,7 +78,7 @@ const selection = new Selection({
   scroller: byId("scroller"),
   view: () => view,
   go,
-  token: () => connection.token,
+  token,
   onDelivery,
 });
 const filterBar = new FilterBar({
@@ -86,15 +90,14 @@ const filterBar = new FilterBar({
   onChange: (changes) => go(changes),
 });
 const collectorSign = new CollectorSign({ button: byId("collectors"), panel: byId("collectors-panel"), deliveries });
-const rate = new Rate(drawState);
 const emptyBox = new EmptyBox(byId("empty"), {
-  onRetry: () => connection.retryNow(),
+  onRetry: () => stream.connection.retryNow(),
   onRemove: (filter) =>
     go(filter[0] === "q" ? { q: "" } : { filters: view.filters.filter((other) => other !== filter) }),
   onWiden: () => go({ from: "earliest" }),
   onToken: (given) => {
-    keepToken(given);
-    connection.token = given;
+    views.keepToken(given);
+    stream.connection.token = given;
     subscribe();
   },
 });
@@ -111,7 +114,6 @@ const jump = new Jump({
   onJump: (ms) => go({ from: isoTime(ms), until: "" }),
   onLive: backToLive,
 });
-
 const exportMenu = new ExportMenu({
   button: byId("export"),
   panel: byId("export-panel"),
@@ -124,6 +126,15 @@ const fileView = new FileView({
   onLeave: () => enterFile({ selected: "" }),
   say: (text) => quietLine.say(text),
 });
+const actions = {
+  onSearch: (q) => q !== view.q && go({ q }, { replace: true }),
+  pause: () => stream.togglePause(),
+  clear,
+  save: () => exportMenu.open(),
+  open: () => fileView.pick(),
+  live: backToLive,
+};
+const toolbar = new Toolbar(actions);
 
 // The state and the URL
 
@@ -131,7 +142,7 @@ const fileView = new FileView({
 function go(changes, { replace = false } = {}) {
   const before = view;
   view = { ...view, ...changes };
-  const address = `${window.location.pathname}${writeView(view)}`;
+  const address = `${window.location.pathname}${views.writeView(view)}`;
   window.history[replace ? "replaceState" : "pushState"](null, "", address);
   show(before);
 }
@@ -139,34 +150,26 @@ function go(changes, { replace = false } = {}) {
 function show(before) {
   filterBar.draw(view);
   jump.draw({ past: view.from !== "" });
-  if (document.activeElement !== byId("search")) byId("search").value = view.q;
-  if (!before || !sameStream(before, view)) subscribe();
-  else if (!sameHidden(before, view)) hideMore(before);
+  drawToolbar();
+  if (!before || !views.sameStream(before, view)) subscribe();
+  else if (!views.sameHidden(before, view)) hideMore(before);
   selection.show();
 }
 
 function subscribe() {
-  if (inbox.paused) quietLine.say("Playing again: the filter changed.");
+  if (stream.paused) quietLine.say("Playing again: the filter changed.");
   else quietLine.clear();
-  inbox.reset();
   rows.clear();
-  minutes.clear(fileView.isOpen ? spanOf(fileView.rows) : stripSpan(view, Date.now()));
+  minutes.clear(fileView.isOpen ? spanOf(fileView.rows) : views.stripSpan(view, Date.now()));
   strip.update();
-  list.reset({ atEnd: isPast(view) && !readsOlder && !view.until });
-  readsOlder = false;
-  cleared = false;
+  list.reset({ atEnd: views.isPast(view) && !readsOlder && !view.until });
+  readsOlder = cleared = false;
   if (fileView.isOpen) {
-    reach.reset({ bounded: false });
-    connection.halt();
-    onRows(fileView.rows.filter((row) => passes(row, view) && isWithin(row, view)));
-  } else openStream();
-  drawPause();
+    stream.halt();
+    onRows(fileView.rows.filter((row) => passes(row, view) && views.isWithin(row, view)));
+  } else stream.open(view);
+  drawToolbar();
   drawEmpty();
-}
-
-function openStream() {
-  reach.reset({ bounded: isPast(view), until: timeOfStart(view.until, Date.now()) });
-  connection.open(subscriptionOf(view), startOf(view));
 }
 
 /** Into a file, or out of it: the list is another one, with the same filters. */
@@ -192,41 +195,14 @@ function hideMore(before) {
 
 // The stream
 
-function onMessage(message) {
-  switch (message.type) {
-    case "event":
-      rate.add();
-      endTrouble();
-      if (reach.takes(message)) inbox.push(message);
-      break;
-    case "subscription":
-      reach.told(message.subscription ?? {});
-      break;
-    case "delivery":
-      onDelivery(message);
-      break;
-    case "gap":
-      if (message.reason === "log restarted") deliveries.clear();
-      inbox.push(message);
-      break;
-    case "unreadable":
-      inbox.push(message);
-      break;
-    case "hello":
-      rate.start();
-      reach.began();
-      selection.began();
-      drawEmpty();
-      break;
-    case "error":
-      trouble = true;
-      quietLine.say(`The gateway says: ${visible(String(message.message ?? message.code), 300)}`, { stays: true });
-      break;
-    case "heartbeat":
-      endTrouble();
-      break;
-    default: // what later gateways may send
-  }
+function onBegan() {
+  selection.began();
+  drawEmpty();
+}
+
+function onTrouble(text) {
+  trouble = true;
+  quietLine.say(`The gateway says: ${visible(text, 300)}`, { stays: true });
 }
 
 function onDelivery(message) {
@@ -234,8 +210,6 @@ function onDelivery(message) {
   list.tell();
   details.tell();
 }
-
-let trouble = false;
 
 function endTrouble() {
   if (!trouble) return;
@@ -261,7 +235,7 @@ function onRows(arrivals, { again = false } = {}) {
 }
 
 function onPhase(phase) {
-  const retry = { label: "Try now", run: () => connection.retryNow() };
+  const retry = { label: "Try now", run: () => stream.connection.retryNow() };
   if (phase.name === "lost" && rows.size > 0)
     quietLine.say(`Not connected: ${phase.reason}. Trying again …`, { stays: true, action: retry });
   else if (phase.name === "refused") quietLine.clear();
@@ -274,14 +248,29 @@ function onPhase(phase) {
 }
 
 function drawState() {
-  drawStatus(byId("status"), connection.phase, {
-    paused: inbox.paused,
-    waiting: inbox.waiting,
-    history: reach.stopped,
-    rate,
-  });
+  drawStatus(byId("status"), stream.phase, stream.state);
+  drawToolbar();
+  list.hasMore = stream.reach.stopped && !stream.reach.ended;
+  list.update();
   collectorSign.draw();
   details.tell();
+}
+
+function drawToolbar() {
+  toolbar.draw({ q: view.q, paused: stream.paused });
+}
+
+function clear() {
+  rows.clear();
+  list.reset();
+  cleared = true;
+  drawEmpty();
+}
+
+function drawEmpty() {
+  byId("columns").hidden = rows.events === 0;
+  const wanted = rows.events === 0 || stream.phase.name === "refused";
+  emptyBox.draw(wanted && { phase: stream.phase, view, cleared });
 }
 
 // Time
@@ -299,92 +288,17 @@ function backToLive() {
 /** Read what is older than the rows that are held. */
 function showOlder() {
   readsOlder = true;
-  const { olderCursor } = rows;
-  const more = Math.min(MOST_BACK, 10 * Math.max(LEAST_BACK, rows.events));
-  go({ from: olderCursor ?? (view.from === "" || view.from.startsWith("-") ? `-${more}` : "earliest"), until: "" });
-}
-
-function drawReach() {
-  list.hasMore = reach.stopped && !reach.ended;
-  list.update();
-  drawState();
+  go({ from: rows.olderCursor ?? views.startFurtherBack(view, rows.events), until: "" });
 }
 
 function isoTime(ms) {
   return new Date(ms).toISOString();
 }
 
-// The bar
-
-function togglePause() {
-  if (inbox.paused) inbox.play();
-  else inbox.pause();
-  drawPause();
-  drawState();
-}
-
-function drawPause() {
-  const button = byId("pause");
-  const word = inbox.paused ? "Play" : "Pause";
-  button.replaceChildren(icon(inbox.paused ? "play" : "paused"), el("span", {}, word));
-  button.title = `${word} (p)`;
-  button.setAttribute("aria-label", word);
-  button.classList.toggle("on", inbox.paused);
-}
-
-function clear() {
-  rows.clear();
-  list.reset();
-  cleared = true;
-  drawEmpty();
-}
-
-function drawEmpty() {
-  byId("columns").hidden = rows.events === 0;
-  const wanted = rows.events === 0 || connection.phase.name === "refused";
-  emptyBox.draw(wanted && { phase: connection.phase, view, cleared });
-}
-
-let typing;
-function search() {
-  clearTimeout(typing);
-  const q = byId("search").value.trim();
-  if (q !== view.q) go({ q }, { replace: true });
-}
-byId("search").addEventListener("input", () => {
-  clearTimeout(typing);
-  typing = setTimeout(search, TYPING_PAUSE_MS);
-});
-byId("search").addEventListener("blur", search);
-byId("search").addEventListener("keydown", ({ key, target }) => {
-  if (key === "Enter" || key === "Escape") target.blur();
-});
-byId("pause").addEventListener("click", togglePause);
-byId("clear").addEventListener("click", clear);
-byId("import").addEventListener("click", () => fileView.pick());
-byId("help").addEventListener("click", () => byId("help-dialog").showModal());
-byId("help-close").addEventListener("click", () => byId("help-dialog").close());
 window.addEventListener("popstate", () => {
   const before = view;
-  view = readView(window.location.search);
+  view = views.readView(window.location.search);
   show(before);
 });
-
-listenToKeys({
-  j: () => selection.move(1),
-  ArrowDown: () => selection.move(1),
-  k: () => selection.move(-1),
-  ArrowUp: () => selection.move(-1),
-  Enter: () => selection.enter(),
-  Escape: () => selection.close(),
-  "/": () => byId("search").focus(),
-  f: () => byId("filter").focus(),
-  p: togglePause,
-  e: () => exportMenu.open(),
-  o: () => fileView.pick(),
-  t: () => jump.focus(),
-  l: backToLive,
-  "?": () => byId("help-dialog").showModal(),
-});
-
+bindKeys(actions, selection, jump);
 show(undefined);

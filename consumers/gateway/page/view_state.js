@@ -23,6 +23,7 @@ export const TABS = ["event", "entities", "payload", "source", "delivery", "user
 // How far back a view looks when it does not say: records, before they are filtered.
 const LATEST = 200;
 const LATEST_FILTERED = 10_000;
+const MOST_RECORDS = 100_000; // what the gateway takes
 
 /** The view that a query string describes; what it does not know is left out. */
 export function readView(search) {
@@ -66,6 +67,12 @@ export function latestRecords({ filters, q }) {
 /** Where a view's stream starts, as the gateway's `from`. */
 export function startOf(view) {
   return view.from || `-${latestRecords(view)}`;
+}
+
+/** Where a view starts that looks further back than one that shows so many events. */
+export function startFurtherBack({ from }, events) {
+  const records = Math.min(MOST_RECORDS, 10 * Math.max(LATEST, events));
+  return from === "" || /^-\d+$/.test(from) ? `-${records}` : "earliest";
 }
 
 /** Whether a view starts at a place in the past, from where it is read a part at a time. */

@@ -1,0 +1,96 @@
+// The stream of one view: the connection, how far into the past it reads, and what waits while it is paused.
+
+import { Connection } from "./connection.js";
+import { Inbox } from "./inbox.js";
+import { Reach } from "./reach.js";
+import { Rate } from "./status.js";
+import { isPast, startOf, subscriptionOf } from "./view_state.js";
+import { timeOfStart } from "./when.js";
+
+/**
+ * Hands on what comes. `on` are functions: `rows(rows)` once a frame, `delivery(message)`, `restarted()` when the log
+ * began anew, `began()`, `phase(phase)` (see connection.js), `trouble(text)` with what the gateway says is wrong, `well()`
+ * when something came, and `state()` when what `state` says may have changed.
+ */
+export class Stream {
+  constructor({ token, on }) {
+    this.on = on;
+    this.connection = new Connection({
+      token,
+      onMessage: (message) => this.#receive(message),
+      onPhase: (phase) => on.phase(phase),
+    });
+    this.inbox = new Inbox({ onRows: on.rows, onReread: (cursor) => this.connection.resume(cursor) });
+    this.reach = new Reach({ send: (message) => this.connection.send(message), onChange: () => on.state() });
+    this.rate = new Rate(() => on.state());
+  }
+
+  /** What the status shows. */
+  get state() {
+    const { paused, waiting } = this.inbox;
+    return { paused, waiting, history: this.reach.stopped, rate: this.rate };
+  }
+
+  get phase() {
+    return this.connection.phase;
+  }
+
+  get paused() {
+    return this.inbox.paused;
+  }
+
+  /** Read a view, from where it starts. */
+  open(view) {
+    this.inbox.reset();
+    this.reach.reset({ bounded: isPast(view), until: timeOfStart(view.until, Date.now()) });
+    this.connection.open(subscriptionOf(view), startOf(view));
+  }
+
+  /** Read nothing, until the next `open`. */
+  halt() {
+    this.inbox.reset();
+    this.reach.reset({ bounded: false });
+    this.connection.halt();
+  }
+
+  togglePause() {
+    if (this.inbox.paused) this.inbox.play();
+    else this.inbox.pause();
+    this.on.state();
+  }
+
+  #receive(message) {
+    switch (message.type) {
+      case "event":
+        this.rate.add();
+        this.on.well();
+        if (this.reach.takes(message)) this.inbox.push(message);
+        break;
+      case "delivery":
+        this.on.delivery(message);
+        break;
+      case "gap":
+        if (message.reason === "log restarted") this.on.restarted();
+        this.inbox.push(message);
+        break;
+      case "unreadable":
+        this.inbox.push(message);
+        break;
+      case "hello":
+        this.rate.start();
+        this.reach.began();
+        this.on.began();
+        break;
+      case "subscription":
+        this.reach.told(message.subscription ?? {});
+        break;
+      case "error":
+        this.on.trouble(String(message.message ?? message.code));
+        break;
+      case "heartbeat":
+        this.on.well();
+        break;
+      default: // what later gateways may send
+    }
+  }
+}
