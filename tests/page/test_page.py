@@ -273,7 +273,7 @@ def test_empty_lists_teach(gateway: PageServer, open_page: Callable[..., Page]) 
     expect(page.locator("#empty")).to_contain_text(f"ws://127.0.0.1:{gateway.port}/v1/events")
     gateway.publish(an_event())
     page = open_page("?app_id=other")
-    expect(page.locator("#empty")).to_contain_text("No event matches yet")
+    expect(page.locator("#empty")).to_contain_text("No event matches")
     page.get_by_role("button", name="Remove", exact=True).click()
     expect(rows(page)).to_have_count(1)
 
@@ -353,3 +353,28 @@ def test_events_can_be_hidden_and_the_address_says_so(gateway: PageServer, open_
     expect(rows(page).locator(".name")).to_have_text(["refund"])
     page.get_by_role("button", name="Remove filter not event page_ping").click()
     expect(rows(page)).to_have_count(3)
+
+
+def test_an_empty_list_says_which_part_of_the_filter_excludes(
+    gateway: PageServer, open_page: Callable[..., Page]
+) -> None:
+    gateway.publish(*[an_event("order", event_id=f"e{n}", user_id=f"u-{n % 2}") for n in range(30)])
+    page = open_page("?app_id=shop&app_id=other&user_id=u-1&event_name=refund&q=order")
+    parts = page.locator("#empty .parts li")
+    expect(parts.filter(has_text="app_id")).to_contain_text("lets 30 through")
+    expect(parts.filter(has_text="user_id")).to_contain_text("lets 15 through")
+    guilty = parts.filter(has_text="event_name")
+    expect(guilty).to_contain_text("lets none through; without it 15 events would pass")
+    expect(page.locator("#empty .parts .excludes")).to_have_count(1)
+    guilty.get_by_role("button", name="Remove").click()
+    expect(rows(page)).to_have_count(15)
+    page = open_page("?hide=app_id%3Dshop")
+    expect(page.locator("#empty .parts li")).to_contain_text("not app_idshoplets none through")
+
+
+def test_an_empty_time_leads_back_to_live(gateway: PageServer, open_page: Callable[..., Page]) -> None:
+    gateway.publish(an_event())
+    page = open_page("?from=2020-01-01T00:00:00Z&until=2020-01-01T00:30:00Z")
+    expect(page.locator("#empty")).to_contain_text("No events in this time")
+    page.locator("#empty").get_by_role("button", name="Back to live").click()
+    expect(rows(page)).to_have_count(1)

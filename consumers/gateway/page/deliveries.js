@@ -11,6 +11,7 @@ const WORST_FIRST = ["dead", "retrying", "queued", "done", "delivered"];
 export class Deliveries {
   constructor({ maxRanges = MAX_RANGES } = {}) {
     this.maxRanges = maxRanges;
+    this.suspended = false; // while events are shown that are of no log
     this.clear();
   }
 
@@ -22,7 +23,7 @@ export class Deliveries {
 
   /** Whether anybody delivers events, so that there are states. */
   get known() {
-    return this.groups.size > 0;
+    return this.groups.size > 0 && !this.suspended;
   }
 
   /** Take one message. */
@@ -41,6 +42,7 @@ export class Deliveries {
 
   /** How a row's event stands with each group: `{group, state, story, heard, collectors}`. A story has steps in order. */
   of({ topic, partition, offset }) {
+    if (this.suspended) return [];
     return [...this.groups].map(([group, { heard, collectors, lanes }]) => {
       const lane = lanes.get(placeOf(topic, partition));
       const story = lane ? storyAt(lane.told, offset) : [];

@@ -64,6 +64,7 @@ export class FileView {
       if (file.size > MAX_BYTES) throw new Error(`it is larger than ${count(MAX_BYTES / 1e6)} MB`);
       const { messages, skipped } = eventsOfFile(await file.text(), file.name);
       this.rows = messages.map((message) => readMessage(JSON.stringify(message)));
+      this.rows.sort((one, other) => one.timestamp - other.timestamp); // what has no time stays where it is
       this.rows.forEach((row, index) => (row.cursor = `file:${index}`));
       this.#drawBanner(file.name, skipped);
       this.onOpen();

@@ -63,6 +63,13 @@ export class FilterBar {
     this.input.focus();
   }
 
+  /** Take away one part of a view, see probe.js. */
+  without({ kind, filters }) {
+    if (kind === "q") this.onChange({ q: "" });
+    else if (kind === "hide") this.show(filters[0]);
+    else this.onChange({ filters: this.filters.filter((filter) => !filters.includes(filter)) });
+  }
+
   remove(filter) {
     this.onChange({ filters: this.filters.filter((other) => other !== filter) });
     this.input.focus();

@@ -22,7 +22,8 @@ export class EventList {
 
   constructor({ scroller, canvas, foot, newer, rows, deliveries, onSelect, onMore, onOlder }) {
     Object.assign(this, { scroller, canvas, foot, newer, rows, deliveries, onSelect, onMore });
-    this.hasMore = false;
+    this.hasMore = false; // there are newer rows that were not asked for
+    this.hasOlder = true;
     scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     new ResizeObserver(() => this.#measure()).observe(scroller);
     newer.addEventListener("click", () => this.#up());
@@ -170,7 +171,7 @@ export class EventList {
     this.newer.hidden = waiting === 0 && !(this.hasMore && this.scroller.scrollTop <= this.rowHeight);
     const words = waiting > 0 ? `${count(waiting)} new` : "Read on";
     if (!this.newer.hidden) this.newer.firstElementChild.textContent = words;
-    this.foot.hidden = this.rows.size === 0;
+    this.foot.hidden = this.rows.size === 0 || !(this.hasOlder || this.rows.dropped);
     const held = this.rows.dropped ? `The page holds the latest ${count(this.rows.size)} rows. ` : "";
     if (this.foot.firstElementChild.textContent !== held) this.foot.firstElementChild.textContent = held;
     if (this.active && this.#shown.has(this.#active)) {

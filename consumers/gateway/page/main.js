@@ -11,6 +11,7 @@ import { Jump } from "./jump.js";
 import { EventList } from "./list.js";
 import { matches, passes } from "./matching.js";
 import { Announcer, EmptyBox, QuietLine } from "./notices.js";
+import { latestRows } from "./probe.js";
 import { Minutes, Rows, SeenValues, spanOf } from "./rows.js";
 import { Selection } from "./selection.js";
 import { drawStatus } from "./status.js";
@@ -92,9 +93,10 @@ const filterBar = new FilterBar({
 const collectorSign = new CollectorSign({ button: byId("collectors"), panel: byId("collectors-panel"), deliveries });
 const emptyBox = new EmptyBox(byId("empty"), {
   onRetry: () => stream.connection.retryNow(),
-  onRemove: (filter) =>
-    go(filter[0] === "q" ? { q: "" } : { filters: view.filters.filter((other) => other !== filter) }),
-  onWiden: () => go({ from: "earliest" }),
+  onRemove: (part) => filterBar.without(part),
+  onWiden: () => go({ from: "earliest", until: "" }),
+  onLive: backToLive,
+  rowsToCount: async () => fileView.rows ?? latestRows(token()),
   onToken: (given) => {
     views.keepToken(given);
     stream.connection.token = given;
@@ -163,6 +165,8 @@ function subscribe() {
   minutes.clear(fileView.isOpen ? spanOf(fileView.rows) : views.stripSpan(view, Date.now()));
   strip.update();
   list.reset({ atEnd: views.isPast(view) && !readsOlder && !view.until });
+  list.hasOlder = !fileView.isOpen && view.from !== "earliest";
+  deliveries.suspended = fileView.isOpen;
   readsOlder = cleared = false;
   if (fileView.isOpen) {
     stream.halt();

@@ -3,8 +3,8 @@
 import { eventsAddress } from "./connection.js";
 import { copyText, INGEST } from "./copy.js";
 import { el, icon, untrusted } from "./dom.js";
-import { count, duration, plural, visible } from "./text.js";
-import { latestRecords } from "./view_state.js";
+import { noMatch } from "./no_match.js";
+import { duration, plural } from "./text.js";
 
 const QUIET_LINE_MS = 8000;
 const ANNOUNCE_EVERY_MS = 10_000;
@@ -63,7 +63,10 @@ export class Announcer {
   }
 }
 
-/** What stands in the place of an empty list. `actions`: onRetry(), onToken(token), onRemove(filter), onWiden(). */
+/**
+ * What stands in the place of an empty list. `actions`: onRetry(), onToken(token), onRemove(part), onWiden(), onLive(),
+ * and rowsToCount(), a promise of the rows among which it is counted what a filter lets through.
+ */
 export class EmptyBox {
   #drawn;
 
@@ -75,8 +78,8 @@ export class EmptyBox {
   /** Draw what a `{phase, view, cleared}` calls for; without one, hide. What did not change is left alone. */
   draw(state) {
     this.box.hidden = !state;
-    const { filters, q, from } = state?.view ?? {};
-    const drawn = state ? JSON.stringify([state.phase, filters, q, from, state.cleared]) : undefined;
+    const { filters, q, hidden, from, until } = state?.view ?? {};
+    const drawn = state ? JSON.stringify([state.phase, filters, q, hidden, from, until, state.cleared]) : undefined;
     if (drawn === this.#drawn) return;
     this.#drawn = drawn;
     if (state) this.box.replaceChildren(...emptyState(state, this.actions));
@@ -97,7 +100,8 @@ function emptyState({ phase, view, cleared }, actions) {
         "The next event appears here. What was cleared is still on the log: reload the page to see it again.",
       ),
     ];
-  if (view.filters.length || view.q) return noMatch(view, actions);
+  const isFile = phase.name === "halted";
+  if (isFile || view.filters.length || view.q || view.hidden.length || view.from) return noMatch(view, isFile, actions);
   return noEvents();
 }
 
@@ -152,28 +156,6 @@ function notConnected({ reason, unreachable, retryAt }, { onRetry }) {
         )
       : "",
     el("button", { type: "button", class: "action", click: onRetry }, "Try now"),
-  ];
-}
-
-function noMatch(view, { onRemove, onWiden }) {
-  const { filters, q, from } = view;
-  const looked = from ? `the log from ${visible(from, 40)}` : `the latest ${count(latestRecords(view))} events`;
-  const parts = [...filters, ...(q ? [["q", q]] : [])].map((filter) =>
-    el(
-      "li",
-      {},
-      el("span", { class: "chip-name" }, filter[0] === "q" ? "text" : filter[0]),
-      untrusted(filter[1]),
-      el("button", { type: "button", class: "action", click: () => onRemove(filter) }, "Remove"),
-    ),
-  );
-  return [
-    heading("No event matches yet"),
-    el("p", {}, `The page looked at ${looked} and now waits for new events. It lets through only:`),
-    el("ul", { class: "parts" }, parts),
-    from === "earliest"
-      ? ""
-      : el("button", { type: "button", class: "action", click: onWiden }, "Search the whole log"),
   ];
 }
 
