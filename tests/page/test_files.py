@@ -163,7 +163,7 @@ def test_bad_rows_payloads_messages_and_dead_letters_can_be_looked_at(open_page:
     expect(page.locator("#file-banner")).to_contain_text("4 events; 2 other entries left out")
     expect(rows(page)).to_have_count(4)
     rows(page).filter(has_text="addToCart").click()
-    expect(page.locator("#panel .error-text")).to_contain_text("string found, integer expected")
+    expect(page.locator("#panel .error-text")).to_have_text("expected integer, got string")
     rows(page).filter(has_text="letter").click()
     page.click("#tab-source")
     expect(page.locator("#panel")).to_contain_text("refused")

@@ -128,10 +128,17 @@ function failuresOf(failure, messages, kind) {
     return reports.map(asObject).map(({ path, message: words }) => ({
       ...known,
       path: asText(path).replace(/^\$/, "").replaceAll(/\.|\[(\d+)\]/g, (_, index) => `/${index ?? ""}`),
-      expected: asText(words),
+      ...expectation(asText(words)),
     }));
   });
   return errors.slice(0, 100);
+}
+
+/** What a validator of bad rows says, such as `$.quantity: string found, integer expected`, in two. */
+function expectation(words) {
+  const text = words.replace(/^\$[^:\s]*:\s*/, "");
+  const [, got, expected] = /^(.+) found, (.+) expected$/.exec(text) ?? [];
+  return expected ? { expected, got } : { expected: text };
 }
 
 function message({ event, payload, time, source = {}, errors = [] }) {

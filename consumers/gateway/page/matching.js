@@ -4,7 +4,7 @@
 export function matches(row, [name, value]) {
   switch (name) {
     case "q":
-      return row.text.toLowerCase().includes(value.toLowerCase());
+      return JSON.stringify(JSON.parse(row.text).event ?? "").toLowerCase().includes(value.toLowerCase());
     case "event":
       return row.values.event === value || row.values.event_name === value;
     case "event_id":

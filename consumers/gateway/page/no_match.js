@@ -16,7 +16,7 @@ export function noMatch(view, isFile, { onRemove, onWiden, onLive, rowsToCount }
   if (parts.length) setTimeout(wonder, isFile ? 0 : PATIENCE_MS);
   return [
     el("h2", {}, parts.length ? "No event matches" : "No events in this time"),
-    el("p", {}, wherein(view, isFile), parts.length ? " Only events pass that all of this lets through:" : ""),
+    el("p", {}, wherein(view, isFile), parts.length ? " An event must pass every part:" : ""),
     parts.length ? el("ul", { class: "parts" }, lines.map(({ element }) => element)) : "",
     looked,
     el(

@@ -77,6 +77,7 @@ export class DeliverySign {
     this.icon = icon("queued");
     this.element = el("span", { class: "delivery" }, this.icon, this.word);
     this.shown = "";
+    this.element.hidden = true;
   }
 
   show({ state, attempts } = { state: "" }) {
@@ -84,6 +85,7 @@ export class DeliverySign {
     const word = state === "retrying" && attempts > 0 ? `retrying ${times}` : state;
     if (word === this.shown) return false;
     this.shown = word;
+    this.element.hidden = word === "";
     this.element.className = `delivery ${state}`;
     this.word.textContent = word;
     if (state) setIcon(this.icon, state);
