@@ -12,6 +12,8 @@ import { userTab } from "./user_tab.js";
 
 const FOLLOW_AFTER_MS = 250; // who moves through the list asks for nobody's events
 const DRAW_USER_EVERY_MS = 250;
+const DRAW_MANY_EVERY_MS = 1000;
+const MANY = 200;
 
 /**
  * Shows an event, and what `deliveries` know of it, in `pane`. `actions` are called: onTab(tab), onClose(),
@@ -129,7 +131,7 @@ export class Details {
     this.#userTimer ??= setTimeout(() => {
       this.#userTimer = undefined;
       if (this.tab === "user") this.#fillPanel();
-    }, DRAW_USER_EVERY_MS);
+    }, this.feed.size > MANY ? DRAW_MANY_EVERY_MS : DRAW_USER_EVERY_MS);
   }
 
   #fillPanel() {

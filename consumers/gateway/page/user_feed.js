@@ -10,8 +10,8 @@ const MAX_EVENTS = 400;
 const LONGEST_BEFORE_MS = 7 * 24 * 3_600_000;
 
 /**
- * Follows one person at a time. `identities` are `{name, value, linked, events, phase}`, `linked` when another event of
- * the person told of it; `items` are `{row, at, side}`. `onChange()` is called when any of that changed. While a file is
+ * Follows one person at a time. `identities` are `{name, value, linked, phase}`, `linked` when another event of
+ * the person told of it; `items` are `{row, at, side, distance}`. `onChange()` is called when any of that changed. While a file is
  * looked at, `fileRows()` are all there is; else it returns undefined.
  */
 export class UserFeed {
@@ -22,6 +22,10 @@ export class UserFeed {
     Object.assign(this, { onChange, token, fileRows });
     this.identities = [];
     this.left = 0; // events that were left out, as they are too many
+  }
+
+  get size() {
+    return this.#items.size;
   }
 
   /** The events, oldest first. */
@@ -75,7 +79,7 @@ export class UserFeed {
   }
 
   #add({ name, value, linked }) {
-    const identity = { name, value, linked, events: 0, phase: "connecting" };
+    const identity = { name, value, linked, phase: "connecting" };
     this.identities.push(identity);
     const connection = new Connection({
       token: this.token(),
@@ -105,7 +109,6 @@ export class UserFeed {
   #arrived(row, identity) {
     const { event = {} } = JSON.parse(row.text);
     if (row.timestamp > this.span[1]) return;
-    identity.events += 1;
     this.#take(row, event);
     if (!identity.linked) this.#link(event);
     this.onChange();
@@ -114,12 +117,22 @@ export class UserFeed {
   #take(row, event) {
     const key = keyOf(row);
     if (this.#items.has(key)) return;
-    this.#items.set(key, { row, at: happenedAt(event, row.timestamp), side: sideOf(event) });
-    if (this.#items.size <= MAX_EVENTS) return;
-    const distance = ([, item]) => Math.abs(item.row.timestamp - this.centre);
-    const [farthest] = [...this.#items].reduce((most, each) => (distance(each) > distance(most) ? each : most));
-    this.#items.delete(farthest);
-    this.left += 1;
+    const distance = Math.abs(row.timestamp - this.centre);
+    if (this.#items.size >= MAX_EVENTS) {
+      this.left += 1;
+      const [farthest, item] = this.#farthest();
+      if (distance >= item.distance) return;
+      this.#items.delete(farthest);
+    }
+    this.#items.set(key, { row, at: happenedAt(event, row.timestamp), side: sideOf(event), distance });
+  }
+
+  #farthest() {
+    let most;
+    for (const entry of this.#items) {
+      if (most === undefined || entry[1].distance > most[1].distance) most = entry;
+    }
+    return most;
   }
 
   /** An event of the person may tell who else they are: the user behind a browser, another browser of the user. */

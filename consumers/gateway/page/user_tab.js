@@ -54,12 +54,19 @@ function identityLine({ name, value, linked, phase }, onFilter) {
   );
 }
 
+const drawn = new WeakMap(); // item → its line: most lines stay what they are
+
 function lines(items, selected, onSelect) {
   const shown = [];
   let before;
   for (const item of items) {
     if (before) shown.push(gapLine(before, item));
-    shown.push(eventLine(item, keyOf(item.row) === keyOf(selected), onSelect));
+    if (!drawn.has(item)) drawn.set(item, eventLine(item, onSelect));
+    const line = drawn.get(item);
+    const isSelected = keyOf(item.row) === keyOf(selected);
+    if (isSelected) line.firstChild.setAttribute("aria-current", "true");
+    else line.firstChild.removeAttribute("aria-current");
+    shown.push(line);
     before = item;
   }
   return shown;
@@ -73,14 +80,14 @@ function gapLine(before, { at, side }) {
   return el("li", { class: `user-gap${kind}` }, el("span", {}, visible(words)));
 }
 
-function eventLine({ row, at, side }, isSelected, onSelect) {
+function eventLine({ row, at, side }, onSelect) {
   const mark = SIDE_ICONS[side] ?? "client";
   return el(
     "li",
     { class: `user-event ${SIDE_ICONS[side] ?? "client"}` },
     el(
       "button",
-      { type: "button", "data-key": keyOf(row), "aria-current": isSelected && "true", click: () => onSelect(row) },
+      { type: "button", "data-key": keyOf(row), click: () => onSelect(row) },
       el("span", { class: "time" }, clock(at)),
       el("span", { class: "side" }, icon(mark), el("span", {}, visible(side))),
       el("span", { class: "what" }, el("bdi", { class: "name" }, visible(row.name)), " ", el("bdi", { class: "hint" }, visible(row.hint))),
