@@ -185,3 +185,20 @@ def test_a_file_without_events_is_told(open_page: Callable[..., Page]) -> None:
     open_file(page, f"{HOSTILE[:20]}.har", '{"log": {"entries": []}}')
     expect(page.locator("#quiet-line")).to_contain_text("was not opened: it holds no events")
     expect(page.locator("#status")).to_contain_text("live")
+
+
+def test_a_hostile_file_stays_text(open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    payload = {"e": HOSTILE, "url": HOSTILE, "uid": HOSTILE, "ue_pr": HOSTILE, "__proto__": HOSTILE}
+    bad = {"schema": "iglu:com.snowplowanalytics.snowplow.badrows/x/jsonschema/1-0-0", "data": {"failure": HOSTILE}}
+    odd = [{"event": None}, {"event": {"user_id": {}, "event": []}, "payload": 5}, {"e": "pv", "co": "[1]", "tv": "1"}]
+    open_file(page, f"{HOSTILE[:12]}.ndjson", "\n".join(json.dumps(line) for line in [payload, bad, *odd, 5, [], None]))
+    expect(rows(page)).to_have_count(5)
+    for number in range(5):
+        rows(page).nth(number).click()
+        for tab in ("event", "entities", "payload", "source", "user"):
+            page.click(f"#tab-{tab}")
+            expect(page.locator("#panel")).not_to_be_empty()
+    for format_ in ("NDJSON", "CSV", "HAR"):
+        assert saved(page, format_)
+    assert page.locator("img, iframe, #panel a").count() == 0

@@ -202,9 +202,10 @@ def test_hostile_text_stays_text(gateway: PageServer, open_page: Callable[..., P
     expect(page.locator("#details h2")).to_have_text(f"{HOSTILE_SHOWN}")
     expect(field(page, "id")).to_contain_text("12345678901234567890")
     expect(field(page, "2500").locator(".error-text")).to_contain_text(HOSTILE_SHOWN)
-    for tab in ("entities", "payload", "source", "delivery"):
+    for tab in ("entities", "payload", "source", "delivery", "user"):
         page.click(f"#tab-{tab}")
         expect(page.locator("#panel")).not_to_be_empty()
+    expect(page.locator("#panel .user-event .name")).to_have_text(HOSTILE_SHOWN)
     page.get_by_role("button", name=re.compile("Only <img")).click()
     expect(page.locator(".chip")).to_contain_text(HOSTILE_SHOWN)
     assert page.locator("img, script:not([src]), iframe, #panel a").count() == 0
@@ -312,9 +313,11 @@ def test_a_narrow_page_never_scrolls_sideways(gateway: PageServer, open_page: Ca
     assert not page.evaluate(sideways)
     rows(page).filter(has_text="long_name").click()
     expect(page.locator("#details")).to_be_visible()
-    for tab in ("event", "entities", "payload", "source", "delivery"):
+    for tab in ("event", "entities", "payload", "source", "delivery", "user"):
         page.click(f"#tab-{tab}")
         assert not page.evaluate(sideways)
+    expect(page.locator("#panel .user-event")).to_have_count(1)
+    assert not page.evaluate(sideways)
     page.keyboard.press("Escape")
     expect(page.locator("#details")).to_be_hidden()
 

@@ -5,7 +5,7 @@ import { asObject, asText } from "./messages.js";
 const SERVER_TRACKER = /^(py|java|node|php|rb|ruby|go|golang|net|dotnet|scala|rust|lua|cpp|perl|srv)-/i;
 const PLATFORMS = new Map([["mob", "mobile"], ["pc", "desktop"], ["headset", "headset"]]);
 const CLIENT_SESSION = /^contexts_com_snowplowanalytics_snowplow_client_session_\d+$/;
-const LONGEST = 200;
+const LONGEST = 400;
 
 /** What an event says of who it is of: `[name, value]` of `user_id`, `domain_userid` and `session`. */
 export function identitiesOf(event) {

@@ -2,6 +2,7 @@
 
 import { Connection } from "./connection.js";
 import { happenedAt, identitiesOf, queryOf, sideOf } from "./identity.js";
+import { asObject } from "./messages.js";
 
 const BEFORE_MS = 5 * 60_000;
 const AFTER_MS = 30 * 60_000;
@@ -21,7 +22,7 @@ export class UserFeed {
   constructor({ onChange, token, fileRows }) {
     Object.assign(this, { onChange, token, fileRows });
     this.identities = [];
-    this.left = 0; // events that were left out, as they are too many
+    this.isFull = false; // there are more, further off
   }
 
   get size() {
@@ -67,13 +68,13 @@ export class UserFeed {
     for (const connection of this.#connections.splice(0)) connection.close();
     this.#items.clear();
     this.identities = [];
-    this.left = 0;
+    this.isFull = false;
   }
 
   #begin(identities) {
     for (const connection of this.#connections.splice(0)) connection.close();
     this.identities = [];
-    this.left = 0;
+    this.isFull = false;
     identities.forEach((identity) => this.#add(identity));
     this.onChange();
   }
@@ -107,8 +108,8 @@ export class UserFeed {
   }
 
   #arrived(row, identity) {
-    const { event = {} } = JSON.parse(row.text);
-    if (row.timestamp > this.span[1]) return;
+    if (row.timestamp > this.span[1] && !this.fileRows()) return;
+    const event = asObject(JSON.parse(row.text).event);
     this.#take(row, event);
     if (!identity.linked) this.#link(event);
     this.onChange();
@@ -119,7 +120,7 @@ export class UserFeed {
     if (this.#items.has(key)) return;
     const distance = Math.abs(row.timestamp - this.centre);
     if (this.#items.size >= MAX_EVENTS) {
-      this.left += 1;
+      this.isFull = true;
       const [farthest, item] = this.#farthest();
       if (distance >= item.distance) return;
       this.#items.delete(farthest);

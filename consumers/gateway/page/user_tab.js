@@ -3,7 +3,7 @@
 import { el, icon, untrusted } from "./dom.js";
 import { validity } from "./row.js";
 import { filterButton } from "./tabs.js";
-import { clock, day, duration, minuteOfDay, plural, visible } from "./text.js";
+import { clock, count, day, duration, minuteOfDay, plural, visible } from "./text.js";
 import { keyOf } from "./user_feed.js";
 
 const QUIET_MS = 60_000;
@@ -16,19 +16,12 @@ export function userTab(feed, selected, { onSelect, onFilter }) {
     return [el("p", { class: "nothing" }, text)];
   }
   const items = feed.items;
-  const today = day(feed.centre);
-  const [from, to] = feed.span;
-  const live = to > Date.now() ? "and goes on" : `to ${minuteOfDay(to)}`;
-  const facts = [
-    `${plural(items.length, "event")} from ${day(from) === today ? "" : `${day(from)} `}${minuteOfDay(from)} ${live}`,
-    feed.left > 0 ? `${plural(feed.left, "event")} further off left out` : "",
-  ];
   return [
     el("ul", { class: "identities" }, feed.identities.map((identity) => identityLine(identity, onFilter))),
     el(
       "p",
       { class: "user-span" },
-      el("span", {}, facts.filter(Boolean).join("; ")),
+      el("span", {}, inWords(feed, items.length)),
       feed.canLookBack
         ? el("button", { type: "button", class: "more", click: () => feed.lookBack() }, "look further back")
         : "",
@@ -40,6 +33,14 @@ export function userTab(feed, selected, { onSelect, onFilter }) {
       "In the order in which it happened: by the tracker's clock, corrected by what that clock is wrong by.",
     ),
   ];
+}
+
+function inWords(feed, number) {
+  const what = feed.isFull ? `the ${count(number)} nearest events` : plural(number, "event");
+  if (feed.fileRows()) return `${what} of the file`;
+  const [from, to] = feed.span;
+  const date = day(from) === day(feed.centre) ? "" : `${day(from)} `;
+  return `${what} from ${date}${minuteOfDay(from)} ${to > Date.now() ? "on" : `to ${minuteOfDay(to)}`}`;
 }
 
 function identityLine({ name, value, linked, phase }, onFilter) {
