@@ -151,7 +151,7 @@ function go(changes, { replace = false } = {}) {
 
 function show(before) {
   filterBar.draw(view);
-  jump.draw({ past: view.from !== "" });
+  jump.draw({ past: views.isPast(view) });
   drawToolbar();
   if (!before || !views.sameStream(before, view)) subscribe();
   else if (!views.sameHidden(before, view)) hideMore(before);
