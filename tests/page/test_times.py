@@ -5,12 +5,14 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Page, expect
 from support.page_server import Message, PageServer, an_event, rows
 
 from snowbus.bus.start import parse_time
+from snowbus.bus.tracker_protocol import timestamp_from_ms
 
 pytestmark = pytest.mark.browser
 
@@ -167,6 +169,13 @@ def test_earlier_events_are_a_button_away(gateway: PageServer, open_page: Callab
     page.get_by_role("button", name="Show earlier events").click()
     expect(page.locator("#legend")).to_contain_text("300 received")
     assert gateway.subscription()["from"] == "-2000"
+    start = gateway.messages[0]["timestamp"]
+    jump(page, "10m")
+    expect(page.locator("#legend")).to_contain_text("300 received")
+    page.get_by_role("button", name="Show earlier events").click()
+    further_back = timestamp_from_ms(start - 10 * 60_000)
+    expect(page).to_have_url(re.compile(re.escape(f"from={quote(further_back)}")))
+    expect(rows(page).first).to_be_visible()
 
 
 def test_rows_that_left_the_page_can_be_read_again_from_the_log(open_page: Callable[..., Page]) -> None:

@@ -292,7 +292,8 @@ function backToLive() {
 /** Read what is older than the rows that are held. */
 function showOlder() {
   readsOlder = true;
-  go({ from: rows.olderCursor ?? views.startFurtherBack(view, rows.events), until: "" });
+  const oldest = rows.at(rows.first)?.timestamp;
+  go({ from: rows.olderCursor ?? views.startFurtherBack(view, rows.events, oldest), until: "" });
 }
 
 function isoTime(ms) {
