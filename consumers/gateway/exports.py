@@ -98,8 +98,6 @@ class Exports:
                 raise FilterError("group", "is for a websocket")
             pairs = pairs if dict(pairs).get("from") else [*pairs, _DEFAULT_FROM]
             asked = parse_subscription(pairs, now=time.time_ns() // 1_000_000, rights=rights)
-            if asked.group is not None:
-                raise FilterError("group", "is for a websocket")
         except RefusedErrors as error:
             return refusal_response(refusal_of(error))
         if self._turns.locked():

@@ -5,19 +5,18 @@ marked for no other use or algorithm.
 """
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import aiohttp
 import structlog
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt import PyJWK, PyJWTError
 
 from snowbus.bus import json_text
+from snowbus.bus.download import DownloadError, download
 from snowbus.bus.errors import ConfigurationError, JsonError, SnowbusError
 from snowbus.bus.sparingly import Sparingly
 
@@ -119,22 +118,12 @@ class Jwks:
             except OSError as error:
                 raise KeysError(f"the file cannot be read: {error.strerror or 'no reason given'}") from None
         try:
-            async with (
-                aiohttp.ClientSession(
-                    timeout=aiohttp.ClientTimeout(total=_FETCH_SECONDS),
-                    connector=aiohttp.TCPConnector(resolver=aiohttp.ThreadedResolver()),
-                    cookie_jar=aiohttp.DummyCookieJar(),
-                    trust_env=False,
-                ) as session,
-                session.get(self._location, allow_redirects=False) as response,
-            ):
-                if response.status != 200:
-                    raise KeysError(f"the registry answered {response.status}")
-                return await _read_all(response.content)
-        except TimeoutError:
-            raise KeysError(f"no answer within {_FETCH_SECONDS:g} s") from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise KeysError(_reason(error)) from None
+            found = await download(self._location, whose="the registry's", seconds=_FETCH_SECONDS, limit=_MAX_BYTES)
+        except DownloadError as error:
+            raise KeysError(str(error)) from None
+        if found.status != 200:
+            raise KeysError(f"the registry answered {found.status}")
+        return _bounded(found.body)
 
 
 def parse_jwks(text: bytes) -> Keys:
@@ -166,32 +155,12 @@ def _rsa_key(entry: Mapping[str, Any]) -> RSAPublicKey | None:
     return key if isinstance(key, RSAPublicKey) and key.key_size >= MIN_RSA_BITS else None
 
 
-def _reason(error: Exception) -> str:
-    """What went wrong, without the texts of aiohttp: the whole URL stands in some."""
-    match error:
-        case aiohttp.ClientConnectorCertificateError():
-            return "the registry's certificate is not to be trusted"
-        case aiohttp.ClientConnectorDNSError():
-            return "the registry's name is not found"
-        case aiohttp.ClientConnectorError() if error.errno:
-            return f"cannot connect: {os.strerror(error.errno)}"
-    return "no answer that can be understood"
-
-
-async def _read_all(stream: aiohttp.StreamReader) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    while part := await stream.readany():
-        parts.append(part)
-        size += len(part)
-        if size > _MAX_BYTES:
-            raise KeysError(f"it is larger than {_MAX_BYTES} bytes")
-    return b"".join(parts)
-
-
 def _read(path: Path) -> bytes:
     with path.open("rb") as file:
-        text = file.read(_MAX_BYTES + 1)
+        return _bounded(file.read(_MAX_BYTES + 1))
+
+
+def _bounded(text: bytes) -> bytes:
     if len(text) > _MAX_BYTES:
         raise KeysError(f"it is larger than {_MAX_BYTES} bytes")
     return text

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from snowbus.bus.canonical import decode, schema_of, view_of
+from snowbus.bus.canonical import Decoded, decode, schema_of, view_of
 from snowbus.bus.envelope import decode_event
 from snowbus.bus.errors import EnvelopeError, PayloadError
 from snowbus.bus.event import Event, FieldError, Record, Validation
@@ -100,10 +100,7 @@ def seen_event(event: Event, *, place: str = "", timestamp: int | None = None) -
     decoded = decode(payload)
     return Seen(
         event=view_of(event, decoded),
-        payload=payload,
-        schema=str(schema_of(payload, decoded) or ""),
-        data=decoded.unstruct_event.data if decoded.unstruct_event else None,
-        entities=tuple(SeenEntity(str(entity.schema), entity.data) for entity in decoded.contexts),
+        **_told_by(payload, decoded),
         **_validation(event.validation, event.errors or tuple(decoded.problems)),
         timestamp=when,
         place=place,
@@ -126,10 +123,7 @@ def seen_message(
         errors = errors or tuple(decoded.problems)
     return Seen(
         event=view,
-        payload=payload,
-        schema=str(schema_of(payload, decoded) or ""),
-        data=decoded.unstruct_event.data if decoded.unstruct_event else None,
-        entities=tuple(SeenEntity(str(entity.schema), entity.data) for entity in decoded.contexts),
+        **_told_by(payload, decoded),
         validation=validation,
         errors=errors,
         place=place,
@@ -160,6 +154,16 @@ def not_an_event(reason: str, *, place: str = "", timestamp: int = 0) -> Seen:
     """What is no event, and why."""
     error = FieldError("", "", "", "an event", reason)
     return Seen(event={}, validation="invalid", errors=(error,), place=place, timestamp=timestamp)
+
+
+def _told_by(payload: Payload, decoded: Decoded) -> dict[str, Any]:
+    """What of an event its payload tells."""
+    return {
+        "payload": payload,
+        "schema": str(schema_of(payload, decoded) or ""),
+        "data": decoded.unstruct_event.data if decoded.unstruct_event else None,
+        "entities": tuple(SeenEntity(str(entity.schema), entity.data) for entity in decoded.contexts),
+    }
 
 
 def _validation(status: Validation, errors: tuple[FieldError, ...]) -> dict[str, Any]:
