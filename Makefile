@@ -41,9 +41,11 @@ format: $(READY) ## rewrite the code in the house's style
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
 
-docs: $(READY) types-tree ## rewrite docs/settings.md from the code
+docs: $(READY) types-tree ## rewrite docs/settings.md and docs/metrics.md from the code
 	@$(BIN)/python -m snowbus.cli.settings_docs > build/settings.md
 	@mv build/settings.md docs/settings.md
+	@$(BIN)/python -m snowbus.cli.metrics_docs > build/metrics.md
+	@mv build/metrics.md docs/metrics.md
 
 bench: $(READY) ## figures beside their floors; ONLY=fanout for those alone
 	@$(BIN)/python -m pytest tests/benchmarks -s --timeout 1800 $(if $(ONLY),-k '$(ONLY)')

@@ -1,9 +1,14 @@
 """Every metric, made in one place; roles that share a process share one registry."""
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from .log.interface import Log
+
 _LATENCY_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_DELIVERY_SECONDS = (*_LATENCY_SECONDS, 300.0, 900.0, 3600.0, 21_600.0, 86_400.0)
 _BATCH_EVENTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
 _BATCH_BYTES = (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
 
@@ -59,6 +64,12 @@ class Metrics:
             buckets=_LATENCY_SECONDS,
             registry=registry,
         )
+        self.collect_delivery_seconds = Histogram(
+            "snowbus_collect_delivery_seconds",
+            "From the append to the log until a collector has an event; of each request, the event that took longest.",
+            buckets=_DELIVERY_SECONDS,
+            registry=registry,
+        )
         self.collect_collector_up = Gauge(
             "snowbus_collect_collector_up",
             "Whether a collector takes events: 1, or 0 from a failure until it is tried again and does.",
@@ -90,11 +101,23 @@ class Metrics:
             ("consumer",),
             registry=registry,
         )
+        self.consumer_lag = Gauge(
+            "snowbus_consumer_lag",
+            "Records that are not done, of the partitions that this process has; every five seconds.",
+            ("consumer", "topic"),
+            registry=registry,
+        )
         self.consumer_oldest_seconds = Gauge(
             "snowbus_consumer_oldest_seconds",
             "Age of the oldest record that is read and not done with.",
             ("consumer",),
             registry=registry,
+        )
+        self.log_bytes = Gauge(
+            "snowbus_log_bytes", "Bytes of disk that the embedded log takes.", ("log",), registry=registry
+        )
+        self.log_free_bytes = Gauge(
+            "snowbus_log_free_bytes", "Bytes left on the disk of the embedded log.", ("log",), registry=registry
         )
         self.gateway_connections = Gauge("snowbus_gateway_connections", "Websockets open.", registry=registry)
         self.gateway_messages = Counter(
@@ -106,6 +129,24 @@ class Metrics:
             "Readers that fell behind the ring and went to the log.",
             registry=registry,
         )
+        self.gateway_skipped = Counter(
+            "snowbus_gateway_skipped_events",
+            "Events that slow readers skipped, as they asked for.",
+            ("policy",),
+            registry=registry,
+        )
+        self.gateway_delivery_seconds = Histogram(
+            "snowbus_gateway_delivery_seconds",
+            "From the append to the log until live readers are sent it; of each write, the event that took longest.",
+            buckets=_LATENCY_SECONDS,
+            registry=registry,
+        )
+
+    def watch_disk(self, log: Log) -> None:
+        """Tell what a log takes of a disk of this machine, if it does."""
+        if log.disk() is not None:
+            self.log_bytes.labels(log.url).set_function(lambda: disk.used if (disk := log.disk()) else 0)
+            self.log_free_bytes.labels(log.url).set_function(lambda: disk.free if (disk := log.disk()) else 0)
 
     def of_consumer(self, name: str) -> "ConsumerMetrics":
         """The metrics of one consumer."""
@@ -125,6 +166,9 @@ class ConsumerMetrics:
             for outcome in ("handled", "skipped", "filtered", "known", "retried", "failed", "held", "dead")
         }
         self._added = dict.fromkeys(self._records, 0)
+        self._name = name
+        self._lag = metrics.consumer_lag
+        self._lagging: set[str] = set()
         self._in_flight = metrics.consumer_in_flight.labels(name)
         self._waiting = metrics.consumer_waiting.labels(name)
         self._held = metrics.consumer_held.labels(name)
@@ -142,6 +186,14 @@ class ConsumerMetrics:
         self._held.set(is_held)
         self._oldest_seconds.set(oldest_seconds)
         self.flush()
+
+    def tell_lag(self, lag: Mapping[str, int]) -> None:
+        """How many records are not done, by topic."""
+        for topic in self._lagging - lag.keys():
+            self._lag.remove(self._name, topic)
+        self._lagging = set(lag)
+        for topic, records in lag.items():
+            self._lag.labels(self._name, topic).set(records)
 
     def flush(self) -> None:
         """Put what was added into the registry."""

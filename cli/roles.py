@@ -25,6 +25,7 @@ class Roles:
 
     def __init__(self, log: Log, settings: Settings) -> None:
         self.metrics = Metrics()
+        self.metrics.watch_disk(log)
         self.addresses: dict[str, str] = {}
         self._log = log
         self._settings = settings

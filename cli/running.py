@@ -51,7 +51,9 @@ def run_role(name: str, role: Role, settings: Settings) -> None:
     async def main() -> None:
         stop = stop_on_signals()
         async with await open_log(settings.log, settings.log_options()) as log:
-            await role(log, settings, Metrics(), ready=partial(announce, name), stop=stop)
+            metrics = Metrics()
+            metrics.watch_disk(log)
+            await role(log, settings, metrics, ready=partial(announce, name), stop=stop)
 
     run(main(), settings)
 

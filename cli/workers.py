@@ -104,6 +104,7 @@ async def run_worker(
             link.tell("begun")
 
     async with await open_log(settings.log, settings.log_options()) as log:
+        metrics.watch_disk(log)
         await role(log, settings, metrics, ready=ready, begun=begun, stop=stop)
 
 

@@ -21,6 +21,7 @@ from .calls import Calls
 from .commits import Commits
 from .declare import Consumer
 from .dedupe import DedupeStore
+from .lag import measure_lag
 from .offsets import Position
 from .progress import read_position
 from .record import Record
@@ -102,6 +103,7 @@ class Runner:
                 others = [
                     tasks.create_task(self._watch(), name=f"snowbus-{consumer.name}-watch"),
                     tasks.create_task(self._commits.run(), name=f"snowbus-{consumer.name}-commit"),
+                    tasks.create_task(self._measure_lag(), name=f"snowbus-{consumer.name}-lag"),
                 ]
                 try:
                     await stop.wait()
@@ -283,6 +285,9 @@ class Runner:
         return [worker for worker in self._workers if any(record.place in partitions for record in worker.in_hand)]
 
     # Looking after it
+
+    async def _measure_lag(self) -> None:
+        await measure_lag(self._log, self._work.tracker, self._counts, assigned=self.assigned)
 
     async def _watch(self) -> None:
         """End calls that take too long, and tell how the work stands."""

@@ -146,6 +146,13 @@ class GroupReader(Reader):
         """What the group has committed for those of the partitions that it has committed."""
 
 
+class Disk(NamedTuple):
+    """The bytes that a log takes of a disk, and those that are left there."""
+
+    used: int
+    free: int
+
+
 class Log(ABC):
     """A durable, partitioned, append-only log of records. Open one with `open_log`."""
 
@@ -254,6 +261,10 @@ class Log(ABC):
         Raises LogUnavailableError, LogError.
         """
         await self.topics()
+
+    def disk(self) -> Disk | None:
+        """What the log takes of a disk of this machine; None for a log that is elsewhere."""
+        return None
 
     async def lag(self, group_id: str) -> dict[TopicPartition, int]:
         """How many records a group has still to read, for each partition of the topics that it has committed in."""

@@ -17,6 +17,7 @@ from .embedded_reader import EmbeddedReader
 from .interface import (
     AutoOffsetReset,
     Committed,
+    Disk,
     GroupReader,
     Log,
     LogOptions,
@@ -170,6 +171,10 @@ class SqliteLog(Log):
     async def check(self) -> None:
         """See Log.check. It writes a page, as a file that is locked, or a disk that is full, is read from as ever."""
         await self.file.write(tables.touch)
+
+    def disk(self) -> Disk:
+        """See Log.disk."""
+        return self.file.disk()
 
     async def close(self) -> None:
         """See Log.close."""

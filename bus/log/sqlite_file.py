@@ -7,6 +7,7 @@ the disk. A few others read.
 import asyncio
 import contextlib
 import queue
+import shutil
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 from ..database import VALUE_ERRORS, Connection, connect, mapped_errors, transaction
 from ..errors import ConfigurationError, LogClosedError, LogError, LogUnavailableError, SnowbusError
 from . import sqlite_tables as tables
+from .interface import Disk
 
 T = TypeVar("T")
 Statements = Callable[[Connection], T]
@@ -142,6 +144,14 @@ class SqliteFile:
             raise LogUnavailableError(f"embedded log: {self._path}: {error.strerror}; restart to begin anew") from None
         if (found.st_dev, found.st_ino) != self._identity:
             raise LogUnavailableError(f"embedded log: {self._path} was replaced; restart to use the new file")
+
+    def disk(self) -> Disk:
+        """The bytes that the file takes with what is written ahead of it, and those that its disk has left."""
+        used = 0
+        for path in (self._path, self._path.with_name(f"{self._path.name}-wal")):
+            with contextlib.suppress(FileNotFoundError):
+                used += path.stat().st_size
+        return Disk(used, shutil.disk_usage(self._path.parent).free)
 
     def _call_in_loop(self, callback: Callable[..., None], *arguments: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop was closed without closing the log

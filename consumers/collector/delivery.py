@@ -68,6 +68,8 @@ class Delivery:
             match verdict:
                 case Delivered():
                     self._metrics.collect_delivered.inc(len(records))
+                    oldest = min(record.timestamp for record in records)
+                    self._metrics.collect_delivery_seconds.observe(max(0.0, time.time() - oldest / 1000))
                     self._note(records, "delivered", http_status)
                     return
                 case Split(reason):

@@ -27,7 +27,8 @@ _CHUNK_OVERHEAD = 600
 class Chunk(NamedTuple):
     """Frames, joined or compressed as `data`; the partition of each event in them; and where their reader stands then.
 
-    `context` is the compressor that the next chunk may go on with.
+    `context` is the compressor that the next chunk may go on with; `skipped` counts the events that a slow reader is
+    told of and not sent.
     """
 
     frames: Sequence[bytes]
@@ -36,6 +37,7 @@ class Chunk(NamedTuple):
     sequence: int
     cursor: bytes
     context: Context | None = None
+    skipped: int = 0
 
 
 class Chunks:
@@ -138,8 +140,9 @@ class Chunks:
         after = self._ring.cursor_at(sequence)
         start = max(start, self._ring.oldest)
         gaps = [self.frame(entry, None) for entry in self._ring.read(start, sequence - start) if entry.gap]
-        gaps += skipped_frames(cursor, after, owed - channel.counts(sequence))
-        return Chunk(gaps, b"".join(gaps), (), sequence, after)
+        skipped = owed - channel.counts(sequence)
+        gaps += skipped_frames(cursor, after, skipped)
+        return Chunk(gaps, b"".join(gaps), (), sequence, after, skipped=skipped.total())
 
     def sample(self, channel: Channel, start: int, cursor: bytes, owed: Counter[TopicPartition], most: int) -> Chunk:
         """What is sent to who would have a sample of what it is `owed`: that, and how much was skipped."""
@@ -154,8 +157,9 @@ class Chunks:
             frames.append(self.frame(entry, channel.mask))
             size += len(frames[-1])
         after = self._ring.cursor.text
-        frames += skipped_frames(cursor, after, owed - Counter(sampled))
-        return Chunk(frames, b"".join(frames), sampled, self._ring.end, after)
+        skipped = owed - Counter(sampled)
+        frames += skipped_frames(cursor, after, skipped)
+        return Chunk(frames, b"".join(frames), sampled, self._ring.end, after, skipped=skipped.total())
 
     def frame(self, entry: Entry, mask: Mask | None) -> bytes:
         """The frame of an entry, made once for all readers, and once for all who share the mask."""

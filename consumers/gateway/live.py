@@ -7,6 +7,7 @@ skip (`skipping.py`), or be closed.
 """
 
 import asyncio
+import time
 from collections.abc import Iterable, Sequence
 
 import structlog
@@ -43,6 +44,8 @@ class Live:
         self._max_bytes = max_bytes
         self._sent_events = metrics.gateway_messages.labels("event")
         self._sent_gaps = metrics.gateway_messages.labels("gap")
+        self._skipped = metrics.gateway_skipped
+        self._observe = metrics.gateway_delivery_seconds.observe
         self._loop = asyncio.get_running_loop()
         self._channels: dict[tuple[Filter, Mask | None, bool], Channel] = {}
         self._unfiltered: dict[Channel, None] = {}
@@ -143,6 +146,8 @@ class Live:
         self._flush()
         for entry in fresh:
             entry.reading = None
+        if self._channels and records:
+            self._observe(max(0.0, time.time() - min(record.timestamp for record in records) / 1000))
 
     def add_gap(self, gap: Gap) -> None:
         """Say, at this place in the stream, that records are missing."""
@@ -247,6 +252,8 @@ class Live:
                 if chunk.data:
                     reader.connection.deliver(chunk.data)
                     self._sent_events.inc(len(chunk.events))
+                if chunk.skipped:
+                    self._skipped.labels(reader.policy).inc(chunk.skipped)
             if reader.sequence < end:
                 self._flush_soon()
             elif not reader.is_special:

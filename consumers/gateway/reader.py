@@ -65,7 +65,8 @@ class LiveReader:
 
     def take(self, chunk: Chunk, end: int) -> None:
         """It is sent this chunk of a ring that ends there."""
-        _, _, events, self.sequence, self.cursor, self.context = chunk
+        events = chunk.events
+        self.sequence, self.cursor, self.context = chunk.sequence, chunk.cursor, chunk.context
         self.flow.spend(len(events))
         if not self.ahead:
             self.own = None

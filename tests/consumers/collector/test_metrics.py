@@ -73,6 +73,9 @@ def test_a_delivery_is_counted_timed_and_measured(
     assert sample("snowbus_collect_batch_bytes_sum") == size
     assert sample("snowbus_collect_collector_up", collector=name) == 1
     assert sample("snowbus_collect_in_flight") == 0
+    assert sample("snowbus_collect_delivery_seconds_count") == requests
+    assert (sample("snowbus_log_bytes", log=sqlite_url) or 0) > size
+    assert (sample("snowbus_log_free_bytes", log=sqlite_url) or 0) > 0
     soon(lambda: sample("snowbus_consumer_oldest_seconds", consumer="collector") == 0)
 
 
@@ -105,6 +108,7 @@ def test_while_the_collector_is_down_tries_are_counted_and_the_oldest_event_grow
     tries = sample("snowbus_collect_requests_total", collector=name, status="0") or 0
     soon(lambda: (sample("snowbus_collect_requests_total", collector=name, status="0") or 0) > tries)
     assert (sample("snowbus_collect_seconds_count", collector=name) or 0) >= tries
+    soon(lambda: sample("snowbus_consumer_lag", consumer="collector", topic="snowbus.events") == BEHIND)
     assert sample("snowbus_consumer_held", consumer="collector") == 1
     assert sample("snowbus_collect_delivered_events_total") == 0
     collector.up()

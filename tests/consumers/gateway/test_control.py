@@ -187,6 +187,8 @@ def test_what_a_slow_reader_skips_is_counted_exactly(sqlite_url: str, policy: st
             wanted = [each for each in range(total) if each % 7 in (1, 2)]
             assert skipped > 0
             assert len(numbers) - 1 + skipped == len(wanted)
+            assert running.sample("snowbus_gateway_skipped_events_total", policy=policy) == skipped
+            assert running.sample("snowbus_gateway_delivery_seconds_count") >= total / 500
             assert len(set(numbers)) == len(numbers)
             if policy == "latest":
                 assert max(wanted) in numbers

@@ -1,0 +1,69 @@
+"""Writes docs/metrics.md from the metrics themselves: `python -m snowbus.cli.metrics_docs`."""
+
+from collections import defaultdict
+from typing import NamedTuple
+
+from prometheus_client.metrics import MetricWrapperBase
+
+from snowbus.bus.metrics import Metrics
+
+_BEGINNING = """\
+# Metrics
+
+Written by `make docs` from the code; a test fails when it is out of date.
+
+Every role answers `/metrics` in Prometheus' text format. Several roles in one process (`snowbus up`) answer with the
+metrics of all of them. With `--workers` each worker prints an address of its own, and is to be scraped there.
+
+A counter's name ends in `_total`; a histogram has `_bucket`, `_sum` and `_count`. Times are in seconds, sizes in bytes.
+[compose/](../compose/README.md) has a dashboard and alerts made of them.
+"""
+
+
+class Described(NamedTuple):
+    """A metric by its name in Prometheus: what it is and says."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    words: str
+
+
+_SECTIONS = {
+    "ingest": "Ingest",
+    "collect": "Collector consumer",
+    "consumer": "Every consumer, the collector consumer too",
+    "gateway": "Gateway",
+    "log": "Embedded log, told by every process that has it open",
+}
+
+
+def render() -> str:
+    """The whole document."""
+    sections: defaultdict[str, list[str]] = defaultdict(list)
+    for metric in metrics():
+        section = metric.name.split("_")[1]
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        sections[section].append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.words} |")
+    tables = [
+        "\n".join([f"## {title}", "", "| metric | kind | labels | what it is |", "|---|---|---|---|", *sections[key]])
+        for key, title in _SECTIONS.items()
+    ]
+    return "\n".join([_BEGINNING, "\n\n".join(tables), ""])
+
+
+def metrics() -> list[Described]:
+    """All metrics, as they stand in the code."""
+    return [_described(metric) for metric in vars(Metrics()).values() if isinstance(metric, MetricWrapperBase)]
+
+
+def _described(metric: MetricWrapperBase) -> Described:
+    # Labels are told nowhere else before something is counted.
+    name, kind, labels, words = (
+        getattr(metric, f"_{fact}") for fact in ("name", "type", "labelnames", "documentation")
+    )
+    return Described(f"{name}_total" if kind == "counter" else name, kind, labels, words)
+
+
+if __name__ == "__main__":
+    print(render(), end="")
