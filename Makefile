@@ -41,18 +41,21 @@ format: $(READY) ## rewrite the code in the house's style
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
 
-docs: $(READY) types-tree ## rewrite docs/settings.md and docs/metrics.md from the code
+docs: $(READY) types-tree ## rewrite from the code what is written from it
 	@$(BIN)/python -m snowbus.cli.settings_docs > build/settings.md
 	@mv build/settings.md docs/settings.md
 	@$(BIN)/python -m snowbus.cli.metrics_docs > build/metrics.md
 	@mv build/metrics.md docs/metrics.md
+	@$(BIN)/python compose/grafana/dashboard.py
 
 bench: $(READY) ## figures beside their floors; ONLY=fanout for those alone
 	@$(BIN)/python -m pytest tests/benchmarks -s --timeout 1800 $(if $(ONLY),-k '$(ONLY)')
 
-lock: ## renew requirements.lock (needs uv)
-	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--extra tracker --group dev --output-file requirements.lock pyproject.toml requirements/build.in
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url
+
+lock: ## renew requirements.lock, and requirements/image.lock from it (needs uv)
+	@$(LOCK) --extra tracker --group dev --output-file requirements.lock pyproject.toml requirements/build.in
+	@$(LOCK) --constraint requirements.lock --output-file requirements/image.lock pyproject.toml requirements/build.in
 
 # Type checkers cannot follow the package-dir mapping of pyproject.toml; they read this folder of links.
 types-tree:

@@ -47,7 +47,7 @@ class KafkaServer:
         self, folder: Path, *, trains: bool = False, node: int = 1, joins: "KafkaServer | None" = None
     ) -> None:
         self.folder = folder
-        self.port, self.secure_port, self._controller_port = _free_ports(3)
+        self.port, self.secure_port, self._controller_port = free_ports(3)
         self._classpath = classpath()
         self._shell: subprocess.Popen[str] | None = None
         self.pid = 0
@@ -305,7 +305,7 @@ def _jars() -> str:
     return hashlib.sha256((TESTS / "pom.xml").read_bytes()).hexdigest()[:16]
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports that nobody has, outside the range from which clients are given theirs: a broker that is down would not get
     back what a client has meanwhile.
     """
