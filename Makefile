@@ -48,14 +48,20 @@ docs: $(READY) types-tree ## rewrite from the code what is written from it
 	@mv build/metrics.md docs/metrics.md
 	@$(BIN)/python compose/grafana/dashboard.py
 
+site: $(READY) ## the documents as a site, in build/site
+	@$(BIN)/pip install --quiet --require-hashes --requirement requirements/site.lock
+	@$(BIN)/sphinx-build --quiet --nitpicky --fail-on-warning --keep-going --fresh-env docs build/site
+	@echo "build/site/index.html"
+
 bench: $(READY) ## figures beside their floors; ONLY=fanout for those alone
 	@$(BIN)/python -m pytest tests/benchmarks -s --timeout 1800 $(if $(ONLY),-k '$(ONLY)')
 
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url
 
-lock: ## renew requirements.lock, and requirements/image.lock from it (needs uv)
+lock: ## renew requirements.lock, and those in requirements/ from it (needs uv)
 	@$(LOCK) --extra tracker --group dev --output-file requirements.lock pyproject.toml requirements/build.in
 	@$(LOCK) --constraint requirements.lock --output-file requirements/image.lock pyproject.toml requirements/build.in
+	@$(LOCK) --constraint requirements.lock --group site --output-file requirements/site.lock
 
 # Type checkers cannot follow the package-dir mapping of pyproject.toml; they read this folder of links.
 types-tree:
@@ -65,4 +71,4 @@ types-tree:
 clean: ## remove what was made here
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo test faults lint format docs bench lock types-tree clean
+.PHONY: help setup demo test faults lint format docs site bench lock types-tree clean

@@ -1,4 +1,4 @@
-"""The errors that Snowbus raises.
+"""The errors that Snowbus raises::
 
     SnowbusError
     ├── ConfigurationError         a setting or an address that cannot work
