@@ -15,7 +15,11 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+FOR_THE_SITE = ("index.md", "compose.md", "command-line.md")
+"""These are put together from others."""
+DOCUMENTS = sorted(
+    {ROOT / "README.md", *(ROOT / "docs").glob("*.md")} - {ROOT / "docs" / name for name in FOR_THE_SITE}
+)
 
 SHELL = frozenset({"sh", "bash", "shell", "console"})
 PYTHON = frozenset({"python", "py"})
