@@ -16,6 +16,7 @@ import struct
 import subprocess
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
@@ -276,7 +277,8 @@ async def wipe(bootstrap_servers: str) -> None:
 
 def wipe_now(bootstrap_servers: str) -> None:
     """Delete all groups and topics, and return when they are gone."""
-    asyncio.run(wipe(bootstrap_servers))
+    with ThreadPoolExecutor(1) as thread:  # this one may be in the loop of a browser
+        thread.submit(asyncio.run, wipe(bootstrap_servers)).result()
 
 
 async def _delete_group(admin: AIOKafkaAdminClient, group: str) -> None:

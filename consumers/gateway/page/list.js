@@ -52,10 +52,7 @@ export class EventList {
   update() {
     if (this.#scheduled) return;
     this.#scheduled = true;
-    requestAnimationFrame(() => {
-      this.#scheduled = false;
-      this.#draw();
-    });
+    requestAnimationFrame(() => this.#scheduled && this.draw());
   }
 
   /** Draw what is known of deliveries anew, in the next frame. */
@@ -129,7 +126,9 @@ export class EventList {
     this.update();
   }
 
-  #draw() {
+  /** Draw what changed, now: for who is in a frame already. */
+  draw() {
+    this.#scheduled = false;
     if (this.printing) return;
     const { rows, scroller } = this;
     const before = this.#head;

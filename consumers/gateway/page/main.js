@@ -232,7 +232,7 @@ function onRows(arrivals, { again = false } = {}) {
     rows.otherDays ||= day(row.timestamp) !== today;
   }
   if (!again) announcer.arrived(arrivals);
-  list.update();
+  list.draw();
   strip.update();
   selection.arrived();
   drawEmpty();
