@@ -12,7 +12,7 @@ from typing import NamedTuple
 from support.collector_double import CollectorDouble
 from support.forwarding import numbered
 
-from snowbus.bus.event import DEAD_TOPIC, EVENTS_TOPIC, RETRY_TOPIC
+from snowbus.bus.event import DEAD_TOPIC, EVENTS_TOPIC, RETRY_TOPIC, ProducerRecord
 from snowbus.bus.log import Log, LogOptions, open_log
 
 KEYS = 97
@@ -127,13 +127,17 @@ class Taken(Handled):
 
 
 class Stream(threading.Thread):
-    """Appends events 0, 1, 2, … of many users, so many a second, until it is stopped; each append waits for the log."""
+    """Appends events 0, 1, 2, … of many users, so many a second, until it is stopped; each append waits for the log.
 
-    def __init__(self, url: str, *, rate: int = 500) -> None:
+    They have these parameters of the tracker protocol, beside those of each.
+    """
+
+    def __init__(self, url: str, *, rate: int = 500, **parameters: str) -> None:
         super().__init__(daemon=True)
         self.count = 0
         self._url = url
         self._rate = rate
+        self._parameters = parameters
         self._ended = threading.Event()
         self._begun = threading.Event()
 
@@ -160,10 +164,13 @@ class Stream(threading.Thread):
             while not self._ended.is_set():
                 due = time.monotonic() + _TICK_SECONDS
                 numbers = range(self.count, self.count + size)
-                await log.append(EVENTS_TOPIC, [numbered(number, user=f"user-{number % KEYS}") for number in numbers])
+                await log.append(EVENTS_TOPIC, [self._record(number) for number in numbers])
                 self.count += size
                 self._begun.set()
                 await asyncio.sleep(due - time.monotonic())
+
+    def _record(self, number: int) -> ProducerRecord:
+        return numbered(number, user=f"user-{number % KEYS}", **self._parameters)
 
 
 async def append_backlog(log: Log, count: int, *, batch: int = 5_000) -> None:
