@@ -1,7 +1,7 @@
 """The values that travel: an event, and the records that carry it on the log."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal, NamedTuple
 
 Headers = tuple[tuple[str, bytes], ...]
@@ -66,18 +66,25 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One reason why an event is invalid: what `field`, at what JSON `path` below it, should have been, and was."""
+    """One reason why an event is invalid: what `field`, at what JSON `path` below it, should have been, and was.
+
+    `schema_path` is the JSON pointer of what the `schema` says there, or an empty string.
+    """
 
     field: str
     schema: str
     path: str
     expected: str
     got: str
+    schema_path: str = ""
 
     @property
     def sentence(self) -> str:
         """The same in words."""
         return f"{self.field}{self.path}: {self.got[:80]!r} is not {self.expected}"
+
+
+ERROR_MEMBERS = tuple(each.name for each in fields(FieldError))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from snowbus.bus.acceptance import accept
 from snowbus.bus.envelope import decode_event
 from snowbus.bus.errors import JsonError, PayloadError, SnowbusError
-from snowbus.bus.event import FieldError
+from snowbus.bus.event import ERROR_MEMBERS, FieldError
 from snowbus.bus.json_text import loads
 from snowbus.bus.payload import Payload, is_payload_data, items_of_payload_data, payload_from_plain_json
 from snowbus.consumers.verify.seen import Seen, not_an_event, seen_event, seen_message, seen_view
@@ -98,7 +98,7 @@ def _message(value: dict[str, Any], place: str) -> Seen:
 
 
 def _field_error(error: dict[str, Any]) -> FieldError:
-    return FieldError(*(str(error.get(name, "")) for name in ("field", "schema", "path", "expected", "got")))
+    return FieldError(*(str(error.get(name, "")) for name in ERROR_MEMBERS))
 
 
 def _plain(value: Any, place: str) -> Seen:

@@ -7,6 +7,7 @@ and an explanation ends after so many steps, as alternatives inside of alternati
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
+from urllib.parse import unquote
 
 from jsonschema import Draft4Validator, FormatChecker
 from jsonschema.exceptions import ValidationError
@@ -20,6 +21,8 @@ from .words import expected_of, got_of
 
 _MOST_PROBLEMS = 10
 _MOST_STEPS = 3_000
+_MOST_REFERENCES = 10
+"""How many `$ref` that lead to one another are followed to say where a schema says something."""
 
 
 class _TooLongError(Exception):
@@ -46,7 +49,7 @@ def explain(schema: dict[str, Any], data: Any) -> list[Problem]:
     problems: list[Problem] = []
     try:
         for error in islice(explainer.iter_errors(data), _MOST_PROBLEMS):
-            problems.append(_problem(error))  # noqa: PERF401 - those before an exception count
+            problems.append(_problem(error, schema))  # noqa: PERF401 - those before an exception count
     except (_TooLongError, RecursionError):
         pass
     if not problems:
@@ -59,15 +62,43 @@ def pointer(parts: Iterable[str | int]) -> str:
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
 
 
-def _problem(error: ValidationError) -> Problem:
+def _problem(error: ValidationError, schema: dict[str, Any]) -> Problem:
     path = pointer(error.absolute_path)
     value: Any = error.validator_value
     instance: Any = error.instance
+    schema_path = pointer(_place(error.absolute_schema_path, schema))
     if error.validator == "required":
-        return Problem(path + pointer([value]), "a value, which is required", "nothing")
+        return Problem(path + pointer([value]), "a value, which is required", "nothing", schema_path)
     if error.validator == "additionalProperties":
-        return Problem(path + pointer([value]), expected_of(error), got_of(instance[value]))
-    return Problem(path, expected_of(error), got_of(instance))
+        return Problem(path + pointer([value]), expected_of(error), got_of(instance[value]), schema_path)
+    return Problem(path, expected_of(error), got_of(instance), schema_path)
+
+
+def _place(parts: Iterable[str | int], schema: dict[str, Any]) -> tuple[str | int, ...]:
+    """Where in the schema these parts lead, which leave out each `$ref` on the way; as far as they can be followed."""
+    place: tuple[str | int, ...] = ()
+    node: Any = schema
+    for part in parts:
+        for _ in range(_MOST_REFERENCES):
+            if not isinstance(node, dict) or not isinstance(node.get("$ref"), str):
+                break
+            place = tuple(unquote(step).replace("~1", "/").replace("~0", "~") for step in node["$ref"].split("/")[1:])
+            node = _at(schema, place)
+        node = _at(node, (part,))
+        if node is None:
+            break
+        place = (*place, part)
+    return place
+
+
+def _at(node: Any, parts: Iterable[str | int]) -> Any:
+    """What stands there, or None."""
+    for part in parts:
+        try:
+            node = node[int(part) if isinstance(node, list) else part]
+        except (LookupError, TypeError, ValueError):
+            return None
+    return node
 
 
 _Keyword = Callable[[Any, Any, Any, Any], Iterable[ValidationError] | None]
@@ -106,9 +137,11 @@ def _pattern_properties(validator: Any, patterns: Any, instance: Any, _: Any) ->
 def _required(_: Any, required: Any, instance: Any, __: Any) -> Iterator[ValidationError]:
     """As jsonschema's, with the name as the error's value."""
     if isinstance(instance, dict):
-        for name in required:
+        for position, name in enumerate(required):
             if name not in instance:
-                yield ValidationError("missing", validator="required", validator_value=name, instance=instance)
+                yield ValidationError(
+                    "missing", validator="required", validator_value=name, instance=instance, schema_path=(position,)
+                )
 
 
 def _additional_properties(validator: Any, allowed: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:

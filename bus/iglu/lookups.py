@@ -15,11 +15,12 @@ _NEGATIVES = 1_000
 
 
 class Problem(NamedTuple):
-    """What is wrong with data: at which JSON pointer, what was expected there, and what came."""
+    """What is wrong with data: at which JSON pointer, what was expected, what came, and where the schema says so."""
 
     path: str
     expected: str
     got: str
+    schema_path: str = ""
 
 
 class Checks(Protocol):

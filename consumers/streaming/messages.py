@@ -6,7 +6,7 @@ from typing import Any
 
 from snowbus.bus import json_text
 from snowbus.bus.errors import JsonError, StreamError
-from snowbus.bus.event import FieldError, TopicPartition, Validation
+from snowbus.bus.event import ERROR_MEMBERS, FieldError, TopicPartition, Validation
 
 _SHOWN = 200
 
@@ -185,10 +185,7 @@ def _event(found: dict[str, Any], settle: Settle | None) -> EventMessage:
         payload=found["payload"],
         source=found["source"],
         validation=validation["status"],
-        errors=tuple(
-            FieldError(error["field"], error["schema"], error["path"], error["expected"], error["got"])
-            for error in validation["errors"]
-        ),
+        errors=tuple(FieldError(*(error[name] for name in ERROR_MEMBERS)) for error in validation["errors"]),
         producer=found["producer"],
         cursor=found["cursor"],
         attempt=found.get("attempt", 1),

@@ -138,7 +138,9 @@ def test_an_error_names_schema_path_what_was_expected_and_what_came():
     accepted = check(
         draft(event({"sku": "A", "quantity": "2"})), Lookups(KNOWN, is_strict=True), now=1, producer="test"
     )
-    assert list(accepted.errors) == [FieldError("unstruct_event", CART, "/quantity", "an integer", '"2"')]
+    assert list(accepted.errors) == [
+        FieldError("unstruct_event", CART, "/quantity", "an integer", '"2"', "/properties/quantity/type")
+    ]
     assert accepted.reasons == "unstruct_event/quantity: '\"2\"' is not an integer"
 
 

@@ -21,7 +21,8 @@ def an_invalid_event() -> Message:
     message = an_event("order", data={"quantity": "two"})
     schema = "iglu:com.acme/order/jsonschema/1-0-0"
     error = {"field": "unstruct_event", "schema": schema, "path": "/quantity", "expected": "integer", "got": '"two"'}
-    missing = {**error, "path": "/sku", "expected": "to be there", "got": ""}
+    error |= {"schema_path": "/properties/quantity/type"}
+    missing = {**error, "path": "/sku", "expected": "to be there", "got": "", "schema_path": "/required/1"}
     entity = {**error, "field": "contexts[0]", "path": "/host", "expected": "a hostname", "got": '"app-3"'}
     return {**message, "validation": {"status": "invalid", "errors": [error, missing, entity]}}
 
@@ -60,6 +61,27 @@ def test_an_error_stands_at_its_field(gateway: PageServer, open_page: Callable[.
     expect(page.locator("#tab-entities")).to_have_attribute("aria-selected", "true")
     expect(field(page, "host").locator(".error-text")).to_have_text('expected a hostname, got "app-3"')
     expect(page.locator("#details .entity h3")).to_contain_text("iglu:com.acme/service/jsonschema/1-0-0")
+
+
+def test_an_error_leads_to_the_line_of_the_schema(gateway: PageServer, open_page: Callable[..., Page]) -> None:
+    properties = {"quantity": {"description": "how many", "type": "integer"}, "sku": {"type": "string"}}
+    schema = {"type": "object", "properties": properties, "required": ["quantity", "sku"]}
+    gateway.schemas["iglu:com.acme/order/jsonschema/1-0-0"] = schema
+    gateway.publish(an_invalid_event())
+    page = open_page()
+    rows(page).click()
+    field(page, "quantity").get_by_role("link").click()
+    expect(page.locator(".schema-line.marked")).to_have_text('      "type": "integer"')
+    page.keyboard.press("Escape")
+    field(page, "sku").get_by_role("link").click()
+    expect(page.locator(".schema-line.marked")).to_have_text('  "required": ["quantity", "sku"]')
+    expect(page.get_by_role("link", name="as JSON")).to_have_attribute(
+        "href", "/schemas/com.acme/order/jsonschema/1-0-0"
+    )
+    page.get_by_role("button", name="Close", exact=True).click()
+    page.click("#tab-entities")
+    expect(page.locator("#panel .schema").first).to_be_visible()
+    assert page.locator("#panel h3 a").count() == 0  # nobody has the entity's schema
 
 
 def test_payload_and_source_are_shown_decoded(gateway: PageServer, open_page: Callable[..., Page]) -> None:

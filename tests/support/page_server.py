@@ -108,6 +108,7 @@ class PageServer:
         self.subscriptions: list[Pairs] = []
         self.refusal: tuple[int, str] | None = None
         self.said: list[Message] = []
+        self.schemas: dict[str, Any] = {}  # by Iglu URI
         self.awaits_permits = False  # a reader of the past gets nothing before it has said how much it takes
         self._open: dict[ServerConnection, Pairs] = {}
         self._flows: dict[ServerConnection, _Flow] = {}
@@ -210,6 +211,10 @@ class PageServer:
             if "Upgrade" in request.headers:
                 return None
             return _response(426, b"open a websocket here", "text/plain")
+        answered: dict[str, Any] = {"/schemas": list(self.schemas)}
+        answered |= {uri.replace("iglu:", "/schemas/"): schema for uri, schema in self.schemas.items()}
+        if path in answered:
+            return _response(200, json.dumps(answered[path]).encode(), "application/json")
         file = PAGE / (path.lstrip("/") or "index.html")
         if file.parent != PAGE or not file.is_file():
             return _response(404, b"no such file", "text/plain")

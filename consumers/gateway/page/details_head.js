@@ -3,6 +3,7 @@
 import { asCurl, asJson, asPayload, copyText } from "./copy.js";
 import { el, icon, untrusted } from "./dom.js";
 import { validity } from "./row.js";
+import { schemaName } from "./schema_links.js";
 import { clock, count, day, visible } from "./text.js";
 import { asPython } from "./tracker_call.js";
 
@@ -20,7 +21,7 @@ export function detailsHead(row, model, sign, actions) {
     "header",
     { class: "details-head" },
     el("h2", {}, untrusted(row.name), row.hint && !model.data ? [" ", untrusted(row.hint, { class: "hint" })] : ""),
-    schema ? untrusted(schema, { class: "schema" }) : "",
+    schema ? schemaName(schema) : "",
     el(
       "p",
       { class: "facts" },

@@ -46,6 +46,7 @@ function readError(value) {
     path: path === "" || path.startsWith("/") ? path : `/${path}`,
     expected: read("expected"),
     got: read("got"),
+    schemaPath: read("schema_path"),
     tab: "event",
   };
 }

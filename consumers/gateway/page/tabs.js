@@ -4,6 +4,7 @@ import { el, icon, untrusted } from "./dom.js";
 import { parseJson } from "./json.js";
 import { asText } from "./messages.js";
 import { decodeBase64, inWords, parameter, typeOfField } from "./parameters.js";
+import { schemaName } from "./schema_links.js";
 import { clock, count, day, duration } from "./text.js";
 import { fieldRow, scalar, tree } from "./tree.js";
 
@@ -37,20 +38,19 @@ export function tabContent(tab, model, onFilter) {
   }
 }
 
-function section(title, schema, ...content) {
-  return el("section", {}, el("h3", {}, title, schema ? untrusted(schema, { class: "schema" }) : ""), ...content);
+function section(title, ...content) {
+  return el("section", {}, el("h3", {}, title), ...content);
 }
 
 function eventTab({ fields, data, fieldErrors }, onFilter) {
   const sections = [];
-  if (data) sections.push(section("Data", "", tree(data.value, data.errors)));
+  if (data) sections.push(section("Data", tree(data.value, data.errors)));
   const undecoded = fieldErrors.get("unstruct_event");
   if (!data && undecoded) {
     const value = el("span", { class: "absent" }, "could not be decoded");
     sections.push(
       section(
         "Data",
-        "",
         el("div", { class: "fields" }, fieldRow({ name: "unstruct_event", value, errors: undecoded })),
       ),
     );
@@ -63,7 +63,7 @@ function eventTab({ fields, data, fieldErrors }, onFilter) {
     if (members.length === 0) continue;
     members.forEach((name) => left.delete(name));
     const rows = members.map((name) => atomicRow(name, fields, fieldErrors.get(name) ?? [], onFilter));
-    sections.push(section(title, "", el("div", { class: "fields" }, rows)));
+    sections.push(section(title, el("div", { class: "fields" }, rows)));
   }
   if (sections.length === 0) sections.push(nothing("No field of this event could be decoded."));
   return sections;
@@ -117,7 +117,7 @@ function entitiesTab({ entities, fieldErrors }) {
       {},
       untrusted(name),
       errors.length ? el("span", { class: "validity invalid" }, icon("invalid"), "invalid") : "",
-      schema ? untrusted(schema, { class: "schema" }) : "",
+      schema ? schemaName(schema) : "",
     );
     return el("section", { class: "entity" }, heading, tree(value, errors));
   });
@@ -185,7 +185,7 @@ function sourceTab({ source, message }) {
   if (message.producer) log.producer = message.producer;
   if (message.cursor) log.cursor = message.cursor;
   const client = Object.keys(source).length ? tree(source) : nothing("Nothing is known of who sent this event.");
-  return [section("Request", "", client), section("Log", "", tree(log))];
+  return [section("Request", client), section("Log", tree(log))];
 }
 
 function nothing(text) {

@@ -3,6 +3,7 @@
 import { el, icon, untrusted } from "./dom.js";
 import { escapePointer, placeInTree } from "./event_model.js";
 import { ExactNumber, scalarText, typeOf } from "./json.js";
+import { schemaName } from "./schema_links.js";
 import { count, plural } from "./text.js";
 
 const CHUNK = 100;
@@ -61,7 +62,7 @@ export function errorNote(error) {
         "span",
         { class: "error-where" },
         error.path ? ["at ", untrusted(error.path), " "] : "",
-        error.schema ? ["by ", untrusted(error.schema)] : "",
+        error.schema ? ["by ", schemaName(error.schema, { pointer: error.schemaPath })] : "",
       ),
     ),
   );

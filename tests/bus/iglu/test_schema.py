@@ -176,7 +176,28 @@ def test_nothing_is_explained_where_nothing_is_wrong(schema, value):
     ],
 )
 def test_a_problem_says_where_it_is_what_was_expected_and_what_came(schema, value, path, expected, got):
-    assert Schema(schema).problems(value) == [(path, expected, got)]
+    assert [problem[:3] for problem in Schema(schema).problems(value)] == [(path, expected, got)]
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "place"),
+    [
+        ({"properties": {"a/b": {"type": "string"}}}, {"a/b": 1}, "/properties/a~1b/type"),
+        ({"required": ["a", "b"]}, {"a": 1}, "/required/1"),
+        ({"additionalProperties": False}, {"a": 1}, "/additionalProperties"),
+        ({"patternProperties": {"^n": {"minimum": 2}}}, {"n": 1}, "/patternProperties/^n/minimum"),
+        ({"items": [{}, {"enum": [1]}]}, [0, 0], "/items/1/enum"),
+        ({"anyOf": [{"type": "string"}, {"type": "null"}]}, 1, "/anyOf"),
+        (
+            {"definitions": {"n n": {"type": "null"}}, "items": {"$ref": "#/definitions/n%20n"}},
+            [1],
+            "/definitions/n n/type",
+        ),
+        ({"properties": {"a": {"$ref": "#"}, "b": {"type": "null"}}}, {"a": {"b": 1}}, "/properties/b/type"),
+    ],
+)
+def test_a_problem_says_where_the_schema_says_so(schema, value, place):
+    assert [problem.schema_path for problem in Schema(schema).problems(value)] == [place]
 
 
 def test_problems_come_in_the_order_of_their_paths_and_ten_at_most():

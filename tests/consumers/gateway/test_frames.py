@@ -117,7 +117,7 @@ def test_an_event_is_shown_decoded_with_its_payload_and_where_it_stands() -> Non
 
 
 def problem(field: str, expected: str, got: str) -> dict[str, str]:
-    return {"field": field, "schema": "", "path": "", "expected": expected, "got": got}
+    return {"field": field, "schema": "", "path": "", "expected": expected, "got": got, "schema_path": ""}
 
 
 def event(payload: dict[str, str], **more: Any) -> Record:

@@ -72,7 +72,14 @@ def test_an_event_has_everything_that_the_message_has() -> None:
     async def test(double: GatewayDouble) -> None:
         given: list[EventMessage] = []
         task = reading(stream(double.url), given)
-        error = {"field": "tr_total", "schema": "", "path": "", "expected": "a number", "got": "3,50"}
+        error = {
+            "field": "tr_total",
+            "schema": "",
+            "path": "",
+            "expected": "a number",
+            "got": "3,50",
+            "schema_path": "",
+        }
         found = event(7, source={"ip": "192.0.2.7"}, validation={"status": "invalid", "errors": [error]}, attempt=2)
         await (await double.greeted()).send(found)
         await eventually(lambda: given)
