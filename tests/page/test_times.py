@@ -5,14 +5,12 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from support.page_server import Message, PageServer, an_event, rows
 
 from snowbus.bus.start import parse_time
-from snowbus.bus.tracker_protocol import timestamp_from_ms
 
 pytestmark = pytest.mark.browser
 
@@ -40,6 +38,16 @@ def jump(page: Page, text: str) -> None:
     page.keyboard.press("Enter")
 
 
+def scroll(page: Page, to: str) -> None:
+    page.locator("#scroller").evaluate(f"scroller => scroller.scrollTop = {to}")
+
+
+def scroll_up_to(page: Page, name: str) -> None:
+    while not rows(page).filter(has_text=name).count():
+        scroll(page, "Math.max(1, scroller.scrollTop - 480)")
+        page.evaluate("new Promise(requestAnimationFrame)")
+
+
 def test_a_jump_shows_history_from_there_a_part_at_a_time_and_runs_on_into_live(
     gateway: PageServer, open_page: Callable[..., Page]
 ) -> None:
@@ -54,11 +62,11 @@ def test_a_jump_shows_history_from_there_a_part_at_a_time_and_runs_on_into_live(
     assert abs(started(gateway) - (time.time() * 1000 - 2.01 * HOUR_MS)) < 60_000
     assert re.search(r"[?&]from=20\d\d-", page.url)
     expect(page.locator("#legend")).to_contain_text("1,000 received")
-    page.locator("#scroller").evaluate("scroller => scroller.scrollTop = 0")
-    page.get_by_role("button", name="Read on").click()
-    expect(page.locator("#newer")).to_contain_text("500 new")
+    scroll_up_to(page, "e0999")
+    expect(page.locator("#legend")).to_contain_text("1,500 received")
+    expect(rows(page).filter(has_text="e0999")).to_be_attached()  # those that came stand above it
     gateway.publish(at(round(time.time() * 1000), "now"))
-    expect(page.locator("#newer")).to_contain_text("501 new")
+    expect(page.locator("#newer")).to_contain_text("new")
     expect(page.locator("#status")).to_contain_text("live")
     assert gateway.said[-1] == {"type": "permit", "n": None}
     page.locator("#jump").get_by_role("button", name="Back to live").click()
@@ -162,31 +170,90 @@ def test_the_strip_is_used_by_keyboard(gateway: PageServer, open_page: Callable[
     expect(rows(page).locator(".name")).to_have_text(["inside"])
 
 
-def test_earlier_events_are_a_button_away(gateway: PageServer, open_page: Callable[..., Page]) -> None:
-    gateway.publish(*[an_event("order", event_id=f"e{number}") for number in range(300)])
-    page = open_page()
+def test_earlier_events_come_when_scrolled_to_or_by_a_button(
+    gateway: PageServer, open_page: Callable[..., Page]
+) -> None:
+    now = round(time.time() * 1000)
+    gateway.publish(*[at(now - (3300 - n) * 100, f"e{n:04}") | {"offset": n} for n in range(3300)])
+    page = open_page("?hide=event_name%3De2000")
     expect(page.locator("#legend")).to_contain_text("200 received")
-    page.get_by_role("button", name="Show earlier events").click()
-    expect(page.locator("#legend")).to_contain_text("300 received")
-    assert gateway.subscription()["from"] == "-2000"
-    start = gateway.messages[0]["timestamp"]
-    jump(page, "10m")
-    expect(page.locator("#legend")).to_contain_text("300 received")
-    page.get_by_role("button", name="Show earlier events").click()
-    further_back = timestamp_from_ms(start - 10 * 60_000)
-    expect(page).to_have_url(re.compile(re.escape(f"from={quote(further_back)}")))
-    expect(rows(page).first).to_be_visible()
+    before = page.locator("#row-190").bounding_box()
+    page.get_by_role("button", name="Show earlier events").dispatch_event("click")  # a click would scroll to it
+    expect(page.locator("#legend")).to_contain_text("1,200 received")
+    scroll(page, "scroller.scrollHeight")
+    expect(page.locator("#legend")).to_contain_text("2,200 received")
+    scroll(page, "0")
+    assert page.locator("#row-190").bounding_box() == before
+    for received in ("3,200", "3,299"):
+        scroll(page, "scroller.scrollHeight")
+        expect(page.locator("#legend")).to_contain_text(f"{received} received")
+    scroll(page, "scroller.scrollHeight")
+    expect(page.locator("#foot")).to_contain_text("The log holds nothing earlier.")
+    expect(rows(page).filter(has_text="e0000")).to_be_in_viewport()
+    gateway.publish(at(now, "now"))
+    expect(page.locator("#newer")).to_contain_text("1 new")
+    expect(page.locator("#legend")).to_contain_text("3,300 received")
+    assert "from=" not in page.url
+
+
+def hold_fewer(page: Page, number: int) -> None:
+    """Let the page hold so many rows at most."""
+
+    def fewer(route: Route) -> None:
+        script = route.fetch()
+        route.fulfill(response=script, body=script.text().replace("MAX_ROWS = 20_000", f"MAX_ROWS = {number}"))
+
+    page.route("**/rows.js", fewer)
+    page.reload()
+
+
+def test_the_page_holds_a_stretch_and_reads_the_rest_again_on_both_sides(
+    gateway: PageServer, open_page: Callable[..., Page]
+) -> None:
+    now = round(time.time() * 1000)
+    gateway.publish(*[at(now - 60_000 + n * 10, f"e{n:04}") for n in range(3000)])
+    page = open_page("?from=-100")
+    hold_fewer(page, 1500)
+    for received in ("100", "1,100", "2,100"):
+        expect(page.locator("#legend")).to_contain_text(f"{received} received")
+        scroll(page, "scroller.scrollHeight - scroller.clientHeight")
+    expect(page.locator("#status")).to_have_text("history")
+    expect(page.locator("#legend")).to_contain_text("3,000 received")
+    gateway.publish(at(now, "now"))  # it is for later
+    scroll_up_to(page, "now")
+    expect(page.locator("#status")).to_contain_text("live")
+    expect(page.locator("#legend")).to_contain_text("3,001 received")
+    assert page.evaluate("document.querySelectorAll('.row').length") < 80
+
+
+def test_rows_in_view_stay_when_the_page_is_full(gateway: PageServer, open_page: Callable[..., Page]) -> None:
+    gateway.publish(*[an_event("order", event_id=f"e{number}") for number in range(1500)])
+    page = open_page("?from=-1500")
+    hold_fewer(page, 1500)
+    expect(page.locator("#legend")).to_contain_text("1,500 received")
+    scroll(page, "scroller.scrollHeight - 2000")
+    row = page.locator("#row-70")
+    before = row.bounding_box()
+    gateway.publish(*[an_event(f"new_{number}") for number in range(50)])
+    expect(page.locator("#status")).to_have_text("history")
+    assert row.bounding_box() == before
+    page.keyboard.press("l")
+    expect(rows(page).filter(has_text="new_49")).to_be_in_viewport()
+    expect(page.locator("#status")).to_contain_text("live")
 
 
 def test_rows_that_left_the_page_can_be_read_again_from_the_log(open_page: Callable[..., Page]) -> None:
     page = open_page()
-    cursor, oldest = page.evaluate(
+    cursor, oldest, fresh, first = page.evaluate(
         """async () => {
             const { Rows } = await import("./rows.js");
             const rows = new Rows({ maxRows: 2000 });
-            for (let offset = 0; offset < 9750; offset += 1)
-                rows.append({ type: "event", text: "", offset, cursor: `c${offset}` });
-            return [rows.olderCursor, rows.at(rows.first).offset];
+            const row = (offset) => ({ type: "event", text: "", offset, cursor: `c${offset}` });
+            for (let offset = 0; offset < 9750; offset += 1) rows.append(row(offset));
+            const found = [rows.olderCursor, rows.at(rows.first).offset];
+            const fresh = rows.prepend([7748, 7749].map(row)).length;
+            return [...found, fresh, rows.at(rows.first).offset];
         }"""
     )
     assert 500 < oldest - int(cursor[1:]) <= 1500
+    assert (fresh, first) == (0, 7748)

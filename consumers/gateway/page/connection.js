@@ -177,28 +177,3 @@ function closeReason({ code, reason }) {
 function isoTime(ms) {
   return ms >= 0 && ms < 253_402_300_800_000 ? new Date(ms).toISOString() : undefined;
 }
-
-/**
- * The message of one event by its id, read once from the log, or undefined when it is not found in time.
- * `onDelivery(message)` is called with what is told of deliveries on the way.
- */
-export function lookUp(eventId, { token, onDelivery, timeoutMs = 10_000 }) {
-  const query = new URLSearchParams({ from: "earliest", event_id: eventId });
-  if (token) query.set("token", token);
-  const socket = new WebSocket(`${eventsAddress()}?${query}`);
-  return new Promise((resolve) => {
-    const timer = setTimeout(() => finish(undefined), timeoutMs);
-    const finish = (row) => {
-      clearTimeout(timer);
-      socket.onmessage = socket.onclose = null;
-      socket.close();
-      resolve(row);
-    };
-    socket.onmessage = ({ data }) => {
-      const message = readMessage(data);
-      if (message.type === "event" && message.eventId === eventId) finish(message);
-      else if (message.type === "delivery") onDelivery(message);
-    };
-    socket.onclose = () => finish(undefined);
-  });
-}

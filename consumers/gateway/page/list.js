@@ -7,6 +7,14 @@ import { count } from "./text.js";
 const OVERSCAN = 4;
 const AT_TOP_PX = 4;
 const MAX_TINTED = 12;
+const NEAR_ROWS = 500;
+const FOOT = {
+  idle: "",
+  reading: "Reading … ",
+  failed: "Earlier events could not be read. ",
+  all: "The log holds nothing earlier.",
+  none: "",
+};
 
 /** Shows `rows`, and what `deliveries` know of them, in a scroller. `onSelect(row)` is called when a row is pressed. */
 export class EventList {
@@ -14,17 +22,20 @@ export class EventList {
   #spare = [];
   #scheduled = false;
   #head = 0; // the newest row shown: those after it wait above while the list is scrolled
-  #active = 0;
+  #active; // the seq of the row in hand
   #firstPaint = true;
   #toldMore = false;
-
+  #otherDays = false;
+  #scrolledTo = 0;
   #atEnd = false; // the oldest row is kept in view, until somebody scrolls
 
   constructor({ scroller, canvas, foot, newer, rows, deliveries, onSelect, onMore, onOlder }) {
-    Object.assign(this, { scroller, canvas, foot, newer, rows, deliveries, onSelect, onMore });
+    Object.assign(this, { scroller, canvas, foot, newer, rows, deliveries, onSelect, onMore, onOlder });
     this.hasMore = false; // there are newer rows that were not asked for
-    this.hasOlder = true;
+    this.isPast = false; // what comes is no news, and goes on above what is in view
+    this.older = "idle"; // see older.js
     scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
+    scroller.addEventListener("wheel", ({ deltaY }) => deltaY > 0 && this.#wantOlder(), { passive: true });
     new ResizeObserver(() => this.#measure()).observe(scroller);
     newer.addEventListener("click", () => this.#up());
     foot.lastElementChild.addEventListener("click", onOlder);
@@ -42,6 +53,12 @@ export class EventList {
 
   get atTop() {
     return this.scroller.scrollTop < AT_TOP_PX;
+  }
+
+  /** Whether the oldest rows are in view, or will soon be. */
+  get isNearEnd() {
+    const { scrollTop, clientHeight } = this.scroller;
+    return !this.atTop && this.#head - (scrollTop + clientHeight) / this.rowHeight < this.rows.first + NEAR_ROWS;
   }
 
   get active() {
@@ -65,7 +82,7 @@ export class EventList {
   reset({ atEnd = false } = {}) {
     this.#atEnd = atEnd;
     this.#head = this.rows.last;
-    this.#active = 0;
+    this.#active = undefined;
     this.#firstPaint = true;
     this.scroller.scrollTop = 0;
     this.update();
@@ -86,10 +103,7 @@ export class EventList {
   /** Up to what waits above; from there on, to what was not asked for yet. */
   #up() {
     if (this.rows.last > this.#head || !this.hasMore) this.toTop();
-    else {
-      this.hold();
-      this.onMore();
-    }
+    else this.#readOn();
   }
 
   /** Mark a row as the one in hand; `reveal` scrolls it into view. */
@@ -132,8 +146,11 @@ export class EventList {
     if (this.printing) return;
     const { rows, scroller } = this;
     const before = this.#head;
-    if (this.#atEnd || this.atTop || this.#head < rows.first) this.#head = rows.last;
+    if (this.#atEnd || (this.atTop && !this.isPast) || this.#head < rows.first) this.#head = rows.last;
+    else if (this.#head > rows.last || (this.isPast && this.#isAbove())) this.#shift();
     if (this.#atEnd) this.#toEnd();
+    if (this.#otherDays !== rows.otherDays) this.#forget();
+    this.#otherDays = rows.otherDays;
     const arrived = this.#head - before;
     const tint = !this.#firstPaint && arrived > 0 && arrived <= MAX_TINTED ? before : Infinity;
     const newest = Math.min(this.#head, this.#head - Math.floor(scroller.scrollTop / this.rowHeight) + OVERSCAN);
@@ -154,15 +171,48 @@ export class EventList {
     this.#drawEdges();
   }
 
+  /** The newest row that is held becomes the newest shown, and what is in view stays where it is. */
+  #shift() {
+    const by = this.rows.last - this.#head;
+    this.#head = this.rows.last;
+    this.canvas.style.height = `${this.#height()}px`;
+    this.scroller.scrollTop += by * this.rowHeight;
+    this.#scrolledTo = this.scroller.scrollTop;
+  }
+
+  #isAbove() {
+    return this.scroller.scrollTop < this.scroller.clientHeight;
+  }
+
   #scrolled() {
     const { scrollTop, scrollHeight, clientHeight } = this.scroller;
+    const isUp = scrollTop < this.#scrolledTo;
+    this.#scrolledTo = scrollTop;
     if (scrollTop < scrollHeight - clientHeight - AT_TOP_PX) this.#atEnd = false;
+    if (isUp && this.hasMore && this.rows.last === this.#head && this.#isAbove() && !this.#atEnd) this.#readOn();
+    else if (!isUp && scrollTop > 0) this.#wantOlder();
     this.update();
+  }
+
+  #wantOlder() {
+    const { scrollTop, scrollHeight, clientHeight } = this.scroller;
+    if (scrollTop + 2 * clientHeight >= scrollHeight && !this.#atEnd && this.older === "idle") this.onOlder();
+  }
+
+  #readOn() {
+    this.hold();
+    this.onMore();
+  }
+
+  #forget() {
+    this.canvas.replaceChildren();
+    this.#shown.clear();
   }
 
   #toEnd() {
     this.canvas.style.height = `${this.#height()}px`;
     this.scroller.scrollTop = this.scroller.scrollHeight;
+    this.#scrolledTo = this.scroller.scrollTop;
   }
 
   #drawEdges() {
@@ -170,9 +220,11 @@ export class EventList {
     this.newer.hidden = waiting === 0 && !(this.hasMore && this.scroller.scrollTop <= this.rowHeight);
     const words = waiting > 0 ? `${count(waiting)} new` : "Read on";
     if (!this.newer.hidden) this.newer.firstElementChild.textContent = words;
-    this.foot.hidden = this.rows.size === 0 || !(this.hasOlder || this.rows.dropped);
-    const held = this.rows.dropped ? `The page holds the latest ${count(this.rows.size)} rows. ` : "";
-    if (this.foot.firstElementChild.textContent !== held) this.foot.firstElementChild.textContent = held;
+    this.foot.hidden = this.rows.size === 0 || this.older === "none";
+    const [said, button] = this.foot.children;
+    if (said.textContent !== FOOT[this.older]) said.textContent = FOOT[this.older];
+    button.hidden = this.older === "all";
+    button.setAttribute("aria-disabled", String(this.older === "reading"));
     if (this.active && this.#shown.has(this.#active)) {
       this.scroller.setAttribute("aria-activedescendant", `row-${this.#active}`);
     } else this.scroller.removeAttribute("aria-activedescendant");
@@ -220,8 +272,7 @@ export class EventList {
   #print(printing) {
     this.printing = printing;
     if (!printing) {
-      this.canvas.replaceChildren();
-      this.#shown.clear();
+      this.#forget();
       this.update();
       return;
     }

@@ -11,6 +11,7 @@ import { Jump } from "./jump.js";
 import { EventList } from "./list.js";
 import { matches, passes } from "./matching.js";
 import { Announcer, EmptyBox, QuietLine } from "./notices.js";
+import { Older } from "./older.js";
 import { latestRows } from "./probe.js";
 import { Minutes, Rows, SeenValues, spanOf } from "./rows.js";
 import { Selection } from "./selection.js";
@@ -44,7 +45,6 @@ const stream = new Stream({
 const token = () => stream.connection.token;
 let view = views.readView(window.location.search);
 let cleared = false;
-let readsOlder = false; // the next subscription goes on where the rows end, and its newest are the ones to see
 let trouble = false;
 
 const list = new EventList({
@@ -55,9 +55,10 @@ const list = new EventList({
   rows,
   deliveries,
   onSelect: (row) => selection.select(row),
-  onMore: () => stream.reach.more(),
-  onOlder: showOlder,
+  onMore: () => stream.more(),
+  onOlder: () => older.read(),
 });
+const older = new Older({ rows, view: () => view, token, onDelivery, onFound: onOlder, onChange: drawState });
 const details = new Details({
   pane: byId("details"),
   deliveries,
@@ -151,7 +152,6 @@ function go(changes, { replace = false } = {}) {
 
 function show(before) {
   filterBar.draw(view);
-  jump.draw({ past: views.isPast(view) });
   drawToolbar();
   if (!before || !views.sameStream(before, view)) subscribe();
   else if (!views.sameHidden(before, view)) hideMore(before);
@@ -164,10 +164,10 @@ function subscribe() {
   rows.clear();
   minutes.clear(fileView.isOpen ? spanOf(fileView.rows) : views.stripSpan(view, Date.now()));
   strip.update();
-  list.reset({ atEnd: views.isPast(view) && !readsOlder && !view.until });
-  list.hasOlder = !fileView.isOpen && view.from !== "earliest";
+  list.reset({ atEnd: views.isPast(view) && !view.until });
+  older.reset(fileView.isOpen || view.until ? "none" : view.from === "earliest" ? "all" : "idle");
   deliveries.suspended = fileView.isOpen;
-  readsOlder = cleared = false;
+  cleared = false;
   if (fileView.isOpen) {
     stream.halt();
     onRows(fileView.rows.filter((row) => passes(row, view) && views.isWithin(row, view)));
@@ -222,20 +222,33 @@ function endTrouble() {
 }
 
 function onRows(arrivals, { again = false } = {}) {
-  const today = day(Date.now());
   for (const row of arrivals) {
     if (row.type === "event" && view.hidden.some((filter) => matches(row, filter))) continue;
-    rows.append(row);
-    if (row.type !== "event") continue;
-    minutes.add(row);
-    if (!again) seen.add(row.values);
-    rows.otherDays ||= day(row.timestamp) !== today;
+    if (rows.isFull && list.isNearEnd) {
+      stream.holdAt(rows.cursor); // nobody loses the rows that they look at
+      break;
+    }
+    if (rows.append(row)) count(row, { again });
   }
   if (!again) announcer.arrived(arrivals);
   list.draw();
   strip.update();
   selection.arrived();
   drawEmpty();
+}
+
+function count(row, { again = false } = {}) {
+  if (row.type !== "event") return;
+  minutes.add(row);
+  if (!again) seen.add(row.values);
+  rows.otherDays ||= day(row.timestamp) !== day(Date.now());
+}
+
+function onOlder(found) {
+  const newest = rows.last;
+  for (const row of rows.prepend(found)) count(row);
+  if (rows.last < newest) stream.holdAt(rows.cursor);
+  strip.update();
 }
 
 function onPhase(phase) {
@@ -254,7 +267,10 @@ function onPhase(phase) {
 function drawState() {
   drawStatus(byId("status"), stream.phase, stream.state);
   drawToolbar();
+  jump.draw({ past: views.isPast(view) || stream.isHeld });
   list.hasMore = stream.reach.stopped && !stream.reach.ended;
+  list.isPast = stream.reach.bounded && stream.reach.until === Infinity;
+  list.older = older.state;
   list.update();
   collectorSign.draw();
   details.tell();
@@ -287,13 +303,7 @@ function showBar({ start, end }) {
 
 function backToLive() {
   if (view.from) go({ from: "", until: "" });
-}
-
-/** Read what is older than the rows that are held. */
-function showOlder() {
-  readsOlder = true;
-  const oldest = rows.at(rows.first)?.timestamp;
-  go({ from: rows.olderCursor ?? views.startFurtherBack(view, rows.events, oldest), until: "" });
+  else if (stream.isHeld) subscribe();
 }
 
 function isoTime(ms) {

@@ -1,8 +1,7 @@
 // Why a view shows nothing: how many of the latest events each part of its filter lets through.
 
-import { eventsAddress } from "./connection.js";
 import { matches } from "./matching.js";
-import { readMessage } from "./messages.js";
+import { readOnce } from "./read_once.js";
 
 const LATEST = 1000;
 const LONGEST_MS = 4000;
@@ -33,28 +32,12 @@ export function countParts(parts, rows) {
 }
 
 /** The latest events of the log, whatever the filter; as many as come within a moment. */
-export function latestRows(token) {
-  const query = new URLSearchParams({ from: `-${LATEST}`, deliveries: "false" });
-  if (token) query.set("token", token);
-  const socket = new WebSocket(`${eventsAddress()}?${query}`);
+export async function latestRows(token) {
   const rows = [];
-  return new Promise((resolve) => {
-    let quiet;
-    const finish = () => {
-      clearTimeout(quiet);
-      clearTimeout(longest);
-      socket.onmessage = socket.onclose = null;
-      socket.close();
-      resolve(rows);
-    };
-    const longest = setTimeout(finish, LONGEST_MS);
-    socket.onclose = finish;
-    socket.onmessage = ({ data }) => {
-      clearTimeout(quiet);
-      quiet = setTimeout(finish, QUIET_MS);
-      const message = readMessage(data);
-      if (message.type === "event") rows.push(message);
-      if (rows.length >= LATEST || message.type === "heartbeat") finish();
-    };
-  });
+  const take = (message) => {
+    if (message.type === "event") rows.push(message);
+    return rows.length >= LATEST || message.type === "heartbeat";
+  };
+  await readOnce({ from: `-${LATEST}`, deliveries: "false" }, { token, take, longestMs: LONGEST_MS, quietMs: QUIET_MS });
+  return rows;
 }

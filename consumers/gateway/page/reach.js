@@ -57,6 +57,14 @@ export class Reach {
     this.onChange();
   }
 
+  /** Read no further: what was read is not the end any more. */
+  hold() {
+    Object.assign(this, { bounded: true, until: Infinity });
+    this.#beyond = 0;
+    this.#stop({ ended: false });
+    this.send({ type: "pause" });
+  }
+
   /** Everything from here on, into live. */
   follow() {
     this.bounded = false;

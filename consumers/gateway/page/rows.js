@@ -6,7 +6,10 @@ const MAX_VALUES = 500;
 const MARK_EVERY = 500;
 const MAX_MARKS = 2000;
 
-/** The latest rows, numbered from 1 as they come (`seq`); the oldest leave when they are too many or too long. */
+/**
+ * A stretch of the stream, its rows numbered (`seq`) in its order. When they are too many or too long, the oldest leave
+ * for those that are appended, and the newest for those that are put before them.
+ */
 export class Rows {
   constructor({ maxRows = MAX_ROWS, maxCharacters = MAX_CHARACTERS } = {}) {
     this.maxRows = maxRows;
@@ -22,8 +25,9 @@ export class Rows {
     this.base = this.first;
     this.characters = 0;
     this.events = 0;
-    this.dropped = 0;
-    this.marks = []; // cursors of rows that were dropped, one in MARK_EVERY
+    this.dropped = 0; // events that left at the old end,
+    this.trimmed = 0; // and at the new one
+    this.marks = []; // `[seq, cursor]` of rows that were dropped, one in MARK_EVERY
     this.otherDays = false;
   }
 
@@ -40,34 +44,78 @@ export class Rows {
     return seq >= this.first && seq <= this.last ? this.items[seq - this.base] : undefined;
   }
 
+  get isFull() {
+    return this.size >= this.maxRows || this.characters >= this.maxCharacters;
+  }
+
+  get #isOver() {
+    return this.size > this.maxRows || (this.characters > this.maxCharacters && this.size > 1);
+  }
+
+  /** Take the next row; returns whether it is one that was never held. */
   append(row) {
     this.last += 1;
     row.seq = this.last;
     this.items.push(row);
-    this.characters += row.text.length;
-    this.events += row.type === "event";
-    while (this.size > this.maxRows || (this.characters > this.maxCharacters && this.size > 1)) this.#dropOldest();
+    this.#count(row, 1);
+    while (this.#isOver) this.#dropOldest();
     if (this.first - this.base > 4096) {
       this.items.splice(0, this.first - this.base);
       this.base = this.first;
     }
+    if (row.type !== "event" || this.trimmed === 0) return true;
+    this.trimmed -= 1;
+    return false;
+  }
+
+  /** Put rows, oldest first, before the others; returns those that were never held. */
+  prepend(rows) {
+    this.items = [...rows, ...this.all()];
+    this.first -= rows.length;
+    this.base = this.first;
+    rows.forEach((row, index) => {
+      row.seq = this.first + index;
+      this.#count(row, 1);
+    });
+    this.marks = this.marks.filter(([seq]) => seq < this.first);
+    while (this.#isOver) this.#dropNewest();
+    const known = Math.min(rows.length, this.dropped);
+    this.dropped -= known;
+    return rows.slice(0, rows.length - known);
+  }
+
+  #count({ text, type }, sign) {
+    this.characters += sign * text.length;
+    if (type === "event") this.events += sign;
   }
 
   #dropOldest() {
-    const index = this.first - this.base;
-    const { text, type, cursor } = this.items[index];
-    this.characters -= text.length;
-    this.events -= type === "event";
-    if (this.dropped % MARK_EVERY === 0 && cursor) this.marks.push(cursor);
+    const row = this.items[this.first - this.base];
+    this.items[this.first - this.base] = undefined;
+    this.#count(row, -1);
+    if (row.seq % MARK_EVERY === 0 && row.cursor) this.marks.push([row.seq, row.cursor]);
     if (this.marks.length > MAX_MARKS) this.marks.shift();
-    this.items[index] = undefined;
+    this.dropped += row.type === "event";
+    row.seq = undefined;
     this.first += 1;
-    this.dropped += 1;
+  }
+
+  #dropNewest() {
+    const row = this.items.pop();
+    this.#count(row, -1);
+    this.trimmed += row.type === "event";
+    row.seq = undefined;
+    this.last -= 1;
   }
 
   /** A cursor before which, some rows further back, rows were dropped; undefined when none were. */
   get olderCursor() {
-    return this.marks.at(-3) ?? this.marks[0];
+    return (this.marks.at(-3) ?? this.marks[0])?.[1];
+  }
+
+  /** Where the stream stands after the rows that are held. */
+  get cursor() {
+    return this.find(({ cursor }) => cursor !== undefined)?.cursor;
   }
 
   /** The newest row that `wanted` accepts, or undefined. */
@@ -129,14 +177,20 @@ export class Minutes {
   }
 }
 
-/** The span that shows all of some rows, `{start, width}` in ms; undefined when they have no times. */
-export function spanOf(rows) {
-  let [first, last] = [Infinity, -Infinity];
+/** From when to when some rows are, `{start, end}` in ms; undefined when they have no times. */
+export function timesOf(rows) {
+  let [start, end] = [Infinity, -Infinity];
   for (const { timestamp } of rows) {
-    if (timestamp < first) first = timestamp;
-    if (timestamp > last) last = timestamp;
+    if (timestamp < start) start = timestamp;
+    if (timestamp > end) end = timestamp;
   }
-  return first <= last ? { start: first, width: Math.max(1000, Math.ceil((last - first + 1) / STRIP_BARS)) } : undefined;
+  return start <= end ? { start, end } : undefined;
+}
+
+/** The span of the strip that shows all of some rows, `{start, width}` in ms; undefined when they have no times. */
+export function spanOf(rows) {
+  const times = timesOf(rows);
+  return times && { start: times.start, width: Math.max(1000, Math.ceil((times.end - times.start + 1) / STRIP_BARS)) };
 }
 
 /** Values seen of the fields that can be filtered by, with how often; bounded. */

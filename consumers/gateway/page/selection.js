@@ -1,6 +1,6 @@
 // The event in hand: chosen in the list, by the keyboard or by the URL; shown in the details.
 
-import { lookUp } from "./connection.js";
+import { lookUp } from "./read_once.js";
 import { keyOf } from "./user_feed.js";
 
 const HISTORY_MS = 1200; // how long a selected event may come with the history before it is looked up
@@ -14,10 +14,10 @@ export class Selection {
 
   /** Choose a row; one that the list does not hold is shown all the same. */
   select(row) {
-    const held = row.seq ? row : (this.rows.find((other) => other.type === "event" && keyOf(other) === keyOf(row)) ?? row);
+    const held = row.seq !== undefined ? row : (this.rows.find((other) => other.type === "event" && keyOf(other) === keyOf(row)) ?? row);
     const wasOpen = this.details.row !== undefined;
     const keepsFocus = this.details.pane.contains(document.activeElement);
-    this.list.activate(held.seq ?? 0, { reveal: held.seq !== undefined });
+    this.list.activate(held.seq, { reveal: held.seq !== undefined });
     this.details.show(held, this.view().tab);
     this.go({ selected: idOf(held) }, { replace: wasOpen });
     if (this.narrow.matches && !keepsFocus) this.details.focus();
@@ -35,7 +35,7 @@ export class Selection {
     const isShown = shown && idOf(shown) === selected;
     const row = isShown ? shown : this.rows.find((each) => idOf(each) === selected);
     if (row) {
-      if (!isShown && row.seq) this.list.activate(row.seq, { reveal: false });
+      if (!isShown && row.seq !== undefined) this.list.activate(row.seq, { reveal: false });
       this.details.show(row, tab);
     } else this.details.say(`Looking for event ${selected.slice(0, 100)} …`);
   }

@@ -13,6 +13,8 @@ import { timeOfStart } from "./when.js";
  * when something came, and `state()` when what `state` says may have changed.
  */
 export class Stream {
+  #heldAt; // a cursor
+
   constructor({ token, on }) {
     this.on = on;
     this.connection = new Connection({
@@ -41,6 +43,7 @@ export class Stream {
 
   /** Read a view, from where it starts. */
   open(view) {
+    this.#heldAt = undefined;
     this.inbox.reset();
     this.reach.reset({ bounded: isPast(view), until: timeOfStart(view.until, Date.now()) });
     this.connection.open(subscriptionOf(view), startOf(view));
@@ -48,9 +51,30 @@ export class Stream {
 
   /** Read nothing, until the next `open`. */
   halt() {
+    this.#heldAt = undefined;
     this.inbox.reset();
     this.reach.reset({ bounded: false });
     this.connection.halt();
+  }
+
+  /** Whether it was left behind at a place of the log, from where `more` reads on. */
+  get isHeld() {
+    return this.#heldAt !== undefined;
+  }
+
+  /** Read nothing that comes after a cursor, until it is asked for `more`. */
+  holdAt(cursor) {
+    this.inbox.reset();
+    this.#heldAt = cursor;
+    this.reach.hold();
+  }
+
+  /** Read on, a part. */
+  more() {
+    const cursor = this.#heldAt;
+    this.#heldAt = undefined;
+    this.reach.more();
+    if (cursor !== undefined) this.connection.resume(cursor);
   }
 
   togglePause() {
@@ -60,6 +84,7 @@ export class Stream {
   }
 
   #receive(message) {
+    if (this.isHeld && ["event", "gap", "unreadable"].includes(message.type)) return; // to be read again
     switch (message.type) {
       case "event":
         this.rate.add();

@@ -23,8 +23,6 @@ export const TABS = ["event", "entities", "payload", "source", "delivery", "user
 // How far back a view looks when it does not say: records, before they are filtered.
 const LATEST = 200;
 const LATEST_FILTERED = 10_000;
-const FURTHER_BACK_MS = 10 * MINUTE_MS;
-const MOST_RECORDS = 100_000; // what the gateway takes
 
 /** The view that a query string describes; what it does not know is left out. */
 export function readView(search) {
@@ -68,12 +66,6 @@ export function latestRecords({ filters, q }) {
 /** Where a view's stream starts, as the gateway's `from`. */
 export function startOf(view) {
   return view.from || `-${latestRecords(view)}`;
-}
-
-/** Where a view starts that looks further back than one that shows so many events, the `oldest` of them then (ms). */
-export function startFurtherBack({ from }, events, oldest) {
-  if (from === "" || /^-\d+$/.test(from)) return `-${Math.min(MOST_RECORDS, 10 * Math.max(LATEST, events))}`;
-  return oldest > FURTHER_BACK_MS ? new Date(oldest - FURTHER_BACK_MS).toISOString() : "earliest";
 }
 
 /** Whether a view starts at a place in the past, from where it is read a part at a time. */
