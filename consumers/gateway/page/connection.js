@@ -1,6 +1,7 @@
 // The websocket to the gateway: one subscription, resumed by its cursor after every cut.
 
 import { readMessage } from "./messages.js";
+import { Slices } from "./slices.js";
 
 const FIRST_DELAY_MS = 500;
 const MAX_DELAY_MS = 15_000;
@@ -30,6 +31,7 @@ export class Connection {
   #lostAt;
   #heardAt = 0;
   #closing = new AbortController();
+  #received = new Slices((data) => this.#read(data));
 
   constructor({ onMessage, onPhase, token = "" }) {
     this.onMessage = onMessage;
@@ -75,12 +77,14 @@ export class Connection {
   close() {
     this.#closing.abort();
     this.#disconnect();
+    this.#received.close();
   }
 
   #disconnect() {
     clearTimeout(this.#timer);
     this.#generation += 1;
     this.#socket?.close();
+    this.#received.clear(); // the cursor is before it, so it comes again
   }
 
   /** Try at once when waiting for the next attempt. */
@@ -120,7 +124,10 @@ export class Connection {
 
   #receive(data) {
     this.#heardAt = Date.now();
-    if (typeof data !== "string") return;
+    if (typeof data === "string") this.#received.push(data); // many may come in one go
+  }
+
+  #read(data) {
     const message = readMessage(data);
     if (typeof message.cursor === "string") this.cursor = message.cursor;
     if (message.type === "delivery") this.toldAt = isoTime(message.time - SKEW_MS) ?? this.toldAt;

@@ -3,6 +3,7 @@
 import { memberText } from "./json.js";
 import { asObject, asText } from "./messages.js";
 import { decodeBase64 } from "./parameters.js";
+import { mapInSlices } from "./slices.js";
 
 const PAYLOAD_DATA = "iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4";
 const NOWHERE = "https://collector.invalid";
@@ -18,7 +19,6 @@ const FIRST = [
   "domain_userid",
   "event_id",
 ];
-const SLICE = 500;
 
 /** `{name, type, write(rows)}` by format; `write` gives the parts of the file, and lets others have their turn. */
 export const FORMATS = {
@@ -28,17 +28,17 @@ export const FORMATS = {
 };
 
 async function ndjson(rows) {
-  return eachSlice(rows, (row) => `${row.text.replaceAll(/[\r\n]+/g, " ")}\n`);
+  return mapInSlices(rows, (row) => `${row.text.replaceAll(/[\r\n]+/g, " ")}\n`);
 }
 
 async function csv(rows) {
   const columns = new Set(FIRST);
-  await eachSlice(rows, (row) => {
+  await mapInSlices(rows, (row) => {
     for (const name in asObject(JSON.parse(row.text).event)) columns.add(name);
     return "";
   });
   const names = [...FIRST, ...[...columns].filter((name) => !FIRST.includes(name)).sort()];
-  const lines = await eachSlice(rows, (row) => {
+  const lines = await mapInSlices(rows, (row) => {
     const { event, validation } = JSON.parse(row.text);
     const values = { ...asObject(event), validation: row.validity, errors: errorsInWords(validation) };
     return `${names.map((name) => cell(values[name])).join(",")}\r\n`;
@@ -63,7 +63,7 @@ function cell(value) {
 
 async function har(rows) {
   let first = true;
-  const entries = await eachSlice(rows, (row) => {
+  const entries = await mapInSlices(rows, (row) => {
     const payload = sanitised(asObject(JSON.parse(memberText(row.text, "payload") ?? "{}")));
     if (!payload.e) return "";
     const comma = first ? "" : ",";
@@ -129,14 +129,4 @@ function isBroken(code, text) {
   } catch {
     return true;
   }
-}
-
-/** What `write` makes of each row, some at a time, so that the page stays usable. */
-async function eachSlice(rows, write) {
-  const parts = [];
-  for (let start = 0; start < rows.length; start += SLICE) {
-    if (start > 0) await new Promise((resolve) => setTimeout(resolve));
-    parts.push(rows.slice(start, start + SLICE).map(write).join(""));
-  }
-  return parts;
 }
