@@ -220,7 +220,7 @@ export class EventList {
     this.newer.hidden = waiting === 0 && !(this.hasMore && this.scroller.scrollTop <= this.rowHeight);
     const words = waiting > 0 ? `${count(waiting)} new` : "Read on";
     if (!this.newer.hidden) this.newer.firstElementChild.textContent = words;
-    this.foot.hidden = this.rows.size === 0 || this.older === "none";
+    this.foot.hidden = this.rows.events === 0 || this.older === "none";
     const [said, button] = this.foot.children;
     if (said.textContent !== FOOT[this.older]) said.textContent = FOOT[this.older];
     button.hidden = this.older === "all";

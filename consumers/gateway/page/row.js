@@ -1,7 +1,7 @@
 // One row of the list: an element that is filled again and again, as rows scroll by.
 
 import { el, icon, setIcon } from "./dom.js";
-import { clock, count, day, plural, visible } from "./text.js";
+import { clock, count, day, duration, plural, visible } from "./text.js";
 
 const MANY = 99;
 
@@ -136,7 +136,7 @@ function timesOf(row) {
   for (const [field, word] of [...TIMES, [undefined, "on the log"]]) {
     const ms = field ? Date.parse(event[field]) : row.timestamp;
     if (!Number.isFinite(ms)) continue;
-    const lag = before === undefined ? "" : `  ${ms < before ? "−" : "+"}${count(Math.abs(ms - before))} ms`;
+    const lag = before === undefined ? "" : `  ${ms < before ? "−" : "+"}${duration(ms - before)}`;
     lines.push(`${word}: ${day(ms)} ${clock(ms)}${lag}`);
     before = ms;
   }

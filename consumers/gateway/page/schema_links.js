@@ -38,11 +38,11 @@ async function list() {
 
 /** An address of its own, so that it can be copied or opened beside; a plain press shows it here. */
 function link(uri, pointer) {
-  const address = addressOf(uri);
+  const version = uri.lastIndexOf("/") + 1;
   return el(
     "a",
     {
-      href: address,
+      href: addressOf(uri),
       class: "schema",
       title: pointer ? "What the schema says" : "The schema",
       click: (event) => {
@@ -51,7 +51,9 @@ function link(uri, pointer) {
         show(uri, pointer);
       },
     },
-    uri,
+    uri.slice(0, version),
+    el("wbr"),
+    el("span", { class: "version" }, uri.slice(version)),
   );
 }
 
