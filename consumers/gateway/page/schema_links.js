@@ -38,7 +38,7 @@ async function list() {
 
 /** An address of its own, so that it can be copied or opened beside; a plain press shows it here. */
 function link(uri, pointer) {
-  const version = uri.lastIndexOf("/") + 1;
+  const parts = uri.split(/(?<=\/)/);
   return el(
     "a",
     {
@@ -51,9 +51,8 @@ function link(uri, pointer) {
         show(uri, pointer);
       },
     },
-    uri.slice(0, version),
-    el("wbr"),
-    el("span", { class: "version" }, uri.slice(version)),
+    parts.slice(0, -1).flatMap((part) => [part, el("wbr")]),
+    el("span", { class: "version" }, parts.at(-1)),
   );
 }
 
