@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import click
 
-from snowbus.bus.acceptance import Accepted, Draft, check, draft, schemas_of
-from snowbus.bus.errors import JsonError, PayloadError, RecordTooLargeError, SnowbusError
+from snowbus.bus.acceptance import Accepted, Draft, check, schemas_of
+from snowbus.bus.errors import JsonError, RecordTooLargeError, SnowbusError
 from snowbus.bus.event import BAD_TOPIC, EVENTS_TOPIC, ProducerRecord
 from snowbus.bus.iglu.resolver import Resolver, resolver_of
 from snowbus.bus.json_text import loads
@@ -195,14 +195,12 @@ class _Publisher:
         drafts = []
         refused = 0
         for number, line in lines:
-            for event in events_in(line):
-                try:
-                    if isinstance(event, SnowbusError):
-                        raise event
-                    drafts.append((number, draft(event)))
-                except (JsonError, PayloadError) as error:
+            for read in events_in(line):
+                if isinstance(read.event, SnowbusError):
                     refused += 1
-                    _say_refused(number, error)
+                    _say_refused(number, read.event, where=read.where)
+                else:
+                    drafts.append((number, read.event))
         return drafts, refused
 
     def _checked(self, record: ProducerRecord) -> ProducerRecord:
@@ -217,5 +215,6 @@ class _Publisher:
         return bad_record(invalid(drafted, accepted), source={}, query=b"", received=now, max_bytes=limit)
 
 
-def _say_refused(number: int, error: SnowbusError) -> None:
-    print(f"line {number}: {error}" if number else f"not published: {error}", file=sys.stderr)
+def _say_refused(number: int, error: SnowbusError, *, where: str = "") -> None:
+    places = [f"line {number}" if number else "not published", *([where] if where else [])]
+    print(": ".join([*places, str(error)]), file=sys.stderr)

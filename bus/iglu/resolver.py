@@ -7,6 +7,7 @@ looked up further, and known to those who ask later.
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import NamedTuple, Self
 
 import structlog
@@ -20,6 +21,9 @@ from .schema import compile_schema
 from .uri import IgluUri
 
 logger = structlog.get_logger(__name__)
+
+VERDICT_SECONDS = 30.0
+"""How long whoever asks for nothing but a verdict should wait for a schema."""
 
 _LOOKUPS_AT_ONCE = 50
 _WARN_SECONDS = 10.0
@@ -92,6 +96,14 @@ class Resolver:
                     known[uri] = under_way.task.result().lookup
                 else:
                     known.setdefault(uri, _NOT_YET)
+        return Lookups(known, self._is_strict)
+
+    async def look_up_all(self, uris: Iterable[IgluUri]) -> Lookups:
+        """As `look_up`, of any number of schemas, a part after the other: for who would rather wait than not know."""
+        known: dict[IgluUri, Lookup] = {}
+        left = iter(uris)
+        while part := list(islice(left, _LOOKUPS_AT_ONCE)):
+            known |= (await self.look_up(part)).by_uri
         return Lookups(known, self._is_strict)
 
     def _begin(self, uri: IgluUri, now: float) -> _UnderWay | None:

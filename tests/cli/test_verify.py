@@ -11,7 +11,11 @@ import pytest
 from support.aio import soon
 from support.snowbus import COMMAND, Process, environment, snowbus
 
+from snowbus.bus.iglu.config import own_config_file
+from snowbus.bus.payload import PAYLOAD_DATA_SCHEMA, UNSTRUCT_EVENT_SCHEMA
 from snowbus.cli import exit_codes
+
+RESOLVER_SCHEMA = "iglu:com.snowplowanalytics.iglu/resolver-config/jsonschema/1-0-3"
 
 RECORDED = Path(__file__).with_name("recorded") / "shop.ndjson"
 ADD = "iglu:com.acme/add_to_cart/jsonschema/1-*-*"
@@ -214,6 +218,54 @@ def test_what_is_no_event_in_recorded_traffic_is_invalid_and_what_is_no_json_end
     answer = verify(tmp_path, plan, "--file", "-", stdin='{"e":"pv"}\nnonsense\n')
     assert answer.returncode == exit_codes.FAILED
     assert "snowbus: -: line 2: not JSON" in answer.stderr
+
+
+HELLO = "iglu:dev.snowbus.demo/hello/jsonschema/1-0-0"
+NOWHERE = "iglu:com.acme/nowhere/jsonschema/1-0-0"
+
+
+def hello(sender, schema=HELLO):
+    return {"schema": schema, "data": {"from": sender}}
+
+
+def test_recorded_events_that_nobody_has_checked_are_checked_against_their_schemas(tmp_path):
+    plan = "name: p\nevents: [{event_name: hello, valid: true, count: 1, others: ignored}]\nnever: [{valid: false}]"
+    strict = ["--file", "-", "--iglu-resolver", str(own_config_file())]
+    answer = verify(tmp_path, plan, *strict, stdin=json.dumps(hello("me")))
+    assert answer.returncode == exit_codes.OK, answer.stdout
+    view = {"event": "unstruct", "event_name": "hello"}
+    one, two, three = ({"e": "ue", "eid": eid, "ue_pr": json.dumps(described(hello(7)))} for eid in "123")
+    recorded = [
+        hello(7),
+        {"schema": PAYLOAD_DATA_SCHEMA, "data": [one]},
+        {"event": view, "payload": two},  # as the archive keeps it
+        hello("me", NOWHERE),
+        {"event": view, "payload": three, "validation": {"status": "unchecked"}},  # was found so: it may be masked
+    ]
+    answer = verify(tmp_path, plan, *strict, "--json", stdin="\n".join(map(json.dumps, recorded)))
+    report = json.loads(answer.stdout)
+    assert (report["events"], report["invalid"], report["notes"]) == (5, 4, [])
+    assert "unstruct_event/from" in answer.stdout
+    lenient = verify(tmp_path, "never: [{valid: false}]", "--file", "-", stdin=json.dumps(hello("me", NOWHERE)))
+    assert lenient.returncode == exit_codes.OK, lenient.stdout
+
+
+def described(event):
+    return {"schema": UNSTRUCT_EVENT_SCHEMA, "data": event}
+
+
+def test_registries_that_are_away_leave_recorded_events_unchecked_and_that_is_told(tmp_path):
+    away = {"name": "Away", "priority": 0, "connection": {"http": {"uri": "http://127.0.0.1:1"}}}
+    config = {"schema": RESOLVER_SCHEMA, "data": {"cacheSize": 5, "repositories": [away]}}
+    (tmp_path / "resolver.json").write_text(json.dumps(config))
+    arguments = ["--file", "-", "--iglu-resolver", "resolver.json"]
+    answer = verify(tmp_path, "events: [hello]", *arguments, stdin=json.dumps(hello("me")))
+    assert answer.returncode == exit_codes.OK
+    assert "-- 1 events could not be checked: no answer from the registries of their schemas" in answer.stderr
+    answer = verify(tmp_path, "events: [{name: hello, valid: true}]", *arguments, stdin=json.dumps(hello("me")))
+    assert "validation: expected an event found valid, got unchecked" in answer.stdout
+    answer = verify(tmp_path, "events: [hello]", "--file", "-", "--iglu-resolver", "none.json", stdin="")
+    assert answer.returncode == exit_codes.CONFIGURATION
 
 
 def publish(folder, *names, log):
