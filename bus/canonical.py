@@ -27,7 +27,8 @@ _FROM_SOURCE = {
     "network_userid": "network_userid",
     "page_url": "referer",
 }
-_SELF_DESCRIBING = {"ue_pr", "ue_px", "co", "cx"}
+SELF_DESCRIBING = frozenset({"ue_pr", "ue_px", "co", "cx"})
+"""The parameters that hold self-describing JSON: the event's own, and its entities."""
 
 
 class Entity(NamedTuple):

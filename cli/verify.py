@@ -32,7 +32,7 @@ from . import exit_codes
 from .arguments import event_filter, filter_pairs, now_ms
 from .running import run, stop_on_signals, with_log
 from .settings import RESOLVER, SettingsCommand, with_settings
-from .terminal import printable, printable_json, until_nobody_reads
+from .terminal import echo, printable, printable_json, until_nobody_reads
 from .verify_files import FORMATS, Recorded, RecordedError, recorded_events
 from .verify_sources import Source, from_log, from_stream
 from .verify_view import LiveView
@@ -245,7 +245,7 @@ def _print(outcome: Outcome, found: _Found, *, as_json: bool) -> None:
     for note in found.notes:
         print(f"-- {printable(note)}", file=sys.stderr)
     for line in report_lines(outcome, ended=found.ended):
-        click.echo(click.style(printable(line), fg=_colour(line)))
+        echo(printable(line), _colour(line))
 
 
 def _colour(line: str) -> str | None:

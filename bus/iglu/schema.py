@@ -10,8 +10,9 @@ from jsonschema import Draft4Validator
 
 from .. import json_text
 from ..errors import JsonError, SchemaError
+from ..json_text import pointer
 from .engine import engine_for
-from .explain import explain, pointer
+from .explain import explain
 from .lookups import Problem
 from .words import got_of
 

@@ -83,7 +83,7 @@ def test_the_plugin_imports_nothing_that_costs_until_a_test_asks():
 
 
 CHECKED = """
-import asyncio
+import asyncio, json
 from snowbus.producers.emitters import BusEmitter
 
 def hello(sender, schema="iglu:dev.snowbus.demo/hello/jsonschema/1-0-0"):
@@ -110,8 +110,9 @@ def test_unknown(events):
 
 def test_wrong_and_put_there_by_others(events):
     emitter = BusEmitter(events.url)
-    emitter.input({"e": "ue", "ue_pr": '{"schema":"iglu:com.snowplowanalytics.snowplow/unstruct_event/jsonschema/1-0-0",'
-        '"data":{"schema":"iglu:com.acme/nowhere/jsonschema/1-0-0","data":{}}}'})
+    outer = "iglu:com.snowplowanalytics.snowplow/unstruct_event/jsonschema/1-0-0"
+    nowhere = {"schema": "iglu:com.acme/nowhere/jsonschema/1-0-0", "data": {}}
+    emitter.input({"e": "ue", "ue_pr": json.dumps({"schema": outer, "data": nowhere})})
     emitter.close()
     events.none_invalid()
 """
