@@ -12,12 +12,12 @@ from typing import NamedTuple, Self
 
 import structlog
 
-from ..errors import RegistryError, SchemaError
+from ..errors import RegistryError, SchemaError, SchemaLimitError
 from ..sparingly import Sparingly
 from .config import RegistryConfig, ResolverConfig, settings_config
 from .lookups import Found, Lookup, LookupMemory, Lookups, NotFound, Remembered, Unreachable, Unusable
 from .registries import Registry, registry_of
-from .schema import compile_schema
+from .schema import Schema, compile_schema
 from .uri import IgluUri
 
 logger = structlog.get_logger(__name__)
@@ -132,13 +132,25 @@ class Resolver:
             try:
                 text = await registry.fetch(uri)
                 if text is not None:
-                    return Found(await asyncio.to_thread(compile_schema, text), config.name)
+                    schema = await asyncio.to_thread(compile_schema, text)
+                    _warn_of_another(schema, uri, config.name)
+                    return Found(schema, config.name)
                 asked.append(config.name)
             except RegistryError as error:
                 failures.append(f"{config.name}: {error}")
+            except SchemaLimitError as error:
+                return Unreachable(f"{config.name}: {error.reason}")
             except SchemaError as error:
                 return Unusable(config.name, error.reason)
         return Unreachable("; ".join(failures)) if failures else NotFound(tuple(asked))
+
+
+def _warn_of_another(schema: Schema, uri: IgluUri, registry: str) -> None:
+    """Say so when a schema calls itself another than was asked for; Snowplow takes it all the same."""
+    described = schema.document.get("self")
+    own = {name: getattr(uri, name) for name in ("vendor", "name", "format", "version")}
+    if isinstance(described, dict) and described != own:
+        logger.warning("a registry has another schema in the place of one", registry=registry, schema=str(uri))
 
 
 def resolver_of(file: str, *, wait: float) -> Resolver:
