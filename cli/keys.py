@@ -3,9 +3,11 @@
 import asyncio
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 _BLOCK_BYTES = 1_024
 _SEQUENCE = re.compile("\x1b(\\[[0-9;]*.|O.|.)?")
@@ -42,15 +44,21 @@ def pressed_keys(on_key: Callable[[str], None]) -> Iterator[bool]:
         for key in _SEQUENCE.sub("", text):
             on_key(key)
 
-    if not is_ours():
-        yield False
-        return
-    before = termios.tcgetattr(descriptor)
-    tty.setcbreak(descriptor, termios.TCSADRAIN)
-    loop.add_reader(descriptor, read)
-    try:
-        yield True
-    finally:
-        loop.remove_reader(descriptor)
+    before: list[Any] = []
+
+    def take() -> None:
+        """Have keys come one by one; a shell that continues us has set the terminal otherwise."""
         if is_ours():
+            before[:] = before or termios.tcgetattr(descriptor)
+            tty.setcbreak(descriptor, termios.TCSADRAIN)
+            loop.add_reader(descriptor, read)
+
+    take()
+    loop.add_signal_handler(signal.SIGCONT, take)
+    try:
+        yield bool(before)
+    finally:
+        loop.remove_signal_handler(signal.SIGCONT)
+        loop.remove_reader(descriptor)
+        if before and is_ours():
             termios.tcsetattr(descriptor, termios.TCSADRAIN, before)

@@ -2,9 +2,10 @@
 
 import json
 import re
+import signal
 
 import pytest
-from support.aio import run
+from support.aio import run, soon
 from support.screen import Screen
 from support.snowbus import snowbus
 
@@ -57,6 +58,20 @@ def test_keys_show_events_in_full_pause_and_end_it(tmp_path, sqlite_url):
         screen.press("q")
         assert screen.process.wait(timeout=20) == exit_codes.OK
         assert screen.modes == before
+
+
+def test_keys_work_again_when_a_shell_has_stopped_and_continued_it(tmp_path, sqlite_url):
+    publish(tmp_path, sqlite_url, {"e": "pv", "refr": "https://from.example/"})
+    with tail(tmp_path, sqlite_url) as screen:
+        before = screen.modes
+        screen.wait_for("page_view")
+        ours = screen.modes
+        screen.process.send_signal(signal.SIGSTOP)
+        screen.modes = before
+        screen.process.send_signal(signal.SIGCONT)
+        soon(lambda: screen.modes == ours)
+        screen.press("d")
+        screen.wait_for("https://from.example/")
 
 
 def test_ctrl_c_ends_it_and_leaves_the_terminal_as_it_was(tmp_path, sqlite_url):

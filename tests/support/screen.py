@@ -54,7 +54,11 @@ class Screen:
     @property
     def modes(self) -> list[Any]:
         """How the terminal is set: whether it echoes, for example."""
-        return termios.tcgetattr(self._theirs)[:4]
+        return termios.tcgetattr(self._theirs)
+
+    @modes.setter
+    def modes(self, modes: list[Any]) -> None:
+        termios.tcsetattr(self._theirs, termios.TCSANOW, modes)
 
     def __enter__(self) -> Self:
         return self
