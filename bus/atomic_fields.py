@@ -41,11 +41,18 @@ MAX_LENGTHS = {
     "useragent": 1_000,
     "v_tracker": 100,
 }
-"""Characters, at most; of the fields that are in a payload, and are not bounded by their type."""
+"""How long a text may be at most, of the fields that are in a payload, and are not bounded by their type."""
 
 _LARGEST_INTEGER = 2**31 - 1
 _SMALLEST_INTEGER = -(2**31)
 _GOT_CHARACTERS = 200
+_WITHOUT_CONTROLS = dict.fromkeys((*range(0x20), 0x7F))
+
+
+def _length(text: str) -> int:
+    """How long Enrich finds a text: in UTF-16, with four spaces for a tab, and without other control characters."""
+    safe = text.replace("\t", "    ").translate(_WITHOUT_CONTROLS)
+    return len(safe.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def out_of_bounds(fields: dict[str, Any]) -> list[FieldError]:
@@ -54,7 +61,7 @@ def out_of_bounds(fields: dict[str, Any]) -> list[FieldError]:
     for name, value in fields.items():
         if type(value) is str:
             limit = MAX_LENGTHS.get(name)
-            if limit is not None and len(value) > limit:
+            if limit is not None and 4 * len(value) > limit and _length(value) > limit:
                 errors.append(
                     FieldError(name, "", "", f"text of at most {limit:,} characters", value[:_GOT_CHARACTERS])
                 )

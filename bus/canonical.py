@@ -10,8 +10,15 @@ from . import json_text
 from .errors import PayloadError
 from .event import Event, FieldError
 from .iglu.uri import IgluUri, parse_iglu_uri
-from .payload import Payload, checked_self_describing, load_payload, self_describing
-from .tracker_protocol import BY_CODE, EVENTS, timestamp_from_ms
+from .payload import (
+    CONTEXTS_SCHEMA,
+    UNSTRUCT_EVENT_SCHEMA,
+    Payload,
+    checked_self_describing,
+    load_payload,
+    self_describing,
+)
+from .tracker_protocol import BY_CODE, EVENTS, NULLABLE, timestamp_from_ms
 
 _SNOWPLOW = "com.snowplowanalytics.snowplow"
 _UNTYPED_SCHEMAS = {
@@ -27,7 +34,8 @@ _FROM_SOURCE = {
     "network_userid": "network_userid",
     "page_url": "referer",
 }
-_SELF_DESCRIBING = {"ue_pr", "ue_px", "co", "cx"}
+SELF_DESCRIBING = frozenset({"ue_pr", "ue_px", "co", "cx"})
+"""The parameters that hold self-describing JSON: the event's own, and its entities."""
 
 
 class Entity(NamedTuple):
@@ -89,6 +97,8 @@ def decode(payload: Payload) -> Decoded:
         try:
             value = parameter.kind.convert(text)
         except ValueError:
+            if parameter.kind in NULLABLE and text.lower() == "null":
+                continue
             value = text
             problems.append(FieldError(parameter.names[0], "", "", parameter.kind.expected, text))
             fields[parameter.names[0]] = text
@@ -135,7 +145,8 @@ def _unstruct_event(payload: Payload, problems: list[FieldError]) -> Entity | No
         outer = self_describing(payload, plain="ue_pr", base64="ue_px")
         if outer is None:
             raise PayloadError("nothing")
-        return _entity(outer["data"], "unstruct_event")
+        _check_envelope(outer, UNSTRUCT_EVENT_SCHEMA, "unstruct_event", problems)
+        return _entity(outer["data"], "unstruct_event", problems)
     except PayloadError as error:
         problems.append(FieldError("unstruct_event", "", "", expected, error.reason))
         return None
@@ -149,6 +160,7 @@ def _contexts(payload: Payload, problems: list[FieldError]) -> list[Entity]:
         return []
     if outer is None:
         return []
+    _check_envelope(outer, CONTEXTS_SCHEMA, "contexts", problems)
     if not isinstance(outer["data"], list):
         problems.append(FieldError("contexts", "", "/data", "an array", json_text.dumps(outer["data"])[:200]))
         return []
@@ -156,12 +168,22 @@ def _contexts(payload: Payload, problems: list[FieldError]) -> list[Entity]:
     for position, item in enumerate(outer["data"]):
         field = f"contexts[{position}]"
         try:
-            entities.append(_entity(item, field))
+            entities.append(_entity(item, field, problems))
         except PayloadError as error:
             problems.append(FieldError(field, "", "", "a self-describing JSON", error.reason))
     return entities
 
 
-def _entity(value: Any, field: str) -> Entity:
+def _check_envelope(outer: Any, wanted: str, field: str, problems: list[FieldError]) -> None:
+    """Enrich takes any version of the envelope's model and revision, and no other schema for it."""
+    beginning = wanted.rpartition("-")[0] + "-"
+    if not outer["schema"].startswith(beginning):
+        problems.append(FieldError(field, "", "/schema", f"{beginning}*", outer["schema"][:200]))
+
+
+def _entity(value: Any, field: str, problems: list[FieldError]) -> Entity:
     described = checked_self_describing(value)
+    if len(described) > 2:
+        others = ", ".join(name for name in described if name not in ("schema", "data"))
+        problems.append(FieldError(field, "", "", "a self-describing JSON of schema and data alone", others[:200]))
     return Entity(parse_iglu_uri(described["schema"]), described["data"], field)

@@ -5,6 +5,7 @@
     ├── JsonError                  text that is not JSON
     ├── PayloadError               what was sent is not a Snowplow event
     ├── SchemaError                what should be a schema cannot be used as one
+    │   └── SchemaLimitError       it may be one, and is beyond what we check with
     ├── RegistryError              a registry of schemas gives no answer (retriable)
     ├── EnvelopeError              bytes on the log that are not one of our events
     ├── FilterError                a filter that cannot be understood
@@ -57,6 +58,10 @@ class SchemaError(SnowbusError, ValueError):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class SchemaLimitError(SchemaError):
+    """A schema that is beyond our bounds, or uses what our engine cannot: others may be able to check with it."""
 
 
 class RegistryError(SnowbusError):

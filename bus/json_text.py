@@ -8,7 +8,7 @@ here.
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
 import orjson
@@ -73,6 +73,11 @@ def map_strings(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, list):
         return [map_strings(item, change) for item in value]
     return value
+
+
+def pointer(parts: Iterable[str | int]) -> str:
+    """The JSON pointer (RFC 6901) of these parts."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
 
 
 def _parse_int(digits: str) -> int | str:

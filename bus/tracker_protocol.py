@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from typing import Any
 
 EVENTS = {
@@ -23,6 +22,7 @@ PLATFORMS = ("web", "mob", "pc", "srv", "app", "tv", "cnsl", "iot", "headset")
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_IP_SEPARATOR = re.compile("[,| ]")
 _YEAR_1_MS = -62_135_596_800_000
 _YEAR_10000_MS = 253_402_300_800_000
 
@@ -69,13 +69,14 @@ def _platform(value: str) -> str:
 
 def _epoch_ms(value: str) -> str:
     ms = _integer(value)
-    if not 0 <= ms < _YEAR_10000_MS:
+    if not _YEAR_1_MS <= ms < _YEAR_10000_MS:
         raise ValueError
     return timestamp_from_ms(ms)
 
 
 def _integer(value: str) -> int:
-    if not (value.isascii() and value.removeprefix("-").isdigit() and len(value) <= 20):
+    digits = value[1:] if value[:1] in ("-", "+") else value
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 20):
         raise ValueError
     return int(value)
 
@@ -93,8 +94,8 @@ def _flag(value: str) -> bool:
 
 
 def _size(value: str) -> tuple[int, int]:
-    width, x, height = value.partition("x")
-    if not x:
+    width, _, height = value.partition("x")
+    if not (width.isdigit() and height.isdigit()):
         raise ValueError
     return _integer(width), _integer(height)
 
@@ -106,8 +107,8 @@ def _uuid(value: str) -> str:
 
 
 def _ip(value: str) -> str:
-    ip_address(value)
-    return value
+    """The first address of a list, as proxies write it; Enrich takes anything for one."""
+    return _IP_SEPARATOR.split(value, maxsplit=1)[0]
 
 
 TEXT = Kind("text", str)
@@ -115,7 +116,7 @@ EVENT = Kind("one of " + ", ".join(EVENTS), _event)
 PLATFORM = Kind("one of " + ", ".join(PLATFORMS), _platform)
 IP = Kind("an IP address", _ip)
 UUID_TEXT = Kind("a hyphenated UUID", _uuid)
-EPOCH_MS = Kind("milliseconds since 1970, before the year 10000", _epoch_ms)
+EPOCH_MS = Kind("milliseconds since 1970, in the years 1 to 9999", _epoch_ms)
 INTEGER = Kind("an integer", _integer)
 DECIMAL = Kind("a number", _decimal)
 FLAG = Kind("1 or 0", _flag)
@@ -211,6 +212,9 @@ PARAMETERS: tuple[Parameter, ...] = (
         "ds doc_width doc_height",
     ),
 )
+
+NULLABLE = (INTEGER, DECIMAL)
+"""Kinds of which `null`, which an old JavaScript tracker sent, says that there is nothing."""
 
 BY_CODE: dict[str, Parameter] = {parameter.code: parameter for parameter in PARAMETERS}
 """Every parameter but the self-describing ones (ue_pr, ue_px, co, cx), which `canonical.py` reads."""

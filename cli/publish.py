@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 
 import click
 
-from snowbus.bus.acceptance import Accepted, Draft, check, draft, schemas_of
-from snowbus.bus.errors import JsonError, PayloadError, RecordTooLargeError, SnowbusError
+from snowbus.bus.acceptance import Draft, schemas_of
+from snowbus.bus.errors import JsonError, RecordTooLargeError, SnowbusError
 from snowbus.bus.event import BAD_TOPIC, EVENTS_TOPIC, ProducerRecord
 from snowbus.bus.iglu.resolver import Resolver, resolver_of
 from snowbus.bus.json_text import loads
 from snowbus.bus.log import Log
 from snowbus.bus.settings import Settings
 from snowbus.bus.version import producer_name
-from snowbus.producers.ingest.bad_records import bad_record, invalid
+from snowbus.producers.checking import Checker
 
 from . import exit_codes
 from .events_in import events_in
@@ -152,12 +152,14 @@ class _Publisher:
     def __init__(self, log: Log, resolver: Resolver, *, diverts: bool) -> None:
         self._log = log
         self._resolver = resolver
-        self._diverts = diverts
-        self._producer = producer_name("publish")
+        self._checker = Checker(
+            producer=producer_name("publish"), diverts=diverts, max_record_bytes=log.options.max_record_bytes
+        )
+        self._topics = [EVENTS_TOPIC, BAD_TOPIC] if diverts else [EVENTS_TOPIC]
 
     async def create_topics(self) -> None:
         """Make the topics that events go to. Raises LogError."""
-        await self._log.create_topics([EVENTS_TOPIC, BAD_TOPIC] if self._diverts else [EVENTS_TOPIC])
+        await self._log.create_topics(self._topics)
 
     async def publish_one(self, event: dict[str, Any]) -> _Outcome:
         """Publish an event that somebody typed, who is told when it is invalid. Raises LogError."""
@@ -171,51 +173,37 @@ class _Publisher:
         drafts, refused = self._read(lines)
         lookups = await self._resolver.look_up(schemas_of(drafted for _, drafted in drafts))
         now = time.time_ns() // 1_000_000
-        records, diverted = [], []
+        records: dict[str, list[ProducerRecord]] = {BAD_TOPIC: [], EVENTS_TOPIC: []}
         for number, drafted in drafts:
-            accepted = check(drafted, lookups, now=now, producer=self._producer)
-            if tells:
-                for error in accepted.errors:
-                    print(f"the event is invalid: {printable(error.sentence)}", file=sys.stderr)
-            if accepted.errors and self._diverts:
-                diverted.append(self._bad_record(accepted, drafted, now))
-                continue
             try:
-                records.append(self._checked(accepted.record))
+                placed = self._checker.place(drafted, lookups, now=now)
             except RecordTooLargeError as error:
                 refused += 1
                 _say_refused(number, error)
-        if diverted:
-            await self._log.append(BAD_TOPIC, diverted)
-        await self._log.append(EVENTS_TOPIC, records)
-        return _Outcome(len(records), len(diverted), refused)
+                continue
+            records[placed.topic].append(placed.record)
+            if tells:
+                for problem in placed.accepted.errors:
+                    print(f"the event is invalid: {printable(problem.sentence)}", file=sys.stderr)
+        for topic, those in records.items():
+            if those:
+                await self._log.append(topic, those)
+        return _Outcome(len(records[EVENTS_TOPIC]), len(records[BAD_TOPIC]), refused)
 
     def _read(self, lines: Sequence[tuple[int, Any]]) -> tuple[list[tuple[int, Draft]], int]:
         """The events of lines, and how many were refused."""
         drafts = []
         refused = 0
         for number, line in lines:
-            for event in events_in(line):
-                try:
-                    if isinstance(event, SnowbusError):
-                        raise event
-                    drafts.append((number, draft(event)))
-                except (JsonError, PayloadError) as error:
+            for read in events_in(line):
+                if isinstance(read.event, SnowbusError):
                     refused += 1
-                    _say_refused(number, error)
+                    _say_refused(number, read.event, where=read.where)
+                else:
+                    drafts.append((number, read.event))
         return drafts, refused
 
-    def _checked(self, record: ProducerRecord) -> ProducerRecord:
-        """The record itself. Raises RecordTooLargeError."""
-        limit = self._log.options.max_record_bytes
-        if record.size > limit:
-            raise RecordTooLargeError(EVENTS_TOPIC, size=record.size, limit=limit)
-        return record
 
-    def _bad_record(self, accepted: Accepted, drafted: Draft, now: int) -> ProducerRecord:
-        limit = self._log.options.max_record_bytes
-        return bad_record(invalid(drafted, accepted), source={}, query=b"", received=now, max_bytes=limit)
-
-
-def _say_refused(number: int, error: SnowbusError) -> None:
-    print(f"line {number}: {error}" if number else f"not published: {error}", file=sys.stderr)
+def _say_refused(number: int, error: SnowbusError, *, where: str = "") -> None:
+    places = [f"line {number}" if number else "not published", *([where] if where else [])]
+    print(": ".join([*places, str(error)]), file=sys.stderr)

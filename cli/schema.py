@@ -6,16 +6,15 @@ from pathlib import Path
 
 import click
 
-from snowbus.bus.acceptance import Draft, check, draft, schemas_of
+from snowbus.bus.acceptance import Draft, check, schemas_of
 from snowbus.bus.errors import JsonError, PayloadError, RegistryError, SnowbusError
 from snowbus.bus.iglu.config import settings_config
 from snowbus.bus.iglu.lint import problems_of
 from snowbus.bus.iglu.lookups import Lookups, NotFound, Unreachable
 from snowbus.bus.iglu.registries import registry_of
-from snowbus.bus.iglu.resolver import resolver_of
+from snowbus.bus.iglu.resolver import VERDICT_SECONDS, resolver_of
 from snowbus.bus.iglu.uri import IgluUri, parse_iglu_uri
 from snowbus.bus.json_text import loads
-from snowbus.bus.payload import Payload
 from snowbus.bus.settings import Settings
 
 from . import exit_codes
@@ -25,7 +24,6 @@ from .running import run
 from .settings import RESOLVER, SettingsCommand, with_settings
 from .terminal import printable, until_nobody_reads
 
-_WAIT_SECONDS = 30.0
 _SETTINGS = (*RESOLVER, "logging_format", "logging_level")
 _STDIN = "-"
 
@@ -104,8 +102,8 @@ def test(settings: Settings, *, files: tuple[str, ...]) -> None:
     read = [found for name in files or (_STDIN,) for found in _events_of(name)]
 
     async def main() -> Lookups:
-        async with resolver_of(settings.iglu_resolver, wait=_WAIT_SECONDS) as resolver:
-            return await resolver.look_up(schemas_of(each for _, each in read if isinstance(each, Draft)))
+        async with resolver_of(settings.iglu_resolver, wait=VERDICT_SECONDS) as resolver:
+            return await resolver.look_up_all(schemas_of(each for _, each in read if isinstance(each, Draft)))
 
     lookups = run(main(), settings)
     all_valid = bool(read)
@@ -146,7 +144,7 @@ def _events_of(name: str) -> Iterator[tuple[str, Draft | SnowbusError]]:
     is_one = _is_json(text)
     for number, line in enumerate([text] if is_one else text.split(b"\n"), 1):
         if line.strip():
-            yield from ((name if is_one else f"{name}:{number}", _drafted(event)) for event in events_in(line))
+            yield from ((read.at(name if is_one else f"{name}:{number}"), read.event) for read in events_in(line))
 
 
 def _is_json(text: bytes) -> bool:
@@ -155,15 +153,6 @@ def _is_json(text: bytes) -> bool:
     except (JsonError, UnicodeDecodeError):
         return False
     return True
-
-
-def _drafted(event: Payload | SnowbusError) -> Draft | SnowbusError:
-    if isinstance(event, SnowbusError):
-        return event
-    try:
-        return draft(event)
-    except PayloadError as error:
-        return error
 
 
 def _verdict(event: Draft | SnowbusError, lookups: Lookups) -> tuple[str, list[str]]:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
+import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -27,6 +28,12 @@ def printable_json(text: str) -> str:
 def problem(error: Mapping[str, str]) -> str:
     """A reason why an event is invalid, in words."""
     return printable(f"{error['field']}{error['path']}: {error['got'][:80]!r} is not {error['expected']}")
+
+
+def echo(text: str, colour: str | None = None) -> None:
+    """Print a line, in a colour where stdout is a terminal that has some and nobody asked for none (NO_COLOR)."""
+    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+    click.echo(click.style(text, fg=colour) if colour else text, color=False if plain else None)
 
 
 def console() -> Console:

@@ -5,8 +5,10 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,13 @@ import click
 
 from snowbus.bus.errors import ConfigurationError, FilterError, PlanError
 from snowbus.bus.filters import Filter
+from snowbus.bus.iglu.resolver import VERDICT_SECONDS, resolver_of
 from snowbus.bus.settings import Settings
 from snowbus.bus.start import Start
 from snowbus.consumers.gateway.subscription import parse_subscription
 from snowbus.consumers.streaming.address import read_address
 from snowbus.consumers.verify import Outcome, Verification, read_plan, report_json, report_lines
+from snowbus.consumers.verify.checking import Unchecked, check_all
 from snowbus.consumers.verify.junit import junit_xml
 from snowbus.consumers.verify.patience import Patience
 from snowbus.consumers.verify.shape import SCHEMA_FILE
@@ -27,9 +31,9 @@ from snowbus.schemas import read_text
 from . import exit_codes
 from .arguments import event_filter, filter_pairs, now_ms
 from .running import run, stop_on_signals, with_log
-from .settings import SettingsCommand, with_settings
-from .terminal import printable, printable_json, until_nobody_reads
-from .verify_files import FORMATS, RecordedError, recorded_events
+from .settings import RESOLVER, SettingsCommand, with_settings
+from .terminal import echo, printable, printable_json, until_nobody_reads
+from .verify_files import FORMATS, Recorded, RecordedError, recorded_events
 from .verify_sources import Source, from_log, from_stream
 from .verify_view import LiveView
 
@@ -37,6 +41,7 @@ _TOKEN = "SNOWBUS_STREAM_TOKEN"  # noqa: S105 - its name; a process's arguments 
 _INTERRUPTED = "stopped"
 _END_OF_FILE = "the file was read"
 _SHOWN_EVERY_SECONDS = 0.1
+_CHECKED_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -127,7 +132,7 @@ def _print_schema(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     callback=_print_schema,
     help="Print the JSON Schema of plans, for editors, and exit.",
 )
-@with_settings()
+@with_settings(also=RESOLVER)
 def command(settings: Settings, *, plan: Path, **options: Any) -> None:
     """Hold events against the PLAN, a YAML file: those that come on the log, unless told to take others.
 
@@ -142,7 +147,7 @@ def command(settings: Settings, *, plan: Path, **options: Any) -> None:
         raise click.UsageError(str(error)) from None
     began = time.monotonic()
     if asked.file is not None:
-        _read_file(asked.file, found, asked.wanted)
+        _read_file(asked.file, settings, found, asked.wanted)
     else:
         with LiveView() as view:
             run(_watch(settings, asked, found, view), settings)
@@ -154,20 +159,33 @@ def command(settings: Settings, *, plan: Path, **options: Any) -> None:
     sys.exit(exit_codes.OK if outcome.fits else exit_codes.DOES_NOT_FIT)
 
 
-def _read_file(name: str, found: _Found, wanted: Filter) -> None:
-    """See all events of a file."""
+def _read_file(name: str, settings: Settings, found: _Found, wanted: Filter) -> None:
+    """See all events of a file. Raises click.UsageError, RecordedError."""
     try:
         text = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-        for seen in recorded_events(text.decode()):
-            if wanted.matches(seen.candidate):
-                found.verification.see(seen)
+        recorded = recorded_events(text.decode())
     except OSError as error:
         raise click.UsageError(f"--file {name}: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
         raise RecordedError(f"{name}: not UTF-8, at byte {error.start}") from None
+    try:
+        run(_see_recorded(recorded, settings, found, wanted), settings)
     except RecordedError as error:
         raise RecordedError(f"{name}: {error}") from None
     found.ended = _END_OF_FILE
+
+
+async def _see_recorded(recorded: Iterator[Recorded], settings: Settings, found: _Found, wanted: Filter) -> None:
+    """See recorded events, those checked that have not been. Raises RecordedError."""
+    unknown = 0
+    async with resolver_of(settings.iglu_resolver, wait=VERDICT_SECONDS) as resolver:
+        while part := list(islice(recorded, _CHECKED_AT_ONCE)):
+            for each, seen in zip(part, await check_all(part, resolver), strict=True):
+                if wanted.matches(seen.candidate):
+                    found.verification.see(seen)
+                    unknown += isinstance(each, Unchecked) and seen.validation == "unchecked"
+    if unknown and settings.iglu_resolver:
+        found.notes.append(f"{unknown} events could not be checked: no answer from the registries of their schemas")
 
 
 async def _watch(settings: Settings, asked: _Asked, found: _Found, view: LiveView) -> None:
@@ -227,7 +245,7 @@ def _print(outcome: Outcome, found: _Found, *, as_json: bool) -> None:
     for note in found.notes:
         print(f"-- {printable(note)}", file=sys.stderr)
     for line in report_lines(outcome, ended=found.ended):
-        click.echo(click.style(printable(line), fg=_colour(line)))
+        echo(printable(line), _colour(line))
 
 
 def _colour(line: str) -> str | None:

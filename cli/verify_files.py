@@ -4,14 +4,16 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from snowbus.bus.acceptance import accept
-from snowbus.bus.envelope import decode_event
-from snowbus.bus.errors import JsonError, PayloadError, SnowbusError
+from snowbus.bus.acceptance import Draft, draft
+from snowbus.bus.canonical import decode
+from snowbus.bus.errors import JsonError, SnowbusError
 from snowbus.bus.event import ERROR_MEMBERS, FieldError
 from snowbus.bus.json_text import loads
-from snowbus.bus.payload import Payload, is_payload_data, items_of_payload_data, payload_from_plain_json
-from snowbus.consumers.verify.seen import Seen, not_an_event, seen_event, seen_message, seen_view
+from snowbus.consumers.verify.checking import Unchecked
+from snowbus.consumers.verify.seen import Seen, not_an_event, seen_draft, seen_message, seen_view
 from snowbus.producers.ingest.requests import Understood, understand_body, understand_query
+
+from .events_in import events_in
 
 FORMATS = (
     "what `snowbus tail --json` or the websocket prints, events as `snowbus publish` takes them (payload_data, "
@@ -23,12 +25,15 @@ _OTHER_MESSAGES = ("hello", "heartbeat", "subscription", "delivery", "gap", "err
 _VIEW_ONLY = ("event_vendor", "event_version", "collector_tstamp", "etl_tstamp")
 _TRACKER = "recorded"
 
+Recorded = Seen | Unchecked
+"""An event that was checked when it was recorded, or has still to be."""
+
 
 class RecordedError(SnowbusError):
     """Recorded traffic that cannot be read; says where."""
 
 
-def recorded_events(text: str) -> Iterator[Seen]:
+def recorded_events(text: str) -> Iterator[Recorded]:
     """The events in recorded traffic, in its order. Raises RecordedError for what holds none that could be read."""
     text = text.removeprefix("\ufeff")
     if not text.strip():
@@ -45,7 +50,7 @@ def recorded_events(text: str) -> Iterator[Seen]:
         yield from _har(whole) if _is_har(whole) else _events(whole, "line 1")
 
 
-def _lines(text: str) -> Iterator[Seen]:
+def _lines(text: str) -> Iterator[Recorded]:
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -56,44 +61,41 @@ def _lines(text: str) -> Iterator[Seen]:
         yield from _events(value, f"line {number}")
 
 
-def _events(value: Any, place: str) -> Iterator[Seen]:
+def _events(value: Any, place: str) -> Iterator[Recorded]:
     """The events in one value."""
-    if is_payload_data(value):
-        try:
-            items = items_of_payload_data(value)
-        except PayloadError as error:
-            yield not_an_event(error.reason, place=place)
-            return
-        for number, item in enumerate(items):
-            yield _plain(item, f"{place}, data[{number}]")
-    elif isinstance(value, dict) and isinstance(value.get("event"), dict):
+    if isinstance(value, dict) and isinstance(value.get("event"), dict):
         yield _message(value, place)
     elif isinstance(value, dict) and value.get("type") in _OTHER_MESSAGES and "e" not in value:
         return
     elif isinstance(value, dict) and any(name in value for name in _VIEW_ONLY):
         yield seen_view(value, place=place)
     else:
-        yield _plain(value, place)
+        for read in events_in(value):
+            if isinstance(read.event, Draft):
+                yield _unchecked(read.event, read.at(place))
+            else:
+                yield not_an_event(str(read.event), place=read.at(place))
 
 
-def _message(value: dict[str, Any], place: str) -> Seen:
-    """An event as the gateway sends it, or as others keep it with its view and its payload."""
+def _message(value: dict[str, Any], place: str) -> Recorded:
+    """An event as the gateway sends it, with what was found of it; or as others keep it, with its view and payload."""
     payload, validation = value.get("payload"), value.get("validation")
     if not isinstance(payload, dict) or not all(isinstance(item, str) for item in payload.values()):
         payload = {}
     if {"topic", "partition", "offset"} <= value.keys():
         place = f"{value['topic']}/{value['partition']}@{value['offset']}"
-    if not isinstance(validation, dict) or validation.get("status") not in ("valid", "invalid", "unchecked"):
-        validation = {"status": None}
     if value["event"] and not payload:
         return seen_view(value["event"], place=place)
+    timestamp = value["timestamp"] if isinstance(value.get("timestamp"), int) else 0
+    if not isinstance(validation, dict) or validation.get("status") not in ("valid", "invalid", "unchecked"):
+        return Unchecked(seen_message(value["event"], payload, place=place, timestamp=timestamp), decode(payload))
     return seen_message(
         value["event"],
         payload,
         validation=validation["status"],
         errors=tuple(_field_error(error) for error in validation.get("errors") or () if isinstance(error, dict)),
         place=place,
-        timestamp=value["timestamp"] if isinstance(value.get("timestamp"), int) else 0,
+        timestamp=timestamp,
     )
 
 
@@ -101,23 +103,15 @@ def _field_error(error: dict[str, Any]) -> FieldError:
     return FieldError(*(str(error.get(name, "")) for name in ERROR_MEMBERS))
 
 
-def _plain(value: Any, place: str) -> Seen:
-    try:
-        return _accepted(payload_from_plain_json(value), place)
-    except PayloadError as error:
-        return not_an_event(error.reason, place=place)
-
-
-def _accepted(payload: Payload, place: str) -> Seen:
-    """An event as ingest would have accepted it. Raises PayloadError."""
-    return seen_event(decode_event(accept(payload, now=0, producer=_TRACKER).value), place=place)
+def _unchecked(drafted: Draft, place: str) -> Unchecked:
+    return Unchecked(seen_draft(drafted, place=place), drafted.decoded)
 
 
 def _is_har(value: Any) -> bool:
     return isinstance(value, dict) and isinstance(value.get("log"), dict) and "entries" in value["log"]
 
 
-def _har(value: dict[str, Any]) -> Iterator[Seen]:
+def _har(value: dict[str, Any]) -> Iterator[Recorded]:
     """The events in the requests that a browser sent to a collector; other requests hold none."""
     entries = value["log"]["entries"]
     for number, entry in enumerate(entries if isinstance(entries, list) else []):
@@ -129,7 +123,7 @@ def _har(value: dict[str, Any]) -> Iterator[Seen]:
             raise RecordedError(f"log.entries[{number}] is no request of a HAR file") from None
         understood = _of_request(method, url.query, body)
         for payload in understood.payloads:
-            yield _accepted(payload, f"request {number + 1}")
+            yield _unchecked(draft(payload), f"request {number + 1}")
         for refused in understood.refused:
             yield not_an_event(refused.sentence, place=f"request {number + 1}")
 

@@ -14,6 +14,7 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 from referencing import Registry
 
+from ..json_text import pointer
 from .engine import has_unique_items, matcher, multiple_of
 from .formats import FORMATS
 from .lookups import Problem
@@ -55,11 +56,6 @@ def explain(schema: dict[str, Any], data: Any) -> list[Problem]:
     if not problems:
         problems = [Problem("", "data as the schema describes it; it is too much to say what is wrong", got_of(data))]
     return sorted(problems)
-
-
-def pointer(parts: Iterable[str | int]) -> str:
-    """The JSON pointer (RFC 6901) of these parts."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
 
 
 def _problem(error: ValidationError, schema: dict[str, Any]) -> Problem:

@@ -13,6 +13,7 @@ from .uri import IgluUri, parse_iglu_uri
 
 _FETCH_SECONDS = 5.0
 _REDIRECTS = 3
+_BLANK = b"\xef\xbb\xbf \t\r\n"
 _LIST_BYTES = 10_000_000
 
 
@@ -26,7 +27,10 @@ class HttpRegistry:
 
     async def fetch(self, uri: IgluUri) -> bytes | None:
         """See Registry."""
-        return await self._get(f"/schemas/{uri.path}", limit=MAX_BYTES)
+        text = await self._get(f"/schemas/{uri.path}", limit=MAX_BYTES)
+        if text is not None and not text.lstrip(_BLANK).startswith(b"{"):  # the page of a proxy, say
+            raise RegistryError("it answers 200 with something that is no schema")
+        return text
 
     async def list_schemas(self) -> list[IgluUri]:
         """See Registry. An Iglu Server lists its schemas, and a gateway of ours; a static registry does not."""

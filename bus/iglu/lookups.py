@@ -55,7 +55,7 @@ class NotFound:
 
 @dataclass(frozen=True, slots=True)
 class Unreachable:
-    """No registry has the schema, and of some it is not known: they gave no answer, or have not yet."""
+    """Whether data is right cannot be known: registries gave no answer, or have not yet, or a schema is beyond us."""
 
     reason: str
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from ..errors import PayloadError, RegistryError, SchemaError
+from ..errors import PayloadError, RegistryError, SchemaLimitError
 from .config import RegistryConfig
 from .schema import MAX_BYTES
 from .uri import IgluUri, parse_iglu_uri
@@ -16,7 +16,7 @@ class Registry(Protocol):
     """Somewhere schemas are."""
 
     async def fetch(self, uri: IgluUri) -> bytes | None:
-        """The text of a schema, or None when it has none. Raises RegistryError, SchemaError (when it is too large)."""
+        """The text of a schema, or None when it has none. Raises RegistryError, SchemaLimitError."""
 
     async def list_schemas(self) -> list[IgluUri]:
         """The schemas that it has. Raises RegistryError, as not every registry can tell."""
@@ -49,7 +49,7 @@ class FolderRegistry:
 
 
 def read_schema_file(folder: Path, uri: IgluUri) -> bytes | None:
-    """The text of a schema in a folder, or None. Raises RegistryError, SchemaError."""
+    """The text of a schema in a folder, or None. Raises RegistryError, SchemaLimitError."""
     try:
         with (folder / "schemas" / uri.path).open("rb") as file:
             return bounded(file.read(MAX_BYTES + 1), MAX_BYTES)
@@ -73,7 +73,7 @@ def schema_files(folder: Path) -> Iterator[tuple[Path, IgluUri | None]]:
 
 
 def bounded(text: bytes, limit: int) -> bytes:
-    """The text itself. Raises SchemaError when it is longer than so many bytes."""
+    """The text itself. Raises SchemaLimitError when it is longer than so many bytes."""
     if len(text) > limit:
-        raise SchemaError(f"it is larger than {limit:,} bytes")
+        raise SchemaLimitError(f"it is larger than {limit:,} bytes")
     return text

@@ -7,19 +7,23 @@ looked up further, and known to those who ask later.
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import NamedTuple, Self
 
 import structlog
 
-from ..errors import RegistryError, SchemaError
+from ..errors import RegistryError, SchemaError, SchemaLimitError
 from ..sparingly import Sparingly
 from .config import RegistryConfig, ResolverConfig, settings_config
 from .lookups import Found, Lookup, LookupMemory, Lookups, NotFound, Remembered, Unreachable, Unusable
 from .registries import Registry, registry_of
-from .schema import compile_schema
+from .schema import Schema, compile_schema
 from .uri import IgluUri
 
 logger = structlog.get_logger(__name__)
+
+VERDICT_SECONDS = 30.0
+"""How long whoever asks for nothing but a verdict should wait for a schema."""
 
 _LOOKUPS_AT_ONCE = 50
 _WARN_SECONDS = 10.0
@@ -94,6 +98,14 @@ class Resolver:
                     known.setdefault(uri, _NOT_YET)
         return Lookups(known, self._is_strict)
 
+    async def look_up_all(self, uris: Iterable[IgluUri]) -> Lookups:
+        """As `look_up`, of any number of schemas, a part after the other: for who would rather wait than not know."""
+        known: dict[IgluUri, Lookup] = {}
+        left = iter(uris)
+        while part := list(islice(left, _LOOKUPS_AT_ONCE)):
+            known |= (await self.look_up(part)).by_uri
+        return Lookups(known, self._is_strict)
+
     def _begin(self, uri: IgluUri, now: float) -> _UnderWay | None:
         """Begin to look up a schema, unless that is under way; None when too many are."""
         under_way = self._under_way.get(uri)
@@ -120,13 +132,25 @@ class Resolver:
             try:
                 text = await registry.fetch(uri)
                 if text is not None:
-                    return Found(await asyncio.to_thread(compile_schema, text), config.name)
+                    schema = await asyncio.to_thread(compile_schema, text)
+                    _warn_of_another(schema, uri, config.name)
+                    return Found(schema, config.name)
                 asked.append(config.name)
             except RegistryError as error:
                 failures.append(f"{config.name}: {error}")
+            except SchemaLimitError as error:
+                return Unreachable(f"{config.name}: {error.reason}")
             except SchemaError as error:
                 return Unusable(config.name, error.reason)
         return Unreachable("; ".join(failures)) if failures else NotFound(tuple(asked))
+
+
+def _warn_of_another(schema: Schema, uri: IgluUri, registry: str) -> None:
+    """Say so when a schema calls itself another than was asked for; Snowplow takes it all the same."""
+    described = schema.document.get("self")
+    own = {name: getattr(uri, name) for name in ("vendor", "name", "format", "version")}
+    if isinstance(described, dict) and described != own:
+        logger.warning("a registry has another schema in the place of one", registry=registry, schema=str(uri))
 
 
 def resolver_of(file: str, *, wait: float) -> Resolver:

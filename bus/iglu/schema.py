@@ -9,9 +9,10 @@ from typing import Any
 from jsonschema import Draft4Validator
 
 from .. import json_text
-from ..errors import JsonError, SchemaError
+from ..errors import JsonError, SchemaError, SchemaLimitError
+from ..json_text import pointer
 from .engine import engine_for
-from .explain import explain, pointer
+from .explain import explain
 from .lookups import Problem
 from .words import got_of
 
@@ -28,13 +29,13 @@ class Schema:
     """A schema that data can be checked with; `document` is what it says."""
 
     def __init__(self, document: dict[str, Any]) -> None:
-        """Make it ready. Raises SchemaError when it cannot be used."""
+        """Make it ready. Raises SchemaError when it cannot be used, SchemaLimitError when only we cannot use it."""
         _check(document)
         self.document = document
         try:
             self._is_valid = engine_for(document)
         except ValueError as error:
-            raise SchemaError(_first_line(error)) from None
+            raise SchemaLimitError(_first_line(error)) from None
 
     def problems(self, data: Any) -> list[Problem]:
         """What is wrong with data; nothing when it is as the schema wants it."""
@@ -49,7 +50,7 @@ class Schema:
 def read_schema(text: bytes) -> dict[str, Any]:
     """The document in the text of a schema. Raises SchemaError."""
     if len(text) > MAX_BYTES:
-        raise SchemaError(f"it is larger than {MAX_BYTES:,} bytes")
+        raise SchemaLimitError(f"it is larger than {MAX_BYTES:,} bytes")
     try:
         document = json_text.loads(text.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
@@ -67,19 +68,23 @@ def compile_schema(text: bytes) -> Schema:
 
 
 def _check(document: dict[str, Any]) -> None:
-    """Raise SchemaError for what is no schema of draft-04, or one that refers to others, or beyond our bounds."""
+    """Raise SchemaError for what is no schema of draft-04, SchemaLimitError for one beyond our bounds."""
     if _is_deep(document):
-        raise SchemaError(f"it is nested deeper than {MAX_DEPTH}")
+        raise SchemaLimitError(f"it is nested deeper than {MAX_DEPTH}")
     error = next(iter(sorted(_META_SCHEMA.iter_errors(document), key=lambda each: list(map(str, each.path)))), None)
     if error is not None:
         raise SchemaError(f"{pointer(error.absolute_path) or 'the whole'}: {error.message[:300]}")
     for path, schema in schemas_in(document):
         reference = schema.get("$ref")
         if isinstance(reference, str) and not reference.startswith("#"):
-            raise SchemaError(f"{pointer(path)}/$ref: {reference[:200]!r} is in another document; nothing is fetched")
+            raise SchemaLimitError(
+                f"{pointer(path)}/$ref: {reference[:200]!r} is in another document; nothing is fetched"
+            )
         for pattern in (schema.get("pattern", ""), *schema.get("patternProperties", ())):
             if len(pattern) > _MAX_PATTERN_CHARACTERS:
-                raise SchemaError(f"{pointer(path)}: a pattern is longer than {_MAX_PATTERN_CHARACTERS:,} characters")
+                raise SchemaLimitError(
+                    f"{pointer(path)}: a pattern is longer than {_MAX_PATTERN_CHARACTERS:,} characters"
+                )
 
 
 def schemas_in(schema: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], dict[str, Any]]]:

@@ -22,7 +22,7 @@ from snowbus.bus.cursor import decode_cursor
 from snowbus.bus.errors import LogError
 from snowbus.bus.event import EVENTS_TOPIC, Record, TopicPartition
 from snowbus.bus.filters import parse_filter
-from snowbus.bus.log.interface import Log
+from snowbus.bus.log.interface import Log, Offsets
 
 from .door import Door, Pairs, RefusedErrors, refusal_of, refusal_response
 from .feed import MOST_EVENTS, NGROK, SEARCH, Feed, Shape
@@ -43,6 +43,7 @@ _FIRST_RECORDS = 2_000
 _RECORDS_AT_ONCE = 100
 _WRITTEN_AT_ONCE = 10
 _LOG_SECONDS = 1.5
+_LOOK_SECONDS = 0.01
 
 
 class Asked(NamedTuple):
@@ -110,25 +111,42 @@ class _Follower:
         self._positions: dict[TopicPartition, int] = {}
         self._found: deque[Reading] = deque(maxlen=MOST_EVENTS)
         self._count = 0
-        self._is_busy = False
+        self._turn = asyncio.Lock()
+        self._has_begun = False
 
     async def poll(self) -> bytes:
         """The feed as it is now; as it was, while another poll brings it up to date. Whatever happens, there is one."""
-        if self._is_busy:
+        if self._turn.locked() and self._has_begun:
             return self._feed.document()
-        self._is_busy = True
-        try:
+        async with self._turn:
             try:
-                await self._catch_up()
-            finally:
-                await self._take_found()
-        except (LogError, TimeoutError) as error:
-            logger.debug("a feed has to wait for the log", reason=str(error) or "no answer in time")
-        except Exception:
-            logger.exception("a feed failed")
-        finally:
-            self._is_busy = False
+                if not self._has_begun:
+                    await self._wait_for_ring()
+                try:
+                    await self._catch_up()
+                finally:
+                    await self._take_found()
+            except (LogError, TimeoutError) as error:
+                logger.debug("a feed has to wait for the log", reason=str(error) or "no answer in time")
+            except Exception:
+                logger.exception("a feed failed")
+            self._has_begun = True
         return self._feed.document()
+
+    async def _wait_for_ring(self) -> None:
+        """Wait until the ring has what is on the log. Raises LogError, TimeoutError.
+
+        Some versions of the Inspector take an answer without requests for a tunnel that begins anew, and would show
+        everything again when a gateway has.
+        """
+        async with asyncio.timeout(_LOG_SECONDS):
+            ends = await self._log.end_offsets(EVENTS_TOPIC)
+            while not self._has_all(ends):  # noqa: ASYNC110 - only when a gateway begins; nobody else has to know
+                await asyncio.sleep(_LOOK_SECONDS)
+
+    def _has_all(self, ends: Offsets) -> bool:
+        ring = self._live.ring
+        return ring is not None and all(ring.positions.get(partition, 0) >= end for partition, end in ends.items())
 
     async def _catch_up(self) -> None:
         """Find what has come since the last poll. Raises LogError, TimeoutError."""

@@ -70,6 +70,11 @@ def heartbeat_frame(cursor: bytes, *, now: int) -> bytes:
 
 def gap_frame(cursor: bytes, gap: Gap) -> bytes:
     """The frame that says that records are missing."""
+    return text_frame(gap_text(cursor, gap))
+
+
+def gap_text(cursor: bytes, gap: Gap) -> bytes:
+    """The message that says that records are missing, as JSON."""
     place = {"topic": gap.partition.topic, "partition": gap.partition.partition}
     message = {
         "from": {**place, "offset": gap.start},
@@ -77,7 +82,7 @@ def gap_frame(cursor: bytes, gap: Gap) -> bytes:
         "count": gap.missing,
         "reason": gap.reason,
     }
-    return message_frame(b"gap", cursor, json_text.dump_bytes(message)[1:])
+    return message_text(b"gap", cursor, json_text.dump_bytes(message)[1:])
 
 
 class Shown(NamedTuple):

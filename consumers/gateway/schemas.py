@@ -1,4 +1,7 @@
-"""The gateway as a static Iglu registry: the schemas in the resolver's folders, at `/schemas/…`, and a list of them."""
+"""The gateway as a static Iglu registry: schemas of folders at `/schemas/…`, and a list of them.
+
+They are those of the resolver's folders, and our own: the feeds mention some.
+"""
 
 import asyncio
 from collections.abc import Sequence

@@ -17,7 +17,7 @@ from websockets.http11 import Request, Response
 from snowbus.bus.errors import LogError
 from snowbus.bus.event import EVENTS_TOPIC
 from snowbus.bus.http_server import address_of, bind
-from snowbus.bus.iglu.config import settings_config
+from snowbus.bus.iglu.config import own_config, settings_config
 from snowbus.bus.log.interface import Log
 from snowbus.bus.metrics import Metrics
 from snowbus.bus.operations import Operations
@@ -136,7 +136,7 @@ class _Gateway:
         self.tokens = tokens
         self._log = log
         self._page = load_page()
-        self._schemas = SchemaFiles(settings_config(settings.iglu_resolver).folders)
+        self._schemas = SchemaFiles([*settings_config(settings.iglu_resolver).folders, *own_config().folders])
         self._operations = Operations(metrics, self._reason_not_ready)
         self.accepted = WeakSet[GatewayConnection]()
         self._admitted: dict[GatewayConnection, str] = {}  # and whose token it is

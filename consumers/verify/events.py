@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from snowbus.bus.acceptance import accept
-from snowbus.bus.event import EVENTS_TOPIC, ProducerRecord
+from snowbus.bus.event import EVENTS_TOPIC, ProducerRecord, Record
 from snowbus.bus.log.memory import MemoryLog, named_store
 from snowbus.bus.log.memory_store import Store
 from snowbus.bus.payload import as_payload, payload_from_plain_json
 from snowbus.bus.version import producer_name
 
+from .checking import SchemaChecks, checks_of, unchecked_of
 from .matching import is_right
 from .outcome import Outcome
 from .parsing import parse_expectation, parse_never
@@ -28,23 +28,24 @@ _SHOWN = 50
 
 
 class MemoryEmitter:
-    """Puts events in memory at once: `Tracker("ns", [events.emitter])`, of the official tracker.
+    """Checks events and puts them in memory at once: `Tracker("ns", [events.emitter])`, of the official tracker.
 
     An event that is none raises PayloadError where it is tracked.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, checks: SchemaChecks) -> None:
         self._store = store
+        self._checks = checks
         self._lock = threading.Lock()
 
     def input(self, payload: Mapping[str, Any]) -> None:
         """Take one event."""
-        self.append(accept(as_payload(payload), now=_now(), producer=producer_name("testing")))
+        self.append(self._checks.accept(as_payload(payload), producer=producer_name("testing")))
 
     def append(self, record: ProducerRecord) -> None:
         """Take one event as it stands on the log."""
         with self._lock:
-            self._store.append(EVENTS_TOPIC, [record], now=_now())
+            self._store.append(EVENTS_TOPIC, [record], now=time.time_ns() // 1_000_000)
 
     def flush(self) -> None:
         """Nothing waits."""
@@ -59,35 +60,44 @@ class Events:
     log, for what takes one, such as the ASGI app of ingest. All are in this process. What is asked is asked of the
     events that are there by now: flush what tracks from a thread of its own. What does not hold raises AssertionError
     with the report.
+
+    Events are checked as everywhere, with the registries that the file `iglu_resolver` names, also those that whoever
+    put them there left unchecked. Raises ConfigurationError for a file that cannot work.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, iglu_resolver: str = "") -> None:
         name = f"events-{uuid4()}"
         self._store = named_store(name)
         self._store.grow(EVENTS_TOPIC, 1)  # one partition: events stay in the order in which they came
         self._begin = 0
+        self._checks = checks_of(iglu_resolver)
         self.url = f"memory:{name}"
         self.log = MemoryLog(store=self._store, url=self.url)
-        self.emitter = MemoryEmitter(self._store)
+        self.emitter = MemoryEmitter(self._store, self._checks)
 
     def publish(self, event: Mapping[str, Any] | ProducerRecord) -> None:
         """Put an event there: as `snowbus publish` takes it, or made by `snowbus.consumers.testing.event`.
 
         Raises PayloadError when it is none.
         """
-        if not isinstance(event, ProducerRecord):
-            event = accept(payload_from_plain_json(event), now=_now(), producer=producer_name("testing"))
-        self.emitter.append(event)
+        if isinstance(event, ProducerRecord):
+            self.emitter.append(event)
+        else:
+            self.emitter.input(payload_from_plain_json(event))
 
     @property
     def all(self) -> list[Seen]:
         """The events that have come, in order."""
-        (partition,) = self._store.partitions(EVENTS_TOPIC)
-        return [seen_record(record) for record in list(self._store.records[partition])[self._begin :]]
+        return self._checks.check_all([unchecked_of(seen_record(record)) for record in self._records[self._begin :]])
 
     def clear(self) -> None:
         """Forget those that have come."""
-        self._begin += len(self.all)
+        self._begin = len(self._records)
+
+    @property
+    def _records(self) -> list[Record]:
+        (partition,) = self._store.partitions(EVENTS_TOPIC)
+        return list(self._store.records[partition])
 
     def expect(self, name: str = "", /, **wanted: Any) -> list[Seen]:
         """Assert that such an event came, and return all that fit.
@@ -107,9 +117,16 @@ class Events:
         self._check(Plan(name="never", never=(parse_never(_item(name, wanted, "never_event")),)))
 
     def none_invalid(self) -> None:
-        """Assert that every event that came is one, with parameters of the types of the tracker protocol."""
+        """Assert that every event that came is one, and as its parameters' types and its schemas want it.
+
+        With a resolver, one whose schemas could not be looked up is not taken for valid.
+        """
         __tracebackhide__ = True
         self.never(valid=False)
+        unchecked = [seen for seen in self.all if seen.validation == "unchecked"] if self._checks.is_strict else []
+        if unchecked:
+            names = ", ".join(dict.fromkeys(f"{seen.name} {seen.schema}".rstrip() for seen in unchecked[:_SHOWN]))
+            raise AssertionError(f"could not be checked, as registries of their schemas gave no answer: {names}")
 
     def fits(self, plan: Plan | Mapping[str, Any] | str | Path) -> Outcome:
         """Assert that the events are what a plan wants: a file, or the same as data. Raises PlanError."""
@@ -146,7 +163,3 @@ def _assert_fits(outcome: Outcome, there: Sequence[Seen]) -> None:
         lines += [f"      {seen.name} {seen.schema}".rstrip() for seen in there[:_SHOWN]]
         lines += [f"      and {len(there) - _SHOWN} more"] if len(there) > _SHOWN else []
         raise AssertionError("\n".join(lines))
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from snowbus.bus.acceptance import Draft
 from snowbus.bus.canonical import Decoded, decode, schema_of, view_of
 from snowbus.bus.envelope import decode_event
 from snowbus.bus.errors import EnvelopeError, PayloadError
@@ -107,23 +108,25 @@ def seen_event(event: Event, *, place: str = "", timestamp: int | None = None) -
     )
 
 
+def seen_draft(drafted: Draft, *, place: str = "") -> Seen:
+    """An event that was read and has not been checked. Never raises."""
+    event = Event(drafted.payload["eid"], 0, "")
+    return Seen(event=view_of(event, drafted.decoded), **_told_by(*drafted), place=place)
+
+
 def seen_message(
     view: Mapping[str, Any],
     payload: Payload,
     *,
-    validation: Validation | None = None,
+    validation: Validation = "unchecked",
     errors: tuple[FieldError, ...] = (),
     place: str = "",
     timestamp: int = 0,
 ) -> Seen:
     """An event from its canonical view and its payload, as the gateway sends both. Never raises."""
-    decoded = decode(payload)
-    if validation is None:
-        validation = "invalid" if decoded.problems else "unchecked"
-        errors = errors or tuple(decoded.problems)
     return Seen(
         event=view,
-        **_told_by(payload, decoded),
+        **_told_by(payload, decode(payload)),
         validation=validation,
         errors=errors,
         place=place,

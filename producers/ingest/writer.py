@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from snowbus.bus.acceptance import Accepted, Draft, check, draft, schemas_of
+from snowbus.bus.acceptance import Draft, draft, schemas_of
 from snowbus.bus.errors import LogError, RecordTooLargeError
 from snowbus.bus.event import BAD_TOPIC, EVENTS_TOPIC, ProducerRecord
 from snowbus.bus.iglu.resolver import Resolver
@@ -15,8 +15,9 @@ from snowbus.bus.payload import dump_payload
 from snowbus.bus.settings import Settings
 from snowbus.bus.version import producer_name
 
+from ..checking import Checker
 from .appends import Appends
-from .bad_records import Bad, bad_record, invalid
+from .bad_records import Bad, bad_record
 from .reading import KEPT_BYTES, OverloadedError
 from .requests import Kind, Refused, Understood
 from .topics import Topics
@@ -57,7 +58,11 @@ class Writer:
     def __init__(self, log: Log, settings: Settings, metrics: Metrics, *, topics: Topics, resolver: Resolver) -> None:
         self._topics = topics
         self._resolver = resolver
-        self._diverts = settings.on_invalid == "divert"
+        self._checker = Checker(
+            producer=producer_name("ingest"),
+            diverts=settings.on_invalid == "divert",
+            max_record_bytes=settings.max_record_bytes,
+        )
         self._appends = Appends(log, seconds=settings.append_timeout + 1.0)
         self._metrics = metrics
         self._max_record_bytes = settings.max_record_bytes
@@ -65,7 +70,6 @@ class Writer:
         self._max_pending_bytes = settings.ingest_max_pending_bytes
         self._pending = 0
         self._pending_bytes = 0
-        self._producer = producer_name("ingest")
         metrics.ingest_pending.set_function(lambda: self._pending)
 
     async def write(self, understood: Understood, whole: bytes, *, sent: Sent) -> Outcome:
@@ -113,10 +117,14 @@ class Writer:
             if in_a_row >= _CHECKED_IN_A_ROW:
                 await asyncio.sleep(0)  # other requests' turn
                 in_a_row = 0
-            accepted = check(drafted, lookups, now=sent.received, producer=self._producer, source=sent.source)
-            in_a_row += _INVALID_COUNTS if accepted.errors else 1
-            found[accepted.validation] += 1
-            self._place(accepted, drafted, sent, made)
+            try:
+                placed = self._checker.place(drafted, lookups, now=sent.received, source=sent.source, query=sent.query)
+            except RecordTooLargeError as error:
+                made.oversized.append(Refused("too_large", str(error), "", dump_payload(drafted.payload).encode()))
+                continue
+            in_a_row += _INVALID_COUNTS if placed.accepted.errors else 1
+            found[placed.accepted.validation] += 1
+            (made.records if placed.topic == EVENTS_TOPIC else made.diverted).append(placed.record)
         for validation, count in found.items():
             self._metrics.ingest_validated.labels(validation).inc(count)
         return made
@@ -128,17 +136,6 @@ class Writer:
                 await asyncio.sleep(0)  # other requests' turn
             drafts.append(draft(payload))
         return drafts
-
-    def _place(self, accepted: Accepted, drafted: Draft, sent: Sent, made: _Made) -> None:
-        """Put an event where it belongs."""
-        size = accepted.record.size
-        if size > self._max_record_bytes:
-            reason = f"an event of {size} bytes is larger than the {self._max_record_bytes} that the log takes"
-            made.oversized.append(Refused("too_large", reason, "", dump_payload(drafted.payload).encode()))
-        elif accepted.errors and self._diverts:
-            made.diverted.append(self._bad_record(invalid(drafted, accepted), sent))
-        else:
-            made.records.append(accepted.record)
 
     async def _write_oversized(
         self, understood: Understood, whole: bytes, *, sent: Sent, error: RecordTooLargeError

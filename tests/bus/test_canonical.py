@@ -75,7 +75,11 @@ def test_an_event_reads_as_the_analytics_sdks_give_it():
         ("ti_qu", "ti_quantity", "-3", -3),
         ("f_pdf", "br_features_pdf", "0", False),
         ("ttm", "true_tstamp", "0", "1970-01-01T00:00:00.000Z"),
+        ("ttm", "true_tstamp", "-1", "1969-12-31T23:59:59.999Z"),
+        ("vid", "domain_sessionidx", "+7", 7),
         ("ip", "user_ipaddress", "2001:db8::1", "2001:db8::1"),
+        ("ip", "user_ipaddress", "192.0.2.1, 198.51.100.7", "192.0.2.1"),
+        ("ip", "user_ipaddress", "unknown", "unknown"),
     ],
 )
 def test_each_kind_of_parameter_gets_its_type(code, name, text, value):
@@ -98,7 +102,10 @@ def test_each_kind_of_parameter_gets_its_type(code, name, text, value):
         ("eid", "{c6ef3124-b53a-4b13-a233-0088f79dcb}"),
         ("res", "1280"),
         ("cookie", "true"),
-        ("ip", "256.1.1.1"),
+        ("res", "-1x2"),
+        ("vp", "+1x2"),
+        ("dtm", "-99999999999999"),
+        ("tid", "++1"),
         ("p", "fridge"),
     ],
 )
@@ -125,10 +132,11 @@ def test_what_is_not_self_describing_is_a_problem_and_no_more(payload):
     assert view(payload)["event_id"] == "id"
 
 
-def test_an_empty_parameter_is_no_parameter():
-    decoded = decode({"e": "pv", "cx": "", "vid": ""})
+@pytest.mark.parametrize("nothing", ["", "null", "NULL"])
+def test_an_empty_parameter_is_no_parameter_nor_a_number_that_is_null(nothing):
+    decoded = decode({"e": "pv", "cx": "", "vid": nothing, "se_va": nothing})
     assert not decoded.problems
-    assert "domain_sessionidx" not in decoded.fields
+    assert not {"domain_sessionidx", "se_value"} & decoded.fields.keys()
 
 
 def test_tnuid_overrides_nuid_and_both_override_the_cookie():
@@ -145,7 +153,7 @@ def test_nothing_that_is_sent_breaks_the_view(payload):
     told = {problem.field for problem in decoded.problems}
     for code, text in payload.items():
         kind = BY_CODE[code].kind if code in BY_CODE else TEXT
-        if text and kind is not TEXT and decoded.fields[BY_CODE[code].names[0]] == text:
+        if text and kind is not TEXT and decoded.fields.get(BY_CODE[code].names[0]) == text:
             assert BY_CODE[code].names[0] in told or kind.convert(text) == text
     assert view(payload)["event_id"]
 

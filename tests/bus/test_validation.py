@@ -44,8 +44,10 @@ def described(schema: str, data: Any) -> dict[str, Any]:
     return {"schema": schema, "data": data}
 
 
-def event(data: Any = None, *entities: Any, schema: str = CART, **parameters: str) -> dict[str, str]:
-    ue = described(UNSTRUCT_EVENT_SCHEMA, described(schema, {"sku": "A-1"} if data is None else data))
+def event(
+    data: Any = None, *entities: Any, schema: str = CART, envelope: str = UNSTRUCT_EVENT_SCHEMA, **parameters: str
+) -> dict[str, str]:
+    ue = described(envelope, described(schema, {"sku": "A-1"} if data is None else data))
     payload = {**EVENT, "ue_pr": json.dumps(ue), **parameters}
     return payload | {"co": json.dumps(described(CONTEXTS_SCHEMA, list(entities)))} if entities else payload
 
@@ -78,6 +80,9 @@ def struct(**parameters: str) -> dict[str, str]:
         EVENT | {"e": "tr", "tr_id": "O-1", "tr_tt": "10", "tr_cu": "EUR"},
         EVENT | {"e": "pv", "url": "https://shop.example/?" + "x" * 9_900},
         EVENT | {"e": "pv", "unheard_of": "parameter"},
+        EVENT | {"e": "pv", "ip": "localhost"},  # to Enrich it is text
+        struct(se_va="null", vid="+3"),
+        EVENT | {"e": "pv", "cd": "\x00\x1f" + "x" * 12},  # control characters do not count
     ],
 )
 def test_an_event_that_is_right_in_every_part_is_valid(payload):
@@ -104,6 +109,13 @@ def test_an_event_that_is_right_in_every_part_is_valid(payload):
         (event(None, described(PRODUCT, None)), "contexts[0]"),
         (event(None, {"data": {}}), "contexts[0]"),
         (event() | {"co": "{}"}, "contexts"),
+        (event(None, described(PRODUCT, {"sku": "A"}) | {"hash": "1"}), "contexts[0]"),
+        # what they stand in
+        (event(envelope=CONTEXTS_SCHEMA), "unstruct_event/schema"),
+        (
+            EVENT | {"e": "pv", "co": json.dumps(described("iglu:com.acme/contexts/jsonschema/1-0-0", []))},
+            "contexts/schema",
+        ),
         (
             EVENT | {"e": "pv", "co": json.dumps(described(CONTEXTS_SCHEMA, [described(PRODUCT, {})]))},
             "contexts[0]/sku",
@@ -117,7 +129,7 @@ def test_an_event_that_is_right_in_every_part_is_valid(payload):
         (EVENT | {"e": "pv", "vid": "2147483648"}, "domain_sessionidx"),
         (EVENT | {"e": "pv", "cookie": "yes"}, "br_cookies"),
         (EVENT | {"e": "pv", "vp": "big"}, "br_viewwidth"),
-        (EVENT | {"e": "pv", "ip": "localhost"}, "user_ipaddress"),
+        (EVENT | {"e": "pv", "vp": "-1x720"}, "br_viewwidth"),
         (struct(se_va="12,5"), "se_value"),
         # and lengths
         (EVENT | {"e": "pv", "aid": "x" * 256}, "app_id"),
@@ -127,6 +139,8 @@ def test_an_event_that_is_right_in_every_part_is_valid(payload):
         (EVENT | {"e": "pv", "ua": "x" * 1_001}, "useragent"),
         (EVENT | {"e": "pv", "cd": "x" * 13}, "br_colordepth"),
         (EVENT | {"e": "tr", "tr_cu": "EURO"}, "tr_currency"),
+        (EVENT | {"e": "pv", "cd": "😀" * 7}, "br_colordepth"),  # in UTF-16, as Enrich counts
+        (EVENT | {"e": "pv", "cd": "\t" * 4}, "br_colordepth"),  # of which it makes four spaces each
         (struct(se_ca="x" * 1_001), "se_category"),
     ],
 )

@@ -1,6 +1,7 @@
 """The pytest plugin: a bus in memory for a user's own tests, and assertions that fail with the report."""
 
 import asyncio
+import json
 import subprocess
 import sys
 
@@ -8,9 +9,11 @@ import pytest
 from snowplow_tracker import PageView, SelfDescribing, SelfDescribingJson, Tracker
 
 from snowbus.bus.errors import PayloadError, PlanError
+from snowbus.bus.iglu.config import own_config_file
 from snowbus.bus.metrics import Metrics
 from snowbus.bus.settings import Settings
 from snowbus.consumers.testing import event
+from snowbus.consumers.verify import Events
 from snowbus.producers.emitters import BusEmitter
 from snowbus.producers.ingest.app import IngestApp
 
@@ -77,6 +80,72 @@ def test_the_plugin_imports_nothing_that_costs_until_a_test_asks():
     script = "import sys, snowbus.cli.pytest_plugin; print(*(m for m in sys.modules if m.startswith('snowbus.')))"
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert set(answer.stdout.split()) == {"snowbus.cli", "snowbus.cli.pytest_plugin"}
+
+
+CHECKED = """
+import asyncio, json
+from snowbus.producers.emitters import BusEmitter
+
+def hello(sender, schema="iglu:dev.snowbus.demo/hello/jsonschema/1-0-0"):
+    return {"schema": schema, "data": {"from": sender}}
+
+def test_right(events):
+    events.publish(hello("me"))
+    events.none_invalid()
+    assert len(events.expect("hello", valid=True)) == 1
+
+def test_right_in_a_loop(events):
+    async def main():
+        events.publish(hello("me"))
+        events.expect("hello", valid=True)
+    asyncio.run(main())
+
+def test_wrong(events):
+    events.publish(hello(7))
+    events.none_invalid()
+
+def test_unknown(events):
+    events.publish(hello("me", "iglu:com.acme/nowhere/jsonschema/1-0-0"))
+    events.none_invalid()
+
+def test_wrong_and_put_there_by_others(events):
+    emitter = BusEmitter(events.url)
+    outer = "iglu:com.snowplowanalytics.snowplow/unstruct_event/jsonschema/1-0-0"
+    nowhere = {"schema": "iglu:com.acme/nowhere/jsonschema/1-0-0", "data": {}}
+    emitter.input({"e": "ue", "ue_pr": json.dumps({"schema": outer, "data": nowhere})})
+    emitter.close()
+    events.none_invalid()
+"""
+
+
+@pytest.mark.parametrize("given", ["ini", "settings"])
+def test_events_are_checked_with_the_resolver_that_is_configured(pytester, monkeypatch, given):
+    if given == "ini":
+        pytester.makeini(f"[pytest]\nsnowbus_iglu_resolver = {own_config_file()}")
+    else:
+        monkeypatch.setenv("SNOWBUS_IGLU_RESOLVER", str(own_config_file()))
+    pytester.makepyfile(CHECKED)
+    result = pytester.runpytest()
+    result.assert_outcomes(passed=2, failed=3)
+    result.stdout.fnmatch_lines(
+        [
+            "*unstruct_event/from: expected a string, got 7*",
+            "*unstruct_event: expected described by a schema that a registry has, got not found in Snowbus*",
+            "*unstruct_event: expected described by a schema that a registry has, got not found in Snowbus*",
+        ]
+    )
+
+
+def test_what_registries_that_are_away_left_unchecked_is_not_taken_for_valid(tmp_path):
+    away = {"name": "Away", "priority": 0, "connection": {"http": {"uri": "http://127.0.0.1:1"}}}
+    schema = "iglu:com.snowplowanalytics.iglu/resolver-config/jsonschema/1-0-3"
+    config = {"schema": schema, "data": {"cacheSize": 5, "repositories": [away]}}
+    (tmp_path / "resolver.json").write_text(json.dumps(config))
+    events = Events(iglu_resolver=str(tmp_path / "resolver.json"))
+    events.publish({"schema": ADD, "data": {}})
+    events.expect("add_to_cart")
+    with pytest.raises(AssertionError, match=f"could not be checked, .* gave no answer: add_to_cart {ADD}"):
+        events.none_invalid()
 
 
 def test_what_fits_is_returned(events):

@@ -34,7 +34,7 @@ def test_schemas_that_are_right_pass(tmp_path):
 
 def test_without_a_folder_those_of_the_resolver_are_checked(tmp_path):
     answer = snowbus("schema", "check", cwd=tmp_path)
-    assert (answer.stdout, answer.returncode) == ("4 schemas, 0 problems\n", exit_codes.OK)
+    assert (answer.stdout, answer.returncode) == ("7 schemas, 0 problems\n", exit_codes.OK)
 
 
 @pytest.mark.parametrize(
@@ -124,8 +124,8 @@ def test_every_event_is_told_with_why_and_one_that_is_not_valid_fails(tmp_path):
             "  unstruct_event: 'not found in Snowbus' is not described by a schema that a registry has "
             "(iglu:com.acme/none/jsonschema/1-0-0)"
         ),
-        "-:5: valid",
-        "-:5: invalid",
+        "-:5, data[0]: valid",
+        "-:5, data[1]: invalid",
         "  se_value: '12,5' is not a number",
         "-:6: no event",
         "  not JSON: Expecting property name enclosed in double quotes, at character 2",

@@ -1,17 +1,19 @@
 """`snowbus verify`: each way in which traffic does not fit a plan is told as itself, wherever it is read from."""
 
 import json
-import os
-import pty
-import subprocess
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 from support.aio import soon
-from support.snowbus import COMMAND, Process, environment, snowbus
+from support.screen import Screen
+from support.snowbus import Process, environment, snowbus
 
+from snowbus.bus.iglu.config import own_config_file
+from snowbus.bus.payload import PAYLOAD_DATA_SCHEMA, UNSTRUCT_EVENT_SCHEMA
 from snowbus.cli import exit_codes
+
+RESOLVER_SCHEMA = "iglu:com.snowplowanalytics.iglu/resolver-config/jsonschema/1-0-3"
 
 RECORDED = Path(__file__).with_name("recorded") / "shop.ndjson"
 ADD = "iglu:com.acme/add_to_cart/jsonschema/1-*-*"
@@ -138,15 +140,55 @@ def test_each_way_not_to_fit_is_told_as_itself(tmp_path, plan, told):
     assert answer.stdout.count("✗") == max(len(failed), 1)
 
 
-def test_programs_get_json_and_junit(tmp_path):
-    answer = recorded(
-        tmp_path, "name: p\nevents: [page_view, refund]\nnever: [debug]", "--json", "--junit", "report.xml"
-    )
+EVERY_STATUS = """
+name: p
+events:
+  - {name: add_to_cart, others: ignored}
+  - refund
+  - {name: page_view, count: 3}
+  - {name: order, count: 0..2}
+  - struct
+never: [refund, debug]
+order: [{events: [page_view, order], by: user_id}, [page_view, add_to_cart]]
+"""
+
+
+def test_programs_get_every_status_with_its_reasons_as_json_and_junit(tmp_path):
+    answer = recorded(tmp_path, EVERY_STATUS, "--json", "--junit", "report.xml")
     report = json.loads(answer.stdout)
     assert (answer.returncode, report["fits"], report["ended"]) == (exit_codes.DOES_NOT_FIT, False, "the file was read")
-    assert [each["status"] for each in report["expectations"] + report["never"]] == ["seen", "missing", "came"]
+    assert (report["plan"], report["events"], report["invalid"], report["repeats"]) == ("p", 9, 1, 1)
+    statuses = [each["status"] for each in report["expectations"] + report["never"] + report["order"]]
+    assert statuses == ["seen", "missing", "too_few", "too_many", "wrong", "ok", "came", "broken", "ok"]
+    (miss,) = report["expectations"][4]["misses"]
+    assert (miss["event_id"], miss["place"]) == (f"{EVENT_ID}5", "snowbus.events/0@4")
+    assert miss["reasons"] == [
+        {"field": "validation of se_value", "kind": "invalid", "expected": "a number", "got": '"12,5"'}
+    ]
+    first = report["order"][0]["disorders"][0]
+    assert (first["by"], first["first"]["expectation"], first["then"]) == ("u-9", "order", {"expectation": "page_view"})
+
     (suite,) = ET.parse(tmp_path / "report.xml").getroot()  # noqa: S314 - our own
-    assert (suite.get("name"), suite.get("tests"), suite.get("failures")) == ("p", "3", "2")
+    assert (suite.get("name"), suite.get("tests"), suite.get("failures")) == ("p", "9", "6")
+    found = {case.get("name"): case.find("failure") for case in suite}
+    failures = {name: (each.get("type"), each.get("message")) for name, each in found.items() if each is not None}
+    assert failures == {
+        "refund": ("missing", "missing: none of 1 or more seen"),
+        "page_view": ("too_few", "too few: 1 of 3 seen"),
+        "order": ("too_many", "too many: 3 of at most 2 seen"),
+        "struct": ("wrong", "wrong: 1 not as expected; 0 of 1 or more seen"),
+        "never debug": ("came", "came once"),
+        "page_view → order by user_id": ("broken", "out of order, 2 times"),
+    }
+    assert 'validation of se_value: expected a number, got "12,5"' in found["struct"].text
+
+
+def test_what_xml_cannot_hold_is_written_out_in_junit(tmp_path):
+    plan = 'events: [{name: order, data: {note: {is: "a"}}}]'
+    event = {"schema": "iglu:com.acme/order/jsonschema/1-0-0", "data": {"note": "\x00\x1b]]>\ufffe<&"}}
+    verify(tmp_path, plan, "--file", "-", "--junit", "report.xml", stdin=json.dumps(event))
+    (suite,) = ET.parse(tmp_path / "report.xml").getroot()  # noqa: S314 - our own
+    assert "]]>" in suite.find("testcase/failure").text
 
 
 def test_filters_on_the_command_line_say_which_events_are_looked_at(tmp_path):
@@ -214,6 +256,54 @@ def test_what_is_no_event_in_recorded_traffic_is_invalid_and_what_is_no_json_end
     answer = verify(tmp_path, plan, "--file", "-", stdin='{"e":"pv"}\nnonsense\n')
     assert answer.returncode == exit_codes.FAILED
     assert "snowbus: -: line 2: not JSON" in answer.stderr
+
+
+HELLO = "iglu:dev.snowbus.demo/hello/jsonschema/1-0-0"
+NOWHERE = "iglu:com.acme/nowhere/jsonschema/1-0-0"
+
+
+def hello(sender, schema=HELLO):
+    return {"schema": schema, "data": {"from": sender}}
+
+
+def test_recorded_events_that_nobody_has_checked_are_checked_against_their_schemas(tmp_path):
+    plan = "name: p\nevents: [{event_name: hello, valid: true, count: 1, others: ignored}]\nnever: [{valid: false}]"
+    strict = ["--file", "-", "--iglu-resolver", str(own_config_file())]
+    answer = verify(tmp_path, plan, *strict, stdin=json.dumps(hello("me")))
+    assert answer.returncode == exit_codes.OK, answer.stdout
+    view = {"event": "unstruct", "event_name": "hello"}
+    one, two, three = ({"e": "ue", "eid": eid, "ue_pr": json.dumps(described(hello(7)))} for eid in "123")
+    recorded = [
+        hello(7),
+        {"schema": PAYLOAD_DATA_SCHEMA, "data": [one]},
+        {"event": view, "payload": two},  # as the archive keeps it
+        hello("me", NOWHERE),
+        {"event": view, "payload": three, "validation": {"status": "unchecked"}},  # was found so: it may be masked
+    ]
+    answer = verify(tmp_path, plan, *strict, "--json", stdin="\n".join(map(json.dumps, recorded)))
+    report = json.loads(answer.stdout)
+    assert (report["events"], report["invalid"], report["notes"]) == (5, 4, [])
+    assert "unstruct_event/from" in answer.stdout
+    lenient = verify(tmp_path, "never: [{valid: false}]", "--file", "-", stdin=json.dumps(hello("me", NOWHERE)))
+    assert lenient.returncode == exit_codes.OK, lenient.stdout
+
+
+def described(event):
+    return {"schema": UNSTRUCT_EVENT_SCHEMA, "data": event}
+
+
+def test_registries_that_are_away_leave_recorded_events_unchecked_and_that_is_told(tmp_path):
+    away = {"name": "Away", "priority": 0, "connection": {"http": {"uri": "http://127.0.0.1:1"}}}
+    config = {"schema": RESOLVER_SCHEMA, "data": {"cacheSize": 5, "repositories": [away]}}
+    (tmp_path / "resolver.json").write_text(json.dumps(config))
+    arguments = ["--file", "-", "--iglu-resolver", "resolver.json"]
+    answer = verify(tmp_path, "events: [hello]", *arguments, stdin=json.dumps(hello("me")))
+    assert answer.returncode == exit_codes.OK
+    assert "-- 1 events could not be checked: no answer from the registries of their schemas" in answer.stderr
+    answer = verify(tmp_path, "events: [{name: hello, valid: true}]", *arguments, stdin=json.dumps(hello("me")))
+    assert "validation: expected an event found valid, got unchecked" in answer.stdout
+    answer = verify(tmp_path, "events: [hello]", "--file", "-", "--iglu-resolver", "none.json", stdin="")
+    assert answer.returncode == exit_codes.CONFIGURATION
 
 
 def publish(folder, *names, log):
@@ -323,24 +413,21 @@ def test_the_schema_of_plans_is_printed(tmp_path):
 def test_on_a_terminal_it_shows_how_it_stands_and_obeys_nothing_that_an_event_or_a_plan_holds(tmp_path, sqlite_url):
     (tmp_path / "plan.yaml").write_text('events: [{name: "add\\e[31m", event: add}, order]')
     publish(tmp_path, "add", log=sqlite_url)
-    ours, theirs = pty.openpty()
-    command = [COMMAND, "verify", "plan.yaml", "--log", sqlite_url, "--from", "earliest", "--timeout", "0.3"]
-    with subprocess.Popen(
-        command, cwd=tmp_path, env=environment() | {"TERM": "xterm"}, stdout=subprocess.PIPE, stderr=theirs, text=True
-    ) as process:
-        os.close(theirs)
-        shown = b""
-        while block := _read(ours):
-            shown += block
-        report, _ = process.communicate(timeout=30)
-    os.close(ours)
-    assert "… order  missing: none of 1 or more seen" in shown.decode()
-    assert r"add\x1b[31m" in shown.decode()
-    assert r"✓ add\x1b[31m" in report
+    arguments = ["plan.yaml", "--log", sqlite_url, "--from", "earliest", "--timeout", "60", "--settle", "0"]
+    with Screen("verify", *arguments, cwd=tmp_path) as screen:
+        screen.wait_for(r"✓ add\x1b[31m  seen 1 of 1 or more", "… order  missing: none of 1 or more seen")
+        publish(tmp_path, "order", log=sqlite_url)
+        assert screen.process.wait(timeout=30) == exit_codes.OK
+        screen.wait_for("plan: fits (2 events, all was seen)")
+        assert "✓ order" in screen.text
+        assert "add\x1b[31m" not in screen.text
 
 
-def _read(descriptor):
-    try:
-        return os.read(descriptor, 65_536)
-    except OSError:  # EIO: the other end is closed
-        return b""
+def test_ctrl_c_on_a_terminal_leaves_the_report_there(tmp_path, sqlite_url):
+    (tmp_path / "plan.yaml").write_text("events: [add, order]")
+    publish(tmp_path, "add", log=sqlite_url)
+    with Screen("verify", "plan.yaml", "--log", sqlite_url, "--from", "earliest", cwd=tmp_path) as screen:
+        screen.wait_for("… order")
+        screen.press("\x03")
+        assert screen.process.wait(timeout=30) == exit_codes.DOES_NOT_FIT
+        screen.wait_for("plan: does not fit (1 event, stopped)", "✗ order  missing")

@@ -102,6 +102,18 @@ def test_404_says_that_there_is_no_such_schema_and_any_other_status_says_nothing
     run(main())
 
 
+def test_what_is_no_json_object_is_no_answer():
+    async def main() -> None:
+        for body in (b"<html>", b"", b"[]", b"null", b"\xff"):
+            async with serving(answering(body=body)) as (registry, _):
+                with pytest.raises(RegistryError, match="it answers 200 with something that is no schema"):
+                    await registry.fetch(CART)
+        async with serving(answering(body=b"\xef\xbb\xbf {")) as (registry, _):
+            assert await registry.fetch(CART)  # what is wrong with it is wrong with the schema
+
+    run(main())
+
+
 def test_a_redirect_is_followed_but_not_with_a_key():
     async def redirect(request: web.Request) -> web.StreamResponse:
         if "moved" in request.path:

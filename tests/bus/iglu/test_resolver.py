@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 from support.aio import eventually, run
 
-from snowbus.bus.errors import RegistryError, SchemaError
+from snowbus.bus.errors import RegistryError, SchemaError, SchemaLimitError
 from snowbus.bus.iglu.config import ResolverConfig
 from snowbus.bus.iglu.lookups import Found, NotFound, Unreachable, Unusable
 from snowbus.bus.iglu.resolver import Resolver
@@ -86,6 +87,11 @@ def test_the_first_registry_that_has_a_schema_gives_it_and_is_not_asked_again():
         ([None, RegistryError("it answers 500")], Unreachable("R1: it answers 500")),
         ([SchemaError("it is too large"), TEXT], Unusable("R0", "it is too large")),
         ([b'{"type": 1}', TEXT], Unusable("R0", "/type: 1 is not valid under any of the given schemas")),
+        ([b'{"pattern": "("}', TEXT], Unreachable('R0: "(" is not a "regex"')),
+        (
+            [SchemaLimitError("it is larger than 500,000 bytes"), TEXT],
+            Unreachable("R0: it is larger than 500,000 bytes"),
+        ),
         ([OSError("unforeseen"), TEXT], Unreachable("it failed: OSError")),
         ([], NotFound(())),
     ],
@@ -245,6 +251,31 @@ def test_closing_ends_what_is_under_way():
         assert not [task for task in asyncio.all_tasks() if "snowbus-iglu" in task.get_name()]
 
     run(main())
+
+
+def test_any_number_is_looked_up_for_who_waits():
+    async def main() -> None:
+        uris = [CART._replace(addition=number) for number in range(120)]
+        async with resolver(Recorder(TEXT)) as asked:
+            lookups = await asked.look_up_all(uris)
+        assert all(isinstance(lookups.by_uri[uri], Found) for uri in uris)
+
+    run(main())
+
+
+def test_a_schema_that_calls_itself_another_is_taken_and_told():
+    own = {"vendor": "com.acme", "name": "order", "format": "jsonschema", "version": "1-0-0"}
+
+    async def main() -> None:
+        async with resolver(Recorder(json.dumps({"self": own}).encode())) as asked:
+            assert isinstance(await look_up(asked, ORDER), Found)
+            assert logged == []
+            assert isinstance(await look_up(asked), Found)
+        (line,) = logged
+        assert (line["registry"], line["schema"]) == ("R0", str(CART))
+
+    with capture_logs() as logged:
+        run(main())
 
 
 def test_nothing_is_remembered_where_the_cache_is_to_hold_nothing():

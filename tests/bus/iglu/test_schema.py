@@ -308,4 +308,4 @@ def test_a_property_may_be_called_ref_and_a_value_may_look_like_one():
 def test_snowplows_own_keys_are_no_obstacle():
     root = Path(__file__).parents[3] / "schemas" / "iglu" / "schemas"
     for file in root.rglob("1-0-0"):
-        assert compile_schema(file.read_bytes()).document["self"]["vendor"] == "dev.snowbus.demo"
+        assert compile_schema(file.read_bytes()).document["self"]["vendor"].startswith("dev.snowbus")

@@ -16,6 +16,8 @@ from support.memory_log import MemoryLog
 from support.signing import SECRET, hs256
 
 from snowbus.bus.event import EVENTS_TOPIC, ProducerRecord
+from snowbus.bus.iglu.config import own_config_file
+from snowbus.bus.iglu.schema import compile_schema
 from snowbus.bus.log import Log
 from snowbus.bus.settings import Settings
 from snowbus.consumers.gateway.feed import MOST_EVENTS
@@ -140,6 +142,47 @@ def test_a_gateway_that_begins_anew_repeats_nothing_and_misses_nothing() -> None
         await published(running, 41)
         assert numbers(reader.poll(await poll(running))) == [41]
         await running.stop()
+
+    run(main())
+
+
+def test_polls_that_come_while_a_gateway_begins_wait_for_its_events() -> None:
+    async def main() -> None:
+        log, reader = MemoryLog(), Ngrok()
+        await publish(log, range(40))
+        for _ in range(2):
+            running = Running(log, Settings(**DEFAULTS))
+            await running.start()
+            polls = await asyncio.gather(*(poll(running) for _ in range(3)))
+            assert len(set(polls)) == 1
+            assert len(reader.poll(polls[0])) in (40, 0)
+            await running.stop()
+        assert len(reader.poll(polls[0])) == 0
+
+    run(main())
+
+
+def test_hits_come_once_also_through_two_gateways_behind_one_address() -> None:
+    async def main() -> None:
+        log, reader = MemoryLog(), Search()
+        gateways = [Running(log, Settings(**DEFAULTS)) for _ in range(2)]
+        for running in gateways:
+            await running.start()
+        found: list[int] = []
+        for number in range(6):
+            await published(gateways[number % 2], number)
+            for running in gateways:
+                found += [int(event["event_id"]) for event in reader.poll(await poll(running, SEARCH))]
+
+        async def all_came() -> bool:
+            for running in gateways:
+                found.extend(int(event["event_id"]) for event in reader.poll(await poll(running, SEARCH)))
+            return len(found) >= 6
+
+        await eventually(all_came)
+        assert sorted(found) == list(range(6))
+        for running in gateways:
+            await running.stop()
 
     run(main())
 
@@ -399,3 +442,111 @@ def test_feeds_that_nobody_polls_any_more_are_forgotten_and_the_others_go_on() -
         assert numbers(reader.poll(await poll(running))) == [2]
 
     on_gateway(test)
+
+
+POISON = {
+    "e": "ue",
+    "url": "/cart",
+    "page": "a\x07\u202eb\ud800",
+    "dtm": "soon",
+    "ue_pr": "no JSON",
+    "co": json.dumps({"schema": "iglu:a/b/jsonschema/1-0-0", "data": {}}),
+}
+
+
+def test_a_hostile_event_is_given_byte_by_byte_as_it_should_be() -> None:
+    async def test(running: Running) -> None:
+        async with client(running) as live:
+            await running.log.create_topics([EVENTS_TOPIC])
+            await running.log.append(EVENTS_TOPIC, [numbered(7, timestamp=1_700_000_000_123, **POISON)])
+            await live.numbers(1)
+        payload = {
+            "tv": "test-1",
+            "p": "srv",
+            "e": "ue",
+            "eid": "7",
+            "uid": "user-0",
+            "url": "https://host-unknown.invalid/cart",
+            "page": r"a\u0007\u202eb\ud800",
+            "ue_pr": compact(
+                described(
+                    "unstruct_event/jsonschema/1-0-0",
+                    told("ue_pr", "not JSON: Expecting value, at character 1", "no JSON"),
+                )
+            ),
+            "co": compact(
+                described(
+                    "contexts/jsonschema/1-0-1", [told("co", "what it holds is not self-describing JSON", POISON["co"])]
+                )
+            ),
+        }
+        reasons = {
+            "url": "not an absolute URL",
+            "page": "control characters are written out",
+            "dtm": "not a time in ms: soon",
+            "ue_pr": "not JSON: Expecting value, at character 1",
+            "co": "what it holds is not self-describing JSON",
+        }
+        payload["snowbus_changed"] = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        raw = compact(described("payload_data/jsonschema/1-0-4", [payload]))
+        request = {"method": "POST", "proto": "HTTP/1.1", "uri": "com.snowplowanalytics.snowplow/tp2"}
+        request |= {"headers": {"Host": ["websocket"]}, "raw": raw}
+        start = "2023-11-14T22:13:20.123Z"
+        one = {"start": start, "request": request, "response": {"status_code": 200}}
+        assert (await poll(running)).decode() == compact({"requests": [one]})
+        (entry,) = (await get(running.address, "/v1/events.har?from=earliest")).json()["log"]["entries"]
+        assert (entry["startedDateTime"], entry["request"]["postData"]["text"]) == (start, raw)
+        view = {
+            "v_tracker": "test-1",
+            "platform": "srv",
+            "event": "unstruct",
+            "event_id": "7",
+            "user_id": "user-0",
+            "page_url": payload["url"],
+            "page_title": payload["page"],
+            "collector_tstamp": start,
+            "user_ipaddress": "203.0.113.7",
+            "snowbus_changed": "page_url: not an absolute URL; page_title: control characters are written out; "
+            "dvce_created_tstamp: not a time: soon",
+        }
+        ids = json.loads(await poll(running, SEARCH))["hits"]["hits"][0]["_id"]
+        assert (await poll(running, SEARCH)).decode() == compact({"hits": {"hits": [{"_id": ids, "_source": view}]}})
+
+    on_gateway(test)
+
+
+def compact(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def described(schema: str, data: Any) -> dict[str, Any]:
+    return {"schema": f"iglu:com.snowplowanalytics.snowplow/{schema}", "data": data}
+
+
+def told(parameter: str, problem: str, sent: str) -> dict[str, Any]:
+    schema = "iglu:dev.snowbus/not_self_describing/jsonschema/1-0-0"
+    return {"schema": schema, "data": {"parameter": parameter, "problem": problem, "sent": f"text: {sent}"}}
+
+
+def test_what_a_feed_says_of_itself_is_as_its_schemas_at_the_gateway_want_it() -> None:
+    async def test(running: Running) -> None:
+        async with client(running) as live:
+            count = await publish_hostile(running.log)
+            await live.until(lambda messages: len(messages) == count)
+            events = Ngrok().poll(await poll(running))
+            await publish(running.log, range(MOST_EVENTS + 1))
+            await live.numbers(MOST_EVENTS + 1)
+        events += Ngrok().poll(await poll(running))
+        found: set[str] = set()
+        for event in events:
+            for code in ("ue_pr", "co"):
+                held = json.loads(event.get(code) or "{}").get("data", [])
+                for each in held if isinstance(held, list) else [held]:
+                    name = each["schema"].removeprefix("iglu:")
+                    if name.startswith("dev.snowbus/"):
+                        schema = compile_schema((await get(running.address, f"/schemas/{name}")).body)
+                        assert schema.problems(each["data"]) == []
+                        found.add(name.split("/")[1])
+        assert found == {"not_self_describing", "no_event", "skipped_events"}
+
+    on_gateway(test, iglu_resolver=str(own_config_file()))

@@ -137,7 +137,7 @@ def test_what_cannot_be_read_in_full_is_not_shown_in_part(text: str) -> None:
 
 
 def test_errors_keep_what_is_wrong_and_lose_the_values_that_were() -> None:
-    payload = {"e": "pv", "eid": "e-1", "ip": SECRET, "tt": SECRET, "tz": "x", "se_va": "much"}
+    payload = {"e": "pv", "eid": "e-1", "sid": SECRET, "tt": SECRET, "tz": "x", "se_va": "much"}
     errors = (
         *decode(payload).problems,
         FieldError("contexts[0]", USER_1["schema"], f"/{SECRET}", f"not {SECRET}", SECRET),
@@ -148,7 +148,7 @@ def test_errors_keep_what_is_wrong_and_lose_the_values_that_were() -> None:
     message = message_of(event_of(payload, validation="invalid", errors=errors), payload)
     assert SECRET not in json.dumps(message)
     found = [(error["field"], error["expected"], error["got"]) for error in message["validation"]["errors"]]
-    assert ("user_ipaddress", "an IP address", MASKED) in found
+    assert ("domain_sessionid", "a hyphenated UUID", MASKED) in found
     assert ("se_value", "a number", "much") in found
     assert ("contexts[1]", "a number", "list") in found
     assert message["validation"]["status"] == "invalid"

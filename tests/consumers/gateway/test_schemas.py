@@ -16,6 +16,15 @@ from snowbus.schemas import read_text
 ORDER = "dev.snowbus.demo/order/jsonschema/1-0-0"
 
 
+FOR_FEEDS = [
+    f"iglu:dev.snowbus/{name}/jsonschema/1-0-0" for name in ("no_event", "not_self_describing", "skipped_events")
+]
+OF_THE_DEMO = [
+    f"iglu:dev.snowbus.demo/{name}/jsonschema/1-0-0" for name in ("add_to_cart", "hello", "order", "product")
+]
+OWN = FOR_FEEDS + OF_THE_DEMO
+
+
 def asking(*paths: str, **settings: Any) -> list[tuple[int, str, Any]]:
     """The status, the CORS header and the text of the answers of a gateway."""
 
@@ -40,9 +49,7 @@ def test_a_schema_is_served_to_any_page_as_it_is() -> None:
 def test_the_schemas_are_listed() -> None:
     for status, allowed, text in asking("/schemas", "/schemas/"):
         assert (status, allowed) == (200, "*")
-        assert json.loads(text) == [
-            f"iglu:dev.snowbus.demo/{name}/jsonschema/1-0-0" for name in ("add_to_cart", "hello", "order", "product")
-        ]
+        assert json.loads(text) == OWN
 
 
 def test_what_is_no_schema_is_not_found() -> None:
@@ -70,7 +77,7 @@ def test_of_two_folders_the_one_with_the_lower_priority_gives_a_schema(tmp_path)
     config = {"schema": schema, "data": {"cacheSize": 5, "repositories": repositories}}
     (tmp_path / "resolver.json").write_text(json.dumps(config))
     listed, order = asking("/schemas", f"/schemas/{ORDER}", iglu_resolver=str(tmp_path / "resolver.json"))
-    assert json.loads(listed[2]) == [f"iglu:{ORDER}", "iglu:org.other/x/jsonschema/2-0-0"]
+    assert json.loads(listed[2]) == [*OWN, "iglu:org.other/x/jsonschema/2-0-0"]
     assert json.loads(order[2]) == {"from": "two"}
 
 
@@ -78,7 +85,7 @@ def test_it_is_a_registry_to_a_resolver() -> None:
     async def main() -> None:
         async with gateway(MemoryLog()) as running:
             registry = HttpRegistry(Http(uri=running.address))
-            assert len(await registry.list_schemas()) == 4
+            assert list(map(str, await registry.list_schemas())) == OWN
             text = await registry.fetch(parse_iglu_uri(f"iglu:{ORDER}"))
             assert text == read_text(f"iglu/schemas/{ORDER}").encode()
 

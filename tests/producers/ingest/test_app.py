@@ -280,7 +280,7 @@ def test_an_event_too_large_for_the_log_is_refused_alone(serve_embedded: Serve) 
             assert (status, told["accepted"], told["refused"]) == (200, 1, 1)
             status, told = await ingest.post(payload_data(large))
             assert status == 413
-            assert "larger than the 50000 that the log takes" in told["error"]
+            assert "larger than the 50000 that topic snowbus.events takes" in told["error"]
             assert len(await ingest.events()) == 1
             for value, headers in await ingest.bad():
                 assert 40_000 < len(value) < 50_000

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 from support.aio import eventually, run
 from support.ingest import payload_data, serving
 from support.memory_log import MemoryLog
@@ -121,6 +122,51 @@ def test_a_registry_that_does_not_answer_holds_nobody_up_and_its_events_are_unch
         await runner.cleanup()
 
     run(main())
+
+
+def test_a_registry_that_answers_badly_leaves_events_unchecked_and_its_key_stays_unsaid(tmp_path: Path) -> None:
+    over = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        how = request.path.split("/")[3]
+        if how == "hangs":
+            await over.wait()
+        if how == "another":
+            own = {"vendor": "com.acme", "name": "cart", "format": "jsonschema", "version": "1-0-0"}
+            return web.json_response({"self": own, **SCHEMA})
+        if how == "loops":
+            return web.Response(status=302, headers={"Location": request.path})
+        bodies = {"huge": b"{" + b" " * 600_000 + b"}", "page": b"<html>"}
+        return web.Response(status=200 if how in bodies else 500, body=bodies.get(how, b"the secret-key is wrong"))
+
+    async def main() -> None:
+        app = web.Application()
+        app.router.add_get("/{path:.*}", answer)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        registry = {"uri": f"http://127.0.0.1:{runner.addresses[0][1]}", "apikey": "secret-key"}
+        settings = {"iglu_resolver": resolver(tmp_path, {"http": registry}), "iglu_wait": 0.01}
+        hows = ["hangs", "loops", "huge", "page", "fails", "another"]
+        events = [cart({"sku": "A"}, f"iglu:com.acme/{how}/jsonschema/1-0-0") for how in hows]
+        async with MemoryLog() as log, serving(log, **settings) as ingest:
+
+            async def is_settled() -> bool:
+                assert await ingest.post(payload_data(*events)) == (200, "ok")
+                found = {event.validation for event in await ingest.events()}
+                return found == {"unchecked", "valid"}
+
+            await eventually(is_settled)
+            valid = [event for event in await ingest.events() if event.validation == "valid"]
+            assert all("/another/" in event.payload for event in valid)
+        over.set()
+        await runner.cleanup()
+
+    with capture_logs() as logged:
+        run(main())
+    told = {line["event"] for line in logged}
+    assert told == {"a schema cannot be looked up", "a registry has another schema in the place of one"}
+    assert "secret-key" not in repr(logged)
 
 
 def test_a_registry_that_is_away_leaves_events_unchecked(tmp_path: Path) -> None:
