@@ -10,7 +10,7 @@ from functools import cached_property, lru_cache, reduce
 from typing import Any, Literal, TypedDict
 
 from . import json_text
-from .errors import FilterError
+from .errors import ConfigurationError, FilterError
 from .event import Record
 from .tracker_protocol import EVENTS, PLATFORMS
 
@@ -106,6 +106,27 @@ def parse_filter(pairs: Iterable[tuple[str, str]]) -> Filter:
         _check_value(name, value)
         conditions.setdefault(name, set()).add(value)
     return Filter(tuple((name, tuple(sorted(values))) for name, values in sorted(conditions.items())))
+
+
+def filter_of(filters: Mapping[str, Any]) -> Filter:
+    """The filter in keyword arguments: each is a text, or several. Raises ConfigurationError."""
+    pairs: list[tuple[str, str]] = []
+    for name, value in filters.items():
+        values = [str(value).lower() if isinstance(value, bool) else value] if isinstance(value, str | bool) else value
+        try:
+            named = [(name, each) for each in values]
+        except TypeError:
+            raise ConfigurationError(f"{name}={value!r}: a filter is a text, or several") from None
+        if not named:
+            raise ConfigurationError(f"{name}={value!r} lets nothing through; leave it out to let everything through")
+        pairs += named
+    try:
+        for name, each in pairs:
+            if not isinstance(each, str):
+                raise ConfigurationError(f"{name}={each!r}: a filter is a text, or several")
+        return parse_filter(pairs)
+    except FilterError as error:
+        raise ConfigurationError(f"filter {error}") from None
 
 
 @lru_cache(maxsize=1000)

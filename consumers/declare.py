@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from functools import WRAPPER_ASSIGNMENTS, partial
 from typing import Any, Generic, ParamSpec, TypeVar, Unpack, get_args
 
-from snowbus.bus.errors import ConfigurationError, FilterError
+from snowbus.bus.errors import ConfigurationError
 from snowbus.bus.event import DEAD_TOPIC, EVENTS_TOPIC, RETRY_TOPIC
-from snowbus.bus.filters import PARAMETERS, Filter, Filters, parse_filter
+from snowbus.bus.filters import PARAMETERS, Filter, Filters, filter_of
 from snowbus.bus.log.interface import AutoOffsetReset
 
 from .adaptive import Adaptive
@@ -128,7 +128,7 @@ def consumer(*topics: str, group_id: str, **options: Unpack[Options]) -> Callabl
     if "dead_letter" in given:
         given["dead_letter"] = {True: DEAD_TOPIC, False: ""}.get(given["dead_letter"], given["dead_letter"])
     _check_dead_letter_topic(given.get("dead_letter", DEAD_TOPIC), topics)
-    declared_filter = _filter(filters)
+    declared_filter = filter_of(filters)
 
     def declare(function: Callable[P, R]) -> Consumer[P, R]:
         _check_function(function, given.get("lifespan"))
@@ -243,26 +243,6 @@ def _is_count(value: Any, least: int) -> bool:
 
 def _is_seconds(value: Any, least: float) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= _LONGEST_SECONDS
-
-
-def _filter(filters: dict[str, Any]) -> Filter:
-    pairs: list[tuple[str, str]] = []
-    for name, value in filters.items():
-        values = [str(value).lower() if isinstance(value, bool) else value] if isinstance(value, str | bool) else value
-        try:
-            named = [(name, each) for each in values]
-        except TypeError:
-            raise ConfigurationError(f"{name}={value!r}: a filter is a text, or several") from None
-        if not named:
-            raise ConfigurationError(f"{name}={value!r} lets nothing through; leave it out to let everything through")
-        pairs += named
-    try:
-        for name, each in pairs:
-            if not isinstance(each, str):
-                raise ConfigurationError(f"{name}={each!r}: a filter is a text, or several")
-        return parse_filter(pairs)
-    except FilterError as error:
-        raise ConfigurationError(f"filter {error}") from None
 
 
 def _check_function(function: Any, lifespan: Lifespan | None) -> None:

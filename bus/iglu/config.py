@@ -99,6 +99,12 @@ def own_config_file() -> Path:
     return Path(str(files("snowbus.schemas").joinpath("iglu/resolver.json")))
 
 
+def folder_config(folder: Path) -> ResolverConfig:
+    """The schemas in a folder alone."""
+    registry = RegistryConfig(name=str(folder), priority=0, connection=Connection(embedded=Embedded(path=str(folder))))
+    return ResolverConfig(cacheSize=_OWN_CACHE_SIZE, cacheTtl=None, repositories=(registry,))
+
+
 def load_resolver_config(file: Path) -> ResolverConfig:
     """Read a resolver's configuration; paths in it are below the file's folder. Raises ConfigurationError."""
     try:

@@ -5,7 +5,7 @@ import contextlib
 import time
 import traceback
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
 import structlog
@@ -16,6 +16,7 @@ from snowbus.bus.iglu.resolver import resolver_of
 from snowbus.bus.log import Log
 from snowbus.bus.metrics import Metrics
 from snowbus.bus.operations import Operations
+from snowbus.bus.payload import Payload
 from snowbus.bus.settings import Settings
 from snowbus.bus.sparingly import Sparingly
 from snowbus.bus.version import tracker_version
@@ -36,6 +37,8 @@ _WARN_SECONDS = 5.0
 _METHODS = frozenset({"GET", "HEAD", "POST", "OPTIONS"})
 _DRAIN_READING_SECONDS = 3.0
 _GRACE_SECONDS = 5.0
+
+Enrich = Callable[[list[Payload]], Awaitable[list[Payload]]]
 
 
 async def run_ingest(
@@ -66,11 +69,13 @@ async def run_ingest(
 class IngestApp:
     """Ingest as an ASGI app, to serve alone or to mount in another; it makes its topics when it first needs them.
 
+    `enrich` adds to the events of a request what an app around it knows of them.
     Raises ConfigurationError when a setting cannot work.
     """
 
-    def __init__(self, log: Log, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, log: Log, settings: Settings, metrics: Metrics, *, enrich: Enrich | None = None) -> None:
         self._settings = settings
+        self._enrich = enrich
         self._metrics = metrics
         self._proxies = parse_networks(settings.ingest_trusted_proxies)
         self._topics = Topics(log, seconds=settings.append_timeout, warn=self._warn_of)
@@ -162,6 +167,8 @@ class IngestApp:
                 tracker_version=self._tracker_version,
                 plain=endpoint is Endpoint.TRACKING,
             )
+        if self._enrich is not None:
+            understood = understood._replace(payloads=await self._enrich(understood.payloads))
         accepted = answers.PIXEL if endpoint is Endpoint.PIXEL else answers.OK
         answer = await self._write(understood, whole, sent, accepted=accepted)
         return answer, cookie if answer.status == 200 else None

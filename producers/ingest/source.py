@@ -72,7 +72,7 @@ def client_ip(head: Head, *, proxies: Sequence[Network]) -> str:
     """
     ip = _connection_ip(head.client)
     forwarded = head.headers.get(b"x-forwarded-for")
-    if not forwarded or not _is_trusted(ip, proxies):
+    if not forwarded or not is_from_proxy(head, proxies):
         return ip
     for hop in reversed(header_text(forwarded).split(",")):
         before = _plain_ip(hop)
@@ -84,12 +84,17 @@ def client_ip(head: Head, *, proxies: Sequence[Network]) -> str:
     return ip
 
 
-def parse_networks(texts: Sequence[str]) -> tuple[Network, ...]:
-    """Networks in CIDR notation; a single address is a network of one. Raises ConfigurationError."""
+def is_from_proxy(head: Head, proxies: Sequence[Network]) -> bool:
+    """Whether a trusted proxy passed the request on, so that its `X-Forwarded-…` headers are believed."""
+    return _is_trusted(_connection_ip(head.client), proxies)
+
+
+def parse_networks(texts: Sequence[str], *, setting: str = "ingest_trusted_proxies") -> tuple[Network, ...]:
+    """Networks in CIDR notation; a single address is a network of one. Raises ConfigurationError for the setting."""
     try:
         return tuple(ip_network(text, strict=False) for text in texts)
     except ValueError as error:
-        raise ConfigurationError(f"ingest_trusted_proxies: {error}") from None
+        raise ConfigurationError(f"{setting}: {error}") from None
 
 
 def header_text(value: bytes) -> str:

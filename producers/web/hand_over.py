@@ -1,0 +1,85 @@
+"""Hands events to an emitter in a thread of its own, so that no request waits for an emitter, whatever that does."""
+
+import queue
+import threading
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import structlog
+
+from snowbus.bus.sparingly import Sparingly
+
+logger = structlog.get_logger(__name__)
+
+_WARN_SECONDS = 10.0
+
+
+class Emitter(Protocol):
+    """What the official tracker calls an emitter, as far as events go."""
+
+    def input(self, payload: dict[str, Any], /) -> None:
+        """Take an event."""
+
+
+class HandOver:
+    """The events that wait for one emitter: `max_waiting` at most, what comes beyond is counted in `dropped`.
+
+    Ours take an event in microseconds. Others send it before they return, and may wait for a collector as they do.
+    """
+
+    def __init__(self, emitter: Emitter, *, max_waiting: int) -> None:
+        self.dropped = 0
+        self.failed = 0
+        self._emitter = emitter
+        self._max_waiting = max_waiting
+        self._warnings = Sparingly(_WARN_SECONDS)
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Begin with an empty queue and no thread."""
+        self._waiting: queue.SimpleQueue[dict[str, Any] | threading.Event] = queue.SimpleQueue()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def put(self, payload: Mapping[str, Any]) -> None:
+        """Let an event wait for its turn; neither blocks nor raises."""
+        if self._waiting.qsize() >= self._max_waiting:
+            self.dropped += 1
+            self._warn("events dropped: an emitter takes none", dropped=self.dropped)
+            return
+        self._put(dict(payload))
+
+    def mark(self) -> threading.Event:
+        """What is set once the emitter has all that waits now."""
+        reached = threading.Event()
+        if self._thread is None:
+            reached.set()
+        else:
+            self._put(reached)
+        return reached
+
+    def _put(self, item: dict[str, Any] | threading.Event) -> None:
+        self._waiting.put(item)
+        if self._thread is None:
+            with self._starting:
+                if self._thread is None:
+                    self._thread = threading.Thread(
+                        target=self._run, args=(self._waiting,), name="snowbus-hand-over", daemon=True
+                    )
+                    self._thread.start()
+
+    def _run(self, waiting: "queue.SimpleQueue[dict[str, Any] | threading.Event]") -> None:
+        while True:
+            item = waiting.get()
+            if isinstance(item, threading.Event):
+                item.set()
+                continue
+            try:
+                self._emitter.input(item)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next event may be taken
+                self.failed += 1
+                self._warn("an emitter failed", reason=str(error) or type(error).__name__, failed=self.failed)
+
+    def _warn(self, what: str, **facts: Any) -> None:
+        if self._warnings.due():
+            logger.warning(what, emitter=type(self._emitter).__name__, **facts)

@@ -1,0 +1,194 @@
+"""How an app tracks: where its events go, who its users are, and what stands beside its events."""
+
+import asyncio
+import concurrent.futures
+import contextlib
+import time
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import structlog
+from snowplow_tracker import Subject, Tracker
+
+from snowbus.bus.errors import ConfigurationError
+from snowbus.bus.payload import as_payload
+from snowbus.bus.sparingly import Sparingly
+
+from ..contexts import Context, candidate_of
+from ..ingest.source import Head, parse_networks
+from .background_loop import BackgroundLoop
+from .builder import Builder
+from .endpoint import IngestEndpoint
+from .hand_over import Emitter, HandOver
+from .processes import look_after
+from .tracked_request import current_request
+from .visitor import Cookies, Visit, visit_of
+
+logger = structlog.get_logger(__name__)
+
+_WARN_SECONDS = 10.0
+
+
+class _SafeTracker(Tracker):
+    """The official tracker, but that what cannot be tracked does not fail the view."""
+
+    warnings = Sparingly(_WARN_SECONDS)
+
+    def track(self, event: Any) -> str | None:
+        try:
+            return super().track(event)
+        except Exception as error:  # noqa: BLE001 - whatever is in an event, the view must go on
+            if self.warnings.due():
+                logger.warning("an event was not tracked", reason=f"{type(error).__name__}: {error}")
+            return None
+
+
+class Tracking:
+    """`Tracking([BusEmitter("kafka://localhost:9092")], namespace="shop", app_id="shop-web")`; one for each app.
+
+    `tracker` is the official tracker: in a request that of the request, whose events leave after the response is
+    complete; elsewhere one whose events leave at once. `user_id` is asked for the `uid` of events that have none, with
+    the request as the framework has it. `trusted_proxies` are networks (CIDR) whose `X-Forwarded-…` are believed.
+    `contexts` are the builders of the app (see `snowbus.producers.contexts`). `endpoint` takes the browsers' events, at
+    `/tracking` of the app.
+    Events wait for each emitter in a queue of `max_waiting`, from which a thread hands them over: an emitter that hangs
+    hangs nobody else. What comes beyond is dropped, and counted in `dropped`.
+    Raises ConfigurationError for what cannot work.
+    """
+
+    def __init__(
+        self,
+        emitters: Sequence[Emitter],
+        *,
+        namespace: str,
+        app_id: str | None = None,
+        user_id: Callable[[Any], str | None] | None = None,
+        contexts: Sequence[Context] = (),
+        endpoint: IngestEndpoint | None = None,
+        trusted_proxies: Sequence[str] = (),
+        cookie_prefix: str = "_sp_",
+        network_cookie: str = "sp",
+        encode_base64: bool = True,
+        max_waiting: int = 10_000,
+    ) -> None:
+        if not isinstance(emitters, list | tuple) or not emitters:
+            raise ConfigurationError("Tracking needs a list of emitters: Tracking([BusEmitter(…)], namespace=…)")
+        for each in contexts:
+            if not isinstance(each, Context):
+                raise ConfigurationError(f"contexts: {each!r} is no builder; write @context(…) above it")
+        self.endpoint = endpoint
+        self._emitters = list(emitters)
+        self._namespace = namespace
+        self._app_id = app_id
+        self._user_id = user_id
+        self._builders = [Builder(each) for each in contexts]
+        self._proxies = parse_networks(trusted_proxies, setting="trusted_proxies")
+        self._cookies = Cookies(cookie_prefix, network_cookie)
+        self._encode_base64 = encode_base64
+        self._hand_overs = [HandOver(emitter, max_waiting=max_waiting) for emitter in emitters]
+        self._warnings = Sparingly(_WARN_SECONDS)
+        self._later: set[concurrent.futures.Future[None]] = set()
+        self.background = BackgroundLoop(closing=self.close_endpoint)
+        look_after(self)
+
+    @property
+    def tracker(self) -> Tracker:
+        """The tracker of the request that this code runs for, or, outside of requests, of the app."""
+        request = current_request()
+        request = request.of(self) if request else None
+        return request.tracker if request else self._own_tracker
+
+    @property
+    def dropped(self) -> int:
+        """Events that found an emitter's queue full."""
+        return sum(each.dropped for each in self._hand_overs)
+
+    def flush(self, timeout: float = 10.0) -> bool:
+        """Wait until the emitters have what was tracked, so many seconds at most; says whether they have."""
+        until = time.monotonic() + timeout
+        _, late = concurrent.futures.wait(list(self._later), timeout)
+        marks = [each.mark() for each in self._hand_overs]
+        return not late and all(each.wait(max(0.0, until - time.monotonic())) for each in marks)
+
+    # What follows is for the adapters of frameworks.
+
+    def visit(self, head: Head, *, scheme: str) -> Visit:
+        """What a request tells."""
+        return visit_of(head, scheme=scheme, cookies=self._cookies, proxies=self._proxies)
+
+    def tracker_of(self, emitters: Sequence[Any], subject: Subject) -> Tracker:
+        """A tracker of this app."""
+        return _SafeTracker(self._namespace, list(emitters), subject, self._app_id, self._encode_base64)
+
+    def user_id_of(self, request: Any) -> str | None:
+        """The user of a request, where the app knows it. Never raises."""
+        if self._user_id is None:
+            return None
+        try:
+            user_id = self._user_id(request)
+        except Exception as error:  # noqa: BLE001 - it is the app's own code, and the event comes first
+            self.warn("no user id", error)
+            return None
+        return None if user_id is None else str(user_id)
+
+    def warn(self, what: str, error: Exception) -> None:
+        """Say now and then what failed."""
+        if self._warnings.due():
+            logger.warning(what, reason=f"{type(error).__name__}: {error}")
+
+    def builders_for(self, payload: Mapping[str, Any], path: str) -> list[Builder]:
+        """The builders whose entities belong on an event of a request for a path."""
+        builders = [each for each in self._builders if each.context.is_for_path(path)]
+        if any(each.context.wanted for each in builders):
+            candidate = candidate_of(as_payload(payload))
+            builders = [each for each in builders if each.context.wanted.matches(candidate)]
+        return builders
+
+    def builders_for_page(self, path: str) -> list[Builder]:
+        """The builders whose entities belong in a page."""
+        return [each for each in self._builders if each.context.is_for_page and each.context.is_for_path(path)]
+
+    def hand_over(self, payloads: Iterable[Mapping[str, Any]]) -> None:
+        """Let events go to the emitters; neither blocks nor raises."""
+        for payload in payloads:
+            for each in self._hand_overs:
+                each.put(payload)
+
+    def later(self, coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop | None) -> None:
+        """Run a coroutine in the app's loop, else in the one in the background."""
+        if loop is None or loop.is_closed():
+            loop = self.background.loop
+        future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+        self._later.add(future)
+        future.add_done_callback(self._later.discard)
+
+    async def aclose(self, timeout: float = 5.0) -> None:
+        """Wait for what is under way in this loop, so many seconds at most, and close the endpoint."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await asyncio.gather(*map(asyncio.wrap_future, self._later), return_exceptions=True)
+        await self.close_endpoint()
+
+    async def close_endpoint(self) -> None:
+        """Close the log of the endpoint, if it is open in this loop."""
+        if self.endpoint is not None:
+            await self.endpoint.aclose()
+
+    def begin_anew(self) -> None:
+        """Forget what waits and runs: this is a child, and it stayed with the parent."""
+        self._later = set()
+        self.background.begin_anew()
+        for each in self._hand_overs:
+            each.begin_anew()
+
+    def end(self, timeout: float) -> None:
+        """Give what waits so many seconds before the process ends."""
+        until = time.monotonic() + timeout
+        concurrent.futures.wait(list(self._later), timeout)
+        self.background.end(max(0.0, until - time.monotonic()))
+        self.flush(max(0.0, until - time.monotonic()))
+
+    @cached_property
+    def _own_tracker(self) -> Tracker:
+        return self.tracker_of(self._emitters, Subject().set_platform("srv"))
