@@ -1,0 +1,117 @@
+"""What holds for each framework, on real servers: order, subject, contexts, and that tracking disturbs no view."""
+
+import http.client
+import json
+from contextlib import contextmanager
+
+import pytest
+from support.aio import soon
+from support.django_app import django_app
+from support.web import COOKIE, Blocking, Recorder, asgi_server, fetch, wsgi_server
+from support.web_apps import USER, Gate, fastapi_app, flask_app, user
+
+from snowbus.producers.web import Tracking
+
+APPS = {
+    "flask": lambda tracking, gate: wsgi_server(flask_app(tracking, gate)),
+    "flask-wsgiref": lambda tracking, gate: wsgi_server(flask_app(tracking, gate), "wsgiref"),
+    "fastapi": lambda tracking, gate: asgi_server(fastapi_app(tracking, gate)),
+    "fastapi-uvloop": lambda tracking, gate: asgi_server(fastapi_app(tracking, gate), loop="uvloop"),
+    "django-wsgi": lambda tracking, gate: wsgi_server(django_app(tracking, gate, asgi=False)),
+    "django-asgi": lambda tracking, gate: asgi_server(django_app(tracking, gate, asgi=True), lifespan="off"),
+}
+
+
+@pytest.fixture(params=APPS)
+def serving(request):
+    """Serves the app of a framework, with an emitter of a test's choice; gives its address."""
+
+    @contextmanager
+    def serve(*emitters, gate=None, **options):
+        tracking = Tracking(list(emitters), namespace="web", app_id="shop", **options)
+        with APPS[request.param](tracking, gate or Gate()) as address:
+            yield address
+
+    return serve
+
+
+def contexts_of(payload):
+    return json.loads(payload["co"])["data"]
+
+
+@pytest.mark.parametrize(("path", "status"), [("/view", 200), ("/async", 200), ("/raises", 500)])
+def test_the_client_has_its_last_byte_while_the_emitter_hangs(serving, path, status):
+    """The emitter goes on only when the client has read all; and the next request is served while it hangs."""
+    emitter = Blocking()
+    with serving(emitter) as address:
+        for _ in range(2):
+            assert fetch(address, path).status == status
+        soon(emitter.called.is_set)
+        assert emitter.payloads == []
+        emitter.let_go.set()
+        assert {payload["se_ac"] for payload in emitter.wait(2)} == {path[1:]}
+
+
+def test_events_of_a_stream_leave_after_its_end(serving):
+    emitter, gate = Recorder(), Gate()
+    with serving(emitter, gate=gate) as address:
+        connection = http.client.HTTPConnection(*address, timeout=20)
+        connection.request("GET", "/stream")
+        answer = connection.getresponse()
+        assert answer.read(5) == b"first"
+        assert emitter.payloads == []
+        gate.open.set()
+        assert answer.read() == b"last"
+        connection.close()
+        emitter.wait(2)
+        assert emitter.actions == ["stream-first", "stream-last"]
+
+
+def test_an_event_has_what_the_request_tells_of_its_user_and_page(serving):
+    emitter = Recorder()
+    headers = {
+        "Cookie": COOKIE,
+        "User_Agent": "Browser/1",
+        "Accept_Language": "de-CH,de;q=0.9",
+        "Referer": "http://shop.example/before",
+        "X_Forwarded_For": "198.51.100.7",
+        "X_Forwarded_Proto": "https",
+        "Host": "shop.example",
+        "X_User": "ann",
+    }
+    by_header = lambda request: request.headers["X-User"]  # noqa: E731
+    with serving(emitter, trusted_proxies=["127.0.0.0/8"], user_id=by_header) as address:
+        fetch(address, "/view?q=a%20b", **headers)
+        (payload,) = emitter.wait(1)
+    expected = {
+        "e": "se",
+        "p": "srv",
+        "tna": "web",
+        "aid": "shop",
+        "uid": "ann",
+        "duid": "4a66d8f9-17f5-4b9e-9d5c-6d8c8f1f0b1a",
+        "vid": 3,
+        "sid": "5b24b0c5-5ac4-44c2-9d2e-1a2b3c4d5e6f",
+        "tnuid": "network-1",
+        "ip": "198.51.100.7",
+        "ua": "Browser/1",
+        "lang": "de-CH",
+        "url": "https://shop.example/view?q=a%20b",
+        "refr": "http://shop.example/before",
+    }
+    assert payload | expected == payload
+
+
+def test_a_builder_makes_the_same_entity_for_events_and_for_the_page(serving):
+    emitter = Recorder()
+    with serving(emitter, contexts=[user]) as address:
+        for path in ("/view", "/async"):
+            fetch(address, path, X_User="</script>\u00e9&'")
+        page = fetch(address, "/page", X_User="</script>\u00e9&'").body.decode()
+        for payload in emitter.wait(2):
+            (made,) = contexts_of(payload)
+            assert made["schema"] == USER
+            assert made["data"]["name"].startswith("</script>")
+    text = page.removeprefix("<script>contexts = ").removesuffix("</script>")
+    assert json.loads(text) == [made]
+    assert not set("<>&'") & set(text)

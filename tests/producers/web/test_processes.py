@@ -1,0 +1,159 @@
+"""Tracking over the life of a process: what waits at its end, forks, and servers that fork their workers."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+from support.aio import run, soon
+from support.django_app import django_app
+from support.forwarding import read_all
+from support.snowbus import Process
+from support.web import asgi_server, fetch, wsgi_server
+from support.web_apps import Gate, fastapi_app, flask_app
+
+from snowbus.bus.envelope import decode_event
+from snowbus.bus.event import EVENTS_TOPIC
+from snowbus.bus.log import open_log
+from snowbus.producers.emitters import BusEmitter
+from snowbus.producers.web import Tracking
+
+APP = '''
+import json, os, time
+from pathlib import Path
+import flask
+from snowplow_tracker import StructuredEvent
+from snowbus.producers.contexts import context
+from snowbus.producers.web import Tracking, current_tracker
+from snowbus.producers.web.flask import install
+
+class Hanging:
+    """Takes nothing until there is a file `go`; then it writes."""
+
+    def input(self, payload):
+        while not Path("go").exists():
+            time.sleep(0.01)
+        with Path("events.ndjson").open("a") as file:
+            print(json.dumps({**payload, "tna": os.getpid()}), file=file)
+
+@context("iglu:com.acme/user/jsonschema/1-0-0")
+async def user(request):
+    return {"path": request.path}
+
+tracking = Tracking([Hanging()], namespace="web", contexts=[user])
+app = flask.Flask(__name__)
+install(app, tracking)
+
+@app.get("/view/<name>")
+def view(name):
+    current_tracker().track(StructuredEvent("shop", name))
+    return name
+'''
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "shop.py").write_text(APP, "utf-8")
+    return tmp_path
+
+
+def written(folder):
+    file = folder / "events.ndjson"
+    return [json.loads(line) for line in file.read_text("utf-8").splitlines()] if file.exists() else []
+
+
+def python(folder, script):
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", "-X", "dev", "-c", script],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_what_waits_when_the_process_ends_is_handed_over(folder):
+    (folder / "go").touch()
+    python(folder, "from shop import app\nfor n in range(20): app.test_client().get(f'/view/{n}')")
+    assert [event["se_ac"] for event in written(folder)] == [str(number) for number in range(20)]
+    assert all("co" in event for event in written(folder))
+
+
+def test_a_forked_process_hands_over_its_own_events(folder):
+    """The parent has begun to; what waits with it is not the child's."""
+    script = """
+import os
+from pathlib import Path
+from shop import app, tracking
+app.test_client().get("/view/parent")
+child = os.fork()
+app.test_client().get("/view/child" if not child else "/view/parent")
+if child:
+    Path("go").touch()
+    os.waitpid(child, 0)
+"""
+    python(folder, script)
+    assert sorted(event["se_ac"] for event in written(folder)) == ["child", "parent", "parent"]
+
+
+@pytest.mark.parametrize("arguments", [(), ("--preload", "--threads", "2")], ids=["sync", "preload, threads"])
+def test_a_worker_of_gunicorn_answers_while_the_emitter_hangs_and_hands_over_before_it_ends(folder, arguments):
+    command = ["-m", "gunicorn", "--bind", "127.0.0.1:0", "--worker-tmp-dir", str(folder), *arguments, "shop:app"]
+    with Process(*command, program=sys.executable, cwd=folder) as server:
+        address = soon(lambda: listening(server))
+        for number in range(3):
+            assert fetch(address, f"/view/{number}").body == b"%d" % number
+        assert written(folder) == []
+        (folder / "go").touch()
+        assert server.stop() == 0
+    events = written(folder)
+    assert [event["se_ac"] for event in events] == ["0", "1", "2"]
+    assert len({event["tna"] for event in events}) == 1
+
+
+def listening(server):
+    """Where gunicorn says that it listens, once it does."""
+    for line in server.diagnostics:
+        if "Listening at: http://" in line:
+            host, _, port = line.partition("http://")[2].split()[0].rpartition(":")
+            return host, int(port)
+    return None
+
+
+APPS = {
+    "flask": lambda tracking: wsgi_server(flask_app(tracking, Gate())),
+    "fastapi": lambda tracking: asgi_server(fastapi_app(tracking, Gate())),
+    "django": lambda tracking: wsgi_server(django_app(tracking, Gate(), asgi=False)),
+}
+
+
+@pytest.mark.parametrize("framework", APPS)
+def test_views_answer_while_the_log_is_away_and_the_events_arrive_once_it_is_back(framework, tmp_path):
+    """Another process has locked the log for itself."""
+    url = f"sqlite:///{tmp_path / 'log.db'}"
+    emitter = BusEmitter(url)
+    emitter.input({"e": "pv", "eid": "first"})
+    emitter.flush()
+    lock = sqlite3.connect(tmp_path / "log.db", isolation_level=None)
+    lock.execute("BEGIN EXCLUSIVE")
+    with APPS[framework](Tracking([emitter], namespace="web")) as address:
+        for _ in range(20):
+            assert fetch(address, "/view").status == 200
+        lock.execute("ROLLBACK")
+        lock.close()
+        assert sum(action == "view" for action in soon(lambda: enough(url, 21))) == 20
+    emitter.close()
+
+
+def enough(url, count):
+    """The actions of the events on a log, once there are so many."""
+
+    async def main():
+        async with await open_log(url) as log:
+            payloads = [json.loads(decode_event(record.value).payload) for record in await read_all(log, EVENTS_TOPIC)]
+            return [payload.get("se_ac") for payload in payloads] if len(payloads) >= count else []
+
+    return run(main())

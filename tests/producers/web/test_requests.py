@@ -1,0 +1,239 @@
+"""When events leave, beyond what all frameworks share: mounted apps, websockets, tasks, no request at all."""
+
+import asyncio
+import contextlib
+import threading
+
+import aiohttp
+import pytest
+from fastapi import BackgroundTasks, FastAPI, WebSocket
+from snowplow_tracker import SelfDescribing, SelfDescribingJson, StructuredEvent
+from support.aio import run, soon
+from support.web import Blocking, Recorder, asgi_server, fetch, wsgi_server
+from support.web_apps import track
+
+from snowbus.bus.errors import ConfigurationError
+from snowbus.producers.web import AsgiTracking, Tracking, WsgiTracking, current_tracker
+from snowbus.producers.web.starlette import install
+
+
+def tracking_to(*emitters, **options):
+    return Tracking(list(emitters), namespace="web", **options)
+
+
+def event(action):
+    return StructuredEvent("shop", action)
+
+
+def test_outside_of_requests_events_leave_at_once():
+    emitter = Recorder()
+    tracking_to(emitter).tracker.track(event("job"))
+    assert emitter.actions == ["job"]
+    with pytest.raises(ConfigurationError, match=r"Tracking\.tracker"):
+        current_tracker()
+
+
+def test_what_cannot_be_tracked_does_not_fail_the_view():
+    emitter = Recorder()
+    tracker = tracking_to(emitter).tracker
+    schema = "iglu:com.acme/thing/jsonschema/1-0-0"
+    assert tracker.track(SelfDescribing(SelfDescribingJson(schema, {"thing": object()}))) is None
+    assert tracker.track(event("next")) is not None
+    assert emitter.actions == ["next"]
+
+
+def test_an_emitter_that_hangs_or_fails_keeps_nothing_from_the_others():
+    class Failing:
+        def input(self, payload):  # noqa: ARG002 - it fails anyhow
+            raise RuntimeError("the emitter's own")
+
+    hanging, recorder = Blocking(), Recorder()
+    tracking = tracking_to(hanging, Failing(), recorder, max_waiting=3)
+    for number in range(5):
+        tracking.hand_over([{"se_ac": str(number)}])
+        recorder.wait(number + 1)
+    soon(hanging.called.is_set)
+    assert not tracking.flush(timeout=0.01)
+    assert tracking.dropped == 1  # of five: one is in the emitter's hands, and three wait
+    hanging.let_go.set()
+    assert tracking.flush()
+    assert hanging.actions == ["0", "1", "2", "3"]
+
+
+def test_events_of_background_tasks_leave_at_once_and_those_of_the_view_before():
+    emitter = Recorder()
+    app = FastAPI()
+    install(app, tracking_to(emitter))
+    gate = threading.Event()
+
+    def task():
+        track("task-first")
+        gate.wait(60)
+        track("task-last")
+
+    @app.get("/")
+    def view(tasks: BackgroundTasks):
+        track("view")
+        tasks.add_task(task)
+
+    with asgi_server(app) as address:
+        fetch(address)
+        emitter.wait(2)
+        assert emitter.actions == ["view", "task-first"]
+        gate.set()
+        emitter.wait(3)
+
+
+def test_events_of_a_websocket_leave_once_it_is_accepted():
+    emitter = Recorder()
+    app = FastAPI()
+    install(app, tracking_to(emitter))
+
+    @app.websocket("/ws")
+    async def websocket(socket: WebSocket):
+        track("before")
+        await socket.accept()
+        async for text in socket.iter_text():
+            track(text)
+            await socket.send_text(text)
+
+    async def client(host, port):
+        async with aiohttp.ClientSession() as http, http.ws_connect(f"http://{host}:{port}/ws") as socket:
+            await asyncio.to_thread(emitter.wait, 1)
+            await socket.send_str("message")
+            assert await socket.receive_str() == "message"
+            await asyncio.to_thread(emitter.wait, 2)
+
+    with asgi_server(app) as address:
+        run(client(*address))
+    assert emitter.actions == ["before", "message"]
+    assert emitter.payloads[0]["url"].endswith("/ws")
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_events_leave_in_the_turn_of_the_loop_after_the_last_part_of_the_answer(raises):
+    """In that turn uvloop writes, and a server writes an answer of its own when the app has raised."""
+    emitter = Recorder()
+    tracking = tracking_to(emitter)
+
+    async def app(scope, receive, send):
+        track("view")
+        if raises:
+            raise RuntimeError("the app's own")
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async def send(message):
+        pass
+
+    async def main():
+        scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": []}
+        with contextlib.suppress(RuntimeError):
+            await AsgiTracking(app, tracking)(scope, None, send)
+        assert tracking.flush()
+        assert emitter.payloads == []  # still in the same turn
+        await asyncio.sleep(0)
+        assert tracking.flush()
+        assert emitter.actions == ["view"]
+
+    run(main())
+
+
+def test_mounted_apps_have_trackers_of_their_own_and_one_moment_to_leave():
+    outside, inside = Recorder(), Recorder()
+    outer, inner = FastAPI(), FastAPI()
+    gate = threading.Event()
+    install(outer, tracking_to(outside))
+    install(inner, tracking_to(inside))
+
+    @inner.get("/view")
+    def view():
+        track("inner")
+
+    @outer.middleware("http")
+    async def around(request, call_next):
+        answer = await call_next(request)
+        current_tracker().track(event("outer"))
+        body = [part async for part in answer.body_iterator]
+        await asyncio.to_thread(gate.wait, 60)  # the inner app is done, and the client has nothing yet
+        answer.body_iterator = as_async(body)
+        return answer
+
+    outer.mount("/mounted", inner)
+    with asgi_server(outer) as address:
+        asking = threading.Thread(target=fetch, args=(address, "/mounted/view"))
+        asking.start()
+        soon(lambda: len(asyncio_waiting(gate)) == 1)
+        assert (inside.actions, outside.actions) == ([], [])
+        gate.set()
+        asking.join()
+        assert inside.wait(1)[0]["url"].endswith("/mounted/view")
+        outside.wait(1)
+    assert (inside.actions, outside.actions) == (["inner"], ["outer"])
+
+
+def asyncio_waiting(gate):
+    """Who waits for a threading.Event."""
+    return list(gate._cond._waiters)
+
+
+async def as_async(items):
+    for item in items:
+        yield item
+
+
+def test_an_app_in_itself_is_tracked_once():
+    emitter = Recorder()
+    tracking = tracking_to(emitter)
+
+    def app(environ, start_response):
+        track("view")
+        start_response("200 OK", [("Content-Length", "0")])
+        return []
+
+    with wsgi_server(WsgiTracking(WsgiTracking(app, tracking), tracking), "wsgiref") as address:
+        fetch(address)
+    emitter.wait(1)
+    assert tracking.flush()
+    assert emitter.actions == ["view"]
+
+
+def test_what_a_request_left_running_tracks_for_its_user_at_once():
+    emitter = Recorder()
+    app = FastAPI()
+    install(app, tracking_to(emitter))
+    gate = asyncio.Event()
+    tasks = []
+
+    async def afterwards():
+        await gate.wait()
+        track("afterwards")
+
+    @app.get("/")
+    async def view():
+        tasks.append(asyncio.create_task(afterwards()))
+
+    @app.get("/go")
+    async def go():
+        gate.set()
+
+    with asgi_server(app) as address:
+        fetch(address, User_Agent="Browser/1")
+        fetch(address, "/go")
+        assert emitter.wait(1)[0]["ua"] == "Browser/1"
+
+
+def test_a_stream_without_end_does_not_gather_events_without_end():
+    emitter = Recorder()
+    app = FastAPI()
+    install(app, tracking_to(emitter))
+
+    @app.get("/")
+    def view():
+        for _ in range(1_000):
+            track("many")
+        emitter.wait(1_000)
+        return "they have left"
+
+    with asgi_server(app) as address:
+        assert fetch(address).status == 200

@@ -1,0 +1,104 @@
+"""The app of web_apps.py as one of Django: its settings are made once in a process, the app is each test's."""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import anyio
+import django
+from django.conf import settings
+from django.http import HttpResponse, StreamingHttpResponse
+from django.template import engines
+from django.urls import path
+from support.web_apps import Gate, track
+
+from snowbus.producers.web import Tracking
+
+tracking: Tracking
+gate: Gate
+
+
+def _gate_wait() -> None:
+    gate.wait()
+
+
+def _view(request: Any) -> HttpResponse:
+    track("view")
+    return HttpResponse("view")
+
+
+async def _async(request: Any) -> HttpResponse:
+    track("async")
+    return HttpResponse("async")
+
+
+def _raises(request: Any) -> HttpResponse:
+    track("raises")
+    raise RuntimeError("the view's own")
+
+
+def _streams(request: Any) -> StreamingHttpResponse:
+    def stream() -> Iterator[bytes]:
+        track("stream-first")
+        yield b"first"
+        _gate_wait()
+        track("stream-last")
+        yield b"last"
+
+    async def astream() -> AsyncIterator[bytes]:
+        track("stream-first")
+        yield b"first"
+        await anyio.to_thread.run_sync(_gate_wait)
+        track("stream-last")
+        yield b"last"
+
+    return StreamingHttpResponse(astream() if hasattr(request, "scope") else stream())
+
+
+def _page(request: Any) -> HttpResponse:
+    template = engines["django"].from_string("<script>contexts = {% contexts_json %}</script>")
+    return HttpResponse(template.render(request=request))
+
+
+_VIEWS = (
+    path("view", _view),
+    path("async", _async),
+    path("raises", _raises),
+    path("stream", _streams),
+    path("page", _page),
+)
+
+
+def django_app(tracking_: Tracking, gate_: Gate, *, asgi: bool) -> Any:
+    global tracking, gate
+    tracking, gate = tracking_, gate_
+    _configure()
+    # These look at the settings when they are imported.
+    from django.core.handlers.asgi import ASGIHandler  # noqa: PLC0415
+    from django.core.handlers.wsgi import WSGIHandler  # noqa: PLC0415
+
+    from snowbus.producers.web.django import tracking_endpoint  # noqa: PLC0415
+
+    settings.ROOT_URLCONF = (*_VIEWS, tracking_endpoint()) if tracking.endpoint else _VIEWS
+    return ASGIHandler() if asgi else WSGIHandler()
+
+
+def _configure() -> None:
+    if settings.configured:
+        return
+    settings.configure(
+        ALLOWED_HOSTS=["*"],
+        LOGGING_CONFIG=None,
+        MIDDLEWARE=["snowbus.producers.web.django.TrackingMiddleware"],
+        SECRET_KEY="test",
+        SNOWBUS_TRACKING=f"{__name__}.tracking",
+        TEMPLATES=[
+            {
+                "BACKEND": "django.template.backends.django.DjangoTemplates",
+                "OPTIONS": {
+                    "builtins": ["snowbus.producers.web.django_tags"],
+                    "context_processors": ["django.template.context_processors.request"],
+                },
+            }
+        ],
+    )
+    django.setup()
