@@ -40,7 +40,7 @@ class AsgiTracking:
         """Answer a request."""
         current = current_request()
         if scope["type"] == "lifespan":
-            await self._app(scope, receive, self._closing(send))
+            await self._live(scope, receive, send)
         elif scope["type"] not in ("http", "websocket") or (current and current.of(self._tracking)):
             await self._app(scope, receive, send)
         else:
@@ -75,10 +75,26 @@ class AsgiTracking:
         head = head_of({"method": "GET", **scope, "root_path": ""})
         return self._tracking.visit(head, scheme=scope.get("scheme", "http"))
 
-    def _closing(self, send: Send) -> Send:
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Close the tracking at the end of the app's lifespan, also of an app that knows of none, as Django's."""
+        is_known = False
+
+        async def receive_and_see() -> Any:
+            nonlocal is_known
+            is_known = True
+            return await receive()
+
         async def close_and_send(message: Any) -> None:
-            if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
+            if message["type"].startswith("lifespan.shutdown."):
                 await self._tracking.aclose()
             await send(message)
 
-        return close_and_send
+        try:
+            await self._app(scope, receive_and_see, close_and_send)
+        except Exception:
+            if is_known:
+                raise
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await close_and_send({"type": "lifespan.shutdown.complete"})

@@ -2,7 +2,8 @@
 
 import queue
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
@@ -37,7 +38,7 @@ class HandOver:
 
     def begin_anew(self) -> None:
         """Begin with an empty queue and no thread."""
-        self._waiting: queue.SimpleQueue[dict[str, Any] | threading.Event] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -47,19 +48,21 @@ class HandOver:
             self.dropped += 1
             self._warn("events dropped: an emitter takes none", dropped=self.dropped)
             return
-        self._put(dict(payload))
+        self._put(partial(self._emitter.input, dict(payload)))
 
-    def mark(self) -> threading.Event:
-        """What is set once the emitter has all that waits now."""
+    def mark(self, *, flush: bool) -> threading.Event:
+        """What is set once the emitter has all that waits now, and has flushed it, if so asked."""
         reached = threading.Event()
-        if self._thread is None:
+        if self._thread is None and not flush:
             reached.set()
-        else:
-            self._put(reached)
+            return reached
+        if flush and (flushes := getattr(self._emitter, "sync_flush", None)):
+            self._put(flushes)
+        self._put(reached.set)
         return reached
 
-    def _put(self, item: dict[str, Any] | threading.Event) -> None:
-        self._waiting.put(item)
+    def _put(self, call: Callable[[], object]) -> None:
+        self._waiting.put(call)
         if self._thread is None:
             with self._starting:
                 if self._thread is None:
@@ -68,14 +71,11 @@ class HandOver:
                     )
                     self._thread.start()
 
-    def _run(self, waiting: "queue.SimpleQueue[dict[str, Any] | threading.Event]") -> None:
+    def _run(self, waiting: "queue.SimpleQueue[Callable[[], object]]") -> None:
         while True:
-            item = waiting.get()
-            if isinstance(item, threading.Event):
-                item.set()
-                continue
+            call = waiting.get()
             try:
-                self._emitter.input(item)
+                call()
             except Exception as error:  # noqa: BLE001 - whatever it is, the next event may be taken
                 self.failed += 1
                 self._warn("an emitter failed", reason=str(error) or type(error).__name__, failed=self.failed)

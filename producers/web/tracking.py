@@ -2,7 +2,6 @@
 
 import asyncio
 import concurrent.futures
-import contextlib
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import cached_property
@@ -105,11 +104,8 @@ class Tracking:
         return sum(each.dropped for each in self._hand_overs)
 
     def flush(self, timeout: float = 10.0) -> bool:
-        """Wait until the emitters have what was tracked, so many seconds at most; says whether they have."""
-        until = time.monotonic() + timeout
-        _, late = concurrent.futures.wait(list(self._later), timeout)
-        marks = [each.mark() for each in self._hand_overs]
-        return not late and all(each.wait(max(0.0, until - time.monotonic())) for each in marks)
+        """Wait until the emitters have sent what was tracked, so many seconds at most; says whether they have."""
+        return self._drain(timeout, flush=True)
 
     # What follows is for the adapters of frameworks.
 
@@ -164,10 +160,11 @@ class Tracking:
         future.add_done_callback(self._later.discard)
 
     async def aclose(self, timeout: float = 5.0) -> None:
-        """Wait for what is under way in this loop, so many seconds at most, and close the endpoint."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                await asyncio.gather(*map(asyncio.wrap_future, self._later), return_exceptions=True)
+        """Give what waits so many seconds before the server ends, and close the endpoint.
+
+        Some servers end by a signal then, so that nobody could do so at the end of the process.
+        """
+        await asyncio.to_thread(self.flush, timeout)
         await self.close_endpoint()
 
     async def close_endpoint(self) -> None:
@@ -185,9 +182,14 @@ class Tracking:
     def end(self, timeout: float) -> None:
         """Give what waits so many seconds before the process ends."""
         until = time.monotonic() + timeout
-        concurrent.futures.wait(list(self._later), timeout)
+        self._drain(timeout, flush=False)  # emitters have an end of their own
         self.background.end(max(0.0, until - time.monotonic()))
-        self.flush(max(0.0, until - time.monotonic()))
+
+    def _drain(self, timeout: float, *, flush: bool) -> bool:
+        until = time.monotonic() + timeout
+        _, late = concurrent.futures.wait(list(self._later), timeout)
+        marks = [each.mark(flush=flush) for each in self._hand_overs]
+        return not late and all(each.wait(max(0.0, until - time.monotonic())) for each in marks)
 
     @cached_property
     def _own_tracker(self) -> Tracker:

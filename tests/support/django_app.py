@@ -21,6 +21,10 @@ def _gate_wait() -> None:
     gate.wait()
 
 
+def _untracked(request: Any) -> HttpResponse:
+    return HttpResponse("untracked")
+
+
 def _view(request: Any) -> HttpResponse:
     track("view")
     return HttpResponse("view")
@@ -60,6 +64,7 @@ def _page(request: Any) -> HttpResponse:
 
 
 _VIEWS = (
+    path("untracked", _untracked),
     path("view", _view),
     path("async", _async),
     path("raises", _raises),

@@ -1,10 +1,11 @@
 """Follows a document as a reader does: runs its blocks from the first to the last, in one folder.
 
 What a command exports, and where it changes to, holds for those after it, as in a terminal. A command that serves goes
-on until the next heading, as in a terminal of its own; so that nothing collides, it really listens on a free port, and
-what comes later finds it there. A Python block is run, or written down when its first line is a file's name; a block of
-JavaScript is run where there is a Node, with the package `ws` for the WebSocket that newer ones have. A `text` block is
-what the commands of its heading have printed, line by line, with `…` for whatever stands there.
+on until the next heading, as in a terminal of its own, and so does a web server that is told its port; so that nothing
+collides, it really listens on a free port, and what comes later finds it there. A Python block is run, or written down
+when its first line is a file's name; a block of JavaScript is run where there is a Node, with the package `ws` for the
+WebSocket that newer ones have. A `text` block is what the commands of its heading have printed, line by line, with `…`
+for whatever stands there.
 """
 
 import re
@@ -22,6 +23,7 @@ from snowbus.bus.settings import ROLES, Settings
 from snowbus.cli import exit_codes
 
 _SERVES = re.compile(rf"(?:\w+=\S+ )*snowbus ({'|'.join(ROLES)}|up|tail)\b(?!.*(--count|--help))")
+_WEB_SERVES = re.compile(r"(?:\w+=\S+ )*(?:uvicorn|gunicorn) .*?(?:--port |--bind 127\.0\.0\.1:)(\d+)")
 _ADDRESS = re.compile(r"(?:127\.0\.0\.1|localhost):(\d+)")
 _LISTEN = re.compile(r"(--(?:\w+-)?listen[ =]\S+:)\d+")
 _COLLECTOR = "https://collector.example"
@@ -46,7 +48,7 @@ class Walkthrough:
             "PYTEST_PLUGINS": "snowbus.cli.pytest_plugin",  # this one is
         }
         self._running: list[Process] = []
-        self._listening: dict[int, tuple[Process, str]] = {}
+        self._listening: dict[int, str] = {}
         self._printed: list[str] = []
         self._state = folder.parent / "variables"
 
@@ -106,6 +108,9 @@ class Walkthrough:
         if found := _SERVES.match(text):
             self._serve(text, found[1])
             return
+        if found := _WEB_SERVES.match(text):
+            self._serve_app(text, found[1])
+            return
         script = f"{self._with_addresses(text)}\nenv -0 > {self._state}"
         self._to_the_end(["bash", "-e", "-o", "pipefail", "-c", script])
         variables = self._state.read_text("utf-8").split("\0")
@@ -117,11 +122,19 @@ class Walkthrough:
         process = self._start("bash", "-c", f"exec env {command}")
         roles = ["ingest", "gateway"] if name == "up" else [role for role in ROLES if role == name]
         for role in roles:
-            process.address(role)
             given = re.search(rf"--(?:{role}-)?listen[ =]\S*?:(\d+)", text)
             port = int(given[1] if given else Settings.model_fields[f"{role}_listen"].default.rpartition(":")[2])
-            assert port not in self._listening, f"a reader would be told that port {port} is taken"
-            self._listening[port] = process, role
+            self._listens(port, process.address(role))
+
+    def _serve_app(self, text: str, port: str) -> None:
+        """Start a web server with an app of the document."""
+        command = self._with_addresses(text.replace(port, "0"))
+        process = self._start("bash", "-c", f"exec env {command} 2>&1")
+        self._listens(int(port), process.line(r"(http://127\.0\.0\.1:\d+)")[1])
+
+    def _listens(self, port: int, address: str) -> None:
+        assert port not in self._listening, f"a reader would be told that port {port} is taken"
+        self._listening[port] = address
 
     def _program(self, block: Block, suffix: str, text: str, interpreter: str) -> None:
         path = self._folder / f"block_{block.place.rpartition(':')[2]}.{suffix}"
@@ -164,10 +177,7 @@ class Walkthrough:
         """The text, with the addresses that are really listened on."""
 
         def real(found: re.Match[str]) -> str:
-            if (listening := self._listening.get(int(found[1]))) is None:
-                return found[0]
-            process, role = listening
-            return process.address(role).removeprefix("http://")
+            return self._listening.get(int(found[1]), found[0]).removeprefix("http://")
 
         return _ADDRESS.sub(real, text.replace(_COLLECTOR, self._collector))
 
@@ -176,7 +186,7 @@ def _commands(text: str) -> list[str]:
     """The commands of a block: each that serves is one, and what stands between two of them is one."""
     commands = [""]
     for line in text.replace("\\\n", " ").splitlines():
-        if _SERVES.match(line):
+        if _SERVES.match(line) or _WEB_SERVES.match(line):
             commands += [line, ""]
         else:
             commands[-1] += f"{line}\n"

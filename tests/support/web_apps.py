@@ -58,6 +58,10 @@ def flask_app(tracking: Tracking, gate: Gate) -> flask.Flask:
         track("stream-last")
         yield b"last"
 
+    @app.get("/untracked")
+    def untracked() -> str:
+        return "untracked"
+
     @app.get("/view")
     def view() -> str:
         track("view")
@@ -95,6 +99,10 @@ def fastapi_app(tracking: Tracking, gate: Gate) -> FastAPI:
         await anyio.to_thread.run_sync(gate.wait)
         track("stream-last")
         yield b"last"
+
+    @app.get("/untracked")
+    def untracked() -> str:
+        return "untracked"
 
     @app.get("/view")
     def view() -> str:

@@ -1,6 +1,8 @@
 """Tracking over the life of a process: what waits at its end, forks, and servers that fork their workers."""
 
 import json
+import re
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -114,12 +116,59 @@ def test_a_worker_of_gunicorn_answers_while_the_emitter_hangs_and_hands_over_bef
     assert len({event["tna"] for event in events}) == 1
 
 
+ASGI_APP = '''
+from pathlib import Path
+from fastapi import FastAPI
+from snowplow_tracker import StructuredEvent
+from snowbus.producers.web import AsgiTracking, Tracking, current_tracker
+from snowbus.producers.web.starlette import install
+
+class Buffered:
+    """Keeps events in memory until it is told to flush."""
+
+    def __init__(self):
+        self.payloads = []
+
+    def input(self, payload):
+        self.payloads.append(payload)
+
+    def sync_flush(self):
+        Path("flushed").write_text(",".join(payload["se_ac"] for payload in self.payloads))
+
+app = FastAPI()
+install(app, Tracking([Buffered()], namespace="web"))
+
+@app.get("/view")
+def view():
+    current_tracker().track(StructuredEvent("shop", "view"))
+
+async def knows_no_lifespan(scope, receive, send):
+    if scope["type"] != "http":
+        raise ValueError("as Django says")
+    current_tracker().track(StructuredEvent("shop", "view"))
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body"})
+
+bare = AsgiTracking(knows_no_lifespan, Tracking([Buffered()], namespace="web"))
+'''
+
+
+@pytest.mark.parametrize("app", ["app", "bare"])
+def test_a_server_that_a_signal_ends_has_flushed_its_emitters(app, tmp_path):
+    """uvicorn ends by the signal that it got, so that Python's own ways to end do not come about."""
+    (tmp_path / "shop.py").write_text(ASGI_APP, "utf-8")
+    command = ["-m", "uvicorn", "--port", "0", f"shop:{app}"]
+    with Process(*command, program=sys.executable, cwd=tmp_path) as server:
+        assert fetch(soon(lambda: listening(server)), "/view").status == 200
+        assert server.stop() == -signal.SIGTERM
+    assert (tmp_path / "flushed").read_text() == "view"
+
+
 def listening(server):
-    """Where gunicorn says that it listens, once it does."""
+    """Where a server says that it listens, once it does."""
     for line in server.diagnostics:
-        if "Listening at: http://" in line:
-            host, _, port = line.partition("http://")[2].split()[0].rpartition(":")
-            return host, int(port)
+        if found := re.search(r"http://([\d.]+):(\d+)", line):
+            return found[1], int(found[2])
     return None
 
 
