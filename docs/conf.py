@@ -24,6 +24,7 @@ nitpick_ignore_regex = [
     ("py:.*", r"(?!snowbus\.).*"),  # of other projects, whose documents are elsewhere
     ("py:.*", r"snowbus\..*\.(P|R)"),  # type variables
     ("py:.*", r"snowbus\..*\.(Asked|Behaviour|Intent|Options)"),  # bases that nobody names
+    ("py:.*", r"snowbus\..*\.(Emitter|ScriptJson|Settings)"),  # what is told where it is taken or given
 ]
 
 html_theme = "furo"
