@@ -12,7 +12,7 @@ from .interface import (
     TopicDetails,
     TopicInfo,
 )
-from .open import open_log
+from .open import check_log_url, open_log
 
 __all__ = [
     "METADATA_LIMIT",
@@ -25,5 +25,6 @@ __all__ = [
     "Reader",
     "TopicDetails",
     "TopicInfo",
+    "check_log_url",
     "open_log",
 ]

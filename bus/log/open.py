@@ -4,7 +4,8 @@ from urllib.parse import urlsplit
 
 from ..errors import ConfigurationError
 from .interface import Log, LogOptions
-from .kafka_url import without_password
+from .kafka_url import parse_url, without_password
+from .sqlite_url import file_of
 
 
 async def open_log(url: str, options: LogOptions | None = None, *, create: bool = True) -> Log:
@@ -32,8 +33,25 @@ async def open_log(url: str, options: LogOptions | None = None, *, create: bool 
 
             return await MemoryLog.open(url, options, create=create)
         case scheme:
-            shown = without_password(url)
-            raise ConfigurationError(f"log {shown!r}: {scheme or 'no'} scheme; use kafka://host:9092 or sqlite:///path")
+            raise _unknown(scheme, url)
+
+
+def check_log_url(url: str, options: LogOptions | None = None) -> None:
+    """Raise ConfigurationError for a URL that `open_log` cannot understand, without opening anything."""
+    match _scheme(url):
+        case "kafka":
+            parse_url(url, options or LogOptions())
+        case "sqlite":
+            file_of(url)
+        case "memory":
+            pass
+        case scheme:
+            raise _unknown(scheme, url)
+
+
+def _unknown(scheme: str, url: str) -> ConfigurationError:
+    shown = without_password(url)
+    return ConfigurationError(f"log {shown!r}: {scheme or 'no'} scheme; use kafka://host:9092 or sqlite:///path")
 
 
 def _scheme(url: str) -> str:

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import Self
 
 import structlog
@@ -35,6 +34,7 @@ from .interface import (
 )
 from .sqlite_file import SqliteFile, prepare
 from .sqlite_reader import SqliteGroupReader
+from .sqlite_url import file_of
 
 logger = structlog.get_logger(__name__)
 
@@ -56,7 +56,7 @@ class SqliteLog(Log):
     @classmethod
     async def open(cls, url: str, options: LogOptions, *, create: bool = True) -> Self:
         """Open or make the file. Raises ConfigurationError when it cannot be a log, LogError when it is damaged."""
-        path = _path(url)
+        path = file_of(url)
         if not create and not path.exists():
             raise ConfigurationError(f"there is no log at {path}")
         return cls(url, SqliteFile(path, await asyncio.to_thread(prepare, path)), options)
@@ -225,13 +225,6 @@ class SqliteLog(Log):
 
     async def _rows(self, topic: str) -> list[tables.PartitionRow]:
         return await self.file.fetch(lambda connection: tables.partition_rows(connection, topic))
-
-
-def _path(url: str) -> Path:
-    """The file of `sqlite:///relative` or `sqlite:////absolute`. Raises ConfigurationError."""
-    if not url.startswith("sqlite:///") or url == "sqlite:///" or ":memory:" in url:
-        raise ConfigurationError(f"log {url!r}: write sqlite:///relative/path or sqlite:////absolute/path")
-    return Path(url.removeprefix("sqlite:///"))
 
 
 def _topics(connection: Connection) -> list[TopicInfo]:
