@@ -4,6 +4,7 @@ import asyncio
 import concurrent.futures
 import contextvars
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -17,29 +18,31 @@ from ..contexts import Context, ContextError, Entity
 logger = structlog.get_logger(__name__)
 
 _WARN_SECONDS = 10.0
+_RESTS = 10.0
 
 
 class Surroundings(NamedTuple):
-    """The loop that async builders of a request run in, and what the thread of a plain one does at its end."""
+    """Gives the loop that async builders of a request run in; and what the thread of a plain one does at its end."""
 
-    loop: asyncio.AbstractEventLoop
+    loop: Callable[[], asyncio.AbstractEventLoop]
     clean_up: Callable[[], None]
 
 
 class Builder:
     """One builder of one app. What fails, takes too long or makes nonsense makes no entity, and is logged now and then.
 
-    While a call that took too long has not ended, it is not called again.
+    After a call that took too long it rests until that has ended, and ten times as long as a call may take.
     """
 
     def __init__(self, context: Context) -> None:
         self.context = context
         self._late = 0
+        self._rests_until = 0.0
         self._warnings = Sparingly(_WARN_SECONDS)
 
     def build(self, request: Any, around: Surroundings) -> list[Entity]:
         """Its entities, for who is in a thread that may wait."""
-        if self._late:
+        if self._is_resting():
             return []
         try:
             if self.context.timeout is None and not self.context.is_async:
@@ -53,7 +56,7 @@ class Builder:
 
     async def abuild(self, request: Any, around: Surroundings) -> list[Entity]:
         """Its entities, for who is in the loop."""
-        if self._late:
+        if self._is_resting():
             return []
         try:
             if self.context.timeout is None and not self.context.is_async:
@@ -75,7 +78,7 @@ class Builder:
 
     def _begin(self, request: Any, around: Surroundings) -> "concurrent.futures.Future[Any]":
         if self.context.is_async:
-            return asyncio.run_coroutine_threadsafe(self.context(request), around.loop)
+            return asyncio.run_coroutine_threadsafe(self.context(request), around.loop())
         call = partial(contextvars.copy_context().run, self.context, request)
         future: concurrent.futures.Future[Any] = concurrent.futures.Future()
         # A daemon, unlike the threads of the library's pools: one that hangs must not keep the process from ending.
@@ -88,10 +91,14 @@ class Builder:
         if future.done():
             return self.context.entities(future.result())
         self._late += 1
+        self._rests_until = time.monotonic() + _RESTS * (self.context.timeout or 0.0)
         future.add_done_callback(self._in_the_end)
         if self.context.is_async:
             future.cancel()
         raise ContextError(self.context.schema, f"the builder did not return within {self.context.timeout:g} seconds")
+
+    def _is_resting(self) -> bool:
+        return self._late > 0 or time.monotonic() < self._rests_until
 
     def _in_the_end(self, _: object) -> None:
         self._late -= 1
@@ -105,7 +112,9 @@ def _settle(future: "concurrent.futures.Future[Any]", call: Callable[[], Any], c
     future.set_running_or_notify_cancel()
     try:
         future.set_result(call())
-    except BaseException as error:  # noqa: BLE001 - the future's, as with any executor
+    except Exception as error:  # noqa: BLE001 - the future's, as with any executor
         future.set_exception(error)
+    except BaseException as error:  # noqa: BLE001 - as sys.exit(), which would end the view's thread
+        future.set_exception(RuntimeError(repr(error)))
     finally:
         clean_up()

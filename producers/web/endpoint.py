@@ -6,17 +6,23 @@ from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
-from snowbus.bus.errors import LogUnavailableError, SnowbusError
+import structlog
+
+from snowbus.bus.errors import SnowbusError
 from snowbus.bus.http_server import Receive, Scope, Send
-from snowbus.bus.log import Log, open_log
+from snowbus.bus.log import Log, check_log_url, open_log
 from snowbus.bus.metrics import Metrics
 from snowbus.bus.payload import Payload
 from snowbus.bus.settings import Settings
+from snowbus.bus.sparingly import Sparingly
 
 from ..ingest.app import IngestApp
 from .background_loop import BackgroundLoop
 from .tracked_request import current_request
 
+logger = structlog.get_logger(__name__)
+
+_WARN_SECONDS = 10.0
 _TRACKING = "/tracking"
 _UNAVAILABLE = b'{"error":"the log cannot be reached; try again"}\n'
 
@@ -39,12 +45,15 @@ class IngestEndpoint:
 
     It takes what `/tracking` of `snowbus ingest` takes, and answers as that does: 200 means durable on the log.
     `settings` are those of ingest, as far as they are not about listening. Events get the entities that the app's
-    builders make of the request. It is an ASGI app; the log is opened with its first request.
+    builders make of the request. It is an ASGI app; the log is opened with its first request. Raises ConfigurationError
+    for what names no log.
     """
 
     def __init__(self, log: str, *, path: str = _TRACKING, settings: Settings | None = None) -> None:
+        check_log_url(log)
         self.path = path
         self._settings = (settings or Settings()).model_copy(update={"log": log})
+        self._warnings = Sparingly(_WARN_SECONDS)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opening: asyncio.Task[_Opened] | None = None
 
@@ -56,7 +65,9 @@ class IngestEndpoint:
         """Answer a request, on whatever path it came in."""
         try:
             app = await self._app()
-        except LogUnavailableError:
+        except SnowbusError as error:
+            if self._warnings.due():
+                logger.warning("the endpoint takes no events", reason=str(error))
             headers = [
                 (b"content-type", b"application/json"),
                 (b"retry-after", b"%d" % self._settings.ingest_retry_after),

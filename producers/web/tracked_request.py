@@ -15,7 +15,7 @@ from snowbus.bus.payload import Payload
 
 from ..contexts import Entity, with_entities
 from .builder import Builder, Surroundings
-from .visitor import Visit, subject_of
+from .visitor import UNKNOWN, Visit, subject_of
 
 if TYPE_CHECKING:
     from .tracking import Tracking
@@ -82,7 +82,7 @@ class TrackedRequest:
             return self._visit()
         except Exception as error:  # noqa: BLE001 - whatever is in a request, its view must go on
             self._tracking.warn("a request tells nothing", error)
-            return Visit("", {}, {})
+            return UNKNOWN
 
     @cached_property
     def request(self) -> Any:
@@ -141,9 +141,13 @@ class TrackedRequest:
         request = self.request  # now, as Flask has none later
         if "uid" not in payload and (user_id := self._tracking.user_id_of(request)):
             payload["uid"] = user_id
-        lacks = self._tracking.builders_for(payload, self.visit.path)
-        if lacks and not _is_in_a_loop():
-            payload, lacks = with_entities(payload, self.build(lacks, request)), []
+        lacks: Sequence[Builder] = ()
+        try:
+            lacks = self._tracking.builders_for(payload, self.visit.path)
+            if lacks and not _is_in_a_loop():
+                payload, lacks = with_entities(payload, self.build(lacks, request)), ()
+        except Exception as error:  # noqa: BLE001 - the event comes first
+            self._tracking.warn("an event has no contexts", error)
         with self._lock:
             self._waiting.append(_Waiting(payload, lacks))
             if not self._is_complete and len(self._waiting) < _MOST_WAITING:
@@ -219,7 +223,7 @@ class TrackedRequest:
         ]
 
     def _surroundings(self) -> Surroundings:
-        return Surroundings(self._loop or self._tracking.background.loop, self._clean_up)
+        return Surroundings(lambda: self._loop or self._tracking.background.loop, self._clean_up)
 
     def _leave(self, leaving: Sequence[_Waiting]) -> None:
         """Let events go, in their order: later, where one lacks something."""

@@ -22,7 +22,7 @@ from .endpoint import IngestEndpoint
 from .hand_over import Emitter, HandOver
 from .processes import look_after
 from .tracked_request import current_request
-from .visitor import Cookies, Visit, visit_of
+from .visitor import UNKNOWN, Cookies, Visit, subject_of, visit_of
 
 logger = structlog.get_logger(__name__)
 
@@ -193,4 +193,4 @@ class Tracking:
 
     @cached_property
     def _own_tracker(self) -> Tracker:
-        return self.tracker_of(self._emitters, Subject().set_platform("srv"))
+        return self.tracker_of(self._emitters, subject_of(UNKNOWN))

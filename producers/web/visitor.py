@@ -33,6 +33,10 @@ class Visit(NamedTuple):
     event: Mapping[str, Any]
 
 
+UNKNOWN = Visit("", {"p": _PLATFORM}, {})
+"""Of no request, or of one that cannot be understood."""
+
+
 class Cookies(NamedTuple):
     """The prefix of the JavaScript tracker's cookies, and the name of the collector's."""
 

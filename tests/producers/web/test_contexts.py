@@ -11,7 +11,7 @@ from support.web import Recorder
 
 from snowbus.bus.errors import ConfigurationError
 from snowbus.producers.contexts import context
-from snowbus.producers.web import Tracking, WsgiTracking, acontexts_json, contexts_json
+from snowbus.producers.web import IngestEndpoint, Tracking, WsgiTracking, acontexts_json, contexts_json
 from snowbus.producers.web.asgi import AsgiTracking
 
 USER = "iglu:com.acme/user/jsonschema/1-0-0"
@@ -91,6 +91,7 @@ async def atrack_view(tracker):
         lambda: context(USER)(takes_nothing),
         lambda: Tracking([Recorder()], namespace="web", contexts=[lambda _: {}]),
         lambda: Tracking([], namespace="web"),
+        lambda: IngestEndpoint("amqp://host"),
         lambda: Tracking([Recorder()], namespace="web", trusted_proxies=["nonsense"]),
     ],
 )
@@ -149,6 +150,10 @@ async def araising(request):
     raise RuntimeError("the builder's own")
 
 
+def exiting(request):
+    raise SystemExit
+
+
 def hanging(request):
     threading.Event().wait()
 
@@ -167,6 +172,7 @@ async def ahanging(request):
     [
         raising,
         araising,
+        exiting,
         hanging,
         ahanging,
         lambda _: "text",
@@ -176,7 +182,19 @@ async def ahanging(request):
         lambda _: {"text": "x" * 200_000},
         lambda _: None,
     ],
-    ids=["raises", "async raises", "hangs", "async hangs", "text", "number", "list", "not JSON", "huge", "none"],
+    ids=[
+        "raises",
+        "async raises",
+        "exits",
+        "hangs",
+        "async hangs",
+        "text",
+        "number",
+        "list",
+        "not JSON",
+        "huge",
+        "none",
+    ],
 )
 def test_whatever_a_builder_does_the_event_arrives_without_it(function):
     failing = context("iglu:com.acme/failing/jsonschema/1-0-0", timeout=0.1)(function)
@@ -197,17 +215,24 @@ def test_a_builder_is_called_once_for_a_request():
     assert len(calls) == 1
 
 
-def test_a_builder_that_hangs_is_not_called_again_until_it_returns():
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_builder_that_hangs_is_not_called_again_until_it_has_rested(is_async):
     calls, go_on = [], threading.Event()
 
-    @context(USER, timeout=0.05)
     def slow(request):
         calls.append(request)
         go_on.wait()
         return {}
 
+    async def aslow(request):
+        calls.append(request)
+        await asyncio.sleep(0 if go_on.is_set() else 60)
+        return {}
+
+    builder = context(USER, timeout=0.05)(aslow if is_async else slow)
+
     emitter = Recorder()
-    tracking = Tracking([emitter], namespace="web", contexts=[slow])
+    tracking = Tracking([emitter], namespace="web", contexts=[builder])
 
     def app(environ, start_response):
         track_view(tracking.tracker)

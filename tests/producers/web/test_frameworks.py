@@ -67,6 +67,17 @@ def test_events_of_a_stream_leave_after_its_end(serving):
         assert emitter.actions == ["stream-first", "stream-last"]
 
 
+def test_events_leave_when_the_client_is_gone(serving):
+    emitter, gate = Recorder(), Gate()
+    with serving(emitter, gate=gate) as address:
+        connection = http.client.HTTPConnection(*address, timeout=20)
+        connection.request("GET", "/stream")
+        assert connection.getresponse().read(5) == b"first"
+        connection.close()
+        gate.open.set()
+        assert emitter.wait(1)[0]["se_ac"] == "stream-first"
+
+
 def test_an_event_has_what_the_request_tells_of_its_user_and_page(serving):
     emitter = Recorder()
     headers = {

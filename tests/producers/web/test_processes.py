@@ -77,15 +77,8 @@ def python(folder, script):
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
-def test_what_waits_when_the_process_ends_is_handed_over(folder):
-    (folder / "go").touch()
-    python(folder, "from shop import app\nfor n in range(20): app.test_client().get(f'/view/{n}')")
-    assert [event["se_ac"] for event in written(folder)] == [str(number) for number in range(20)]
-    assert all("co" in event for event in written(folder))
-
-
-def test_a_forked_process_hands_over_its_own_events(folder):
-    """The parent has begun to; what waits with it is not the child's."""
+def test_processes_hand_over_before_they_end_and_a_fork_its_own_events(folder):
+    """What waits with the parent is not the child's."""
     script = """
 import os
 from pathlib import Path
@@ -99,11 +92,12 @@ if child:
 """
     python(folder, script)
     assert sorted(event["se_ac"] for event in written(folder)) == ["child", "parent", "parent"]
+    assert all("co" in event for event in written(folder))
 
 
-@pytest.mark.parametrize("arguments", [(), ("--preload", "--threads", "2")], ids=["sync", "preload, threads"])
-def test_a_worker_of_gunicorn_answers_while_the_emitter_hangs_and_hands_over_before_it_ends(folder, arguments):
-    command = ["-m", "gunicorn", "--bind", "127.0.0.1:0", "--worker-tmp-dir", str(folder), *arguments, "shop:app"]
+def test_a_worker_of_gunicorn_answers_while_the_emitter_hangs_and_hands_over_before_it_ends(folder):
+    """The one worker has one thread, and is a fork of a process that has loaded the app."""
+    command = ["-m", "gunicorn", "--preload", "--bind", "127.0.0.1:0", "--worker-tmp-dir", str(folder), "shop:app"]
     with Process(*command, program=sys.executable, cwd=folder) as server:
         address = soon(lambda: listening(server))
         for number in range(3):
