@@ -9,7 +9,7 @@ from typing import NamedTuple
 import aiohttp
 import structlog
 
-from snowbus.consumers.backoff import Backoff
+from snowbus.bus.backoff import Backoff
 
 from . import exit_codes
 from .worker_process import WorkerProcess, listen_addresses

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from .backoff import wait_before_retry
+from snowbus.bus.backoff import wait_before_retry
+
 from .intents import DeadLetter, Hold, Retry, Skip
 
 

@@ -9,13 +9,13 @@ from operator import attrgetter
 
 import structlog
 
+from snowbus.bus.backoff import Backoff
 from snowbus.bus.errors import ConfigurationError, LogUnavailableError, NotAssignedError
 from snowbus.bus.event import DEAD_TOPIC, EVENTS_TOPIC, RETRY_TOPIC, TopicPartition
 from snowbus.bus.log.interface import Assignment, Committed, GroupReader, Log
 from snowbus.bus.metrics import Metrics
 from snowbus.bus.sparingly import Sparingly
 
-from .backoff import Backoff
 from .breaker import Outage
 from .calls import Calls
 from .commits import Commits

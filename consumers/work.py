@@ -5,13 +5,13 @@ import random
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from snowbus.bus.backoff import wait_before_retry
 from snowbus.bus.event import Record as BusRecord
 from snowbus.bus.event import TopicPartition
 from snowbus.bus.metrics import ConsumerMetrics
 
 from .adaptive import Adaptive, Limit
 from .alarm import Alarm
-from .backoff import wait_before_retry
 from .breaker import Breaker, Outage
 from .declare import Consumer
 from .intake import Intake

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import structlog
 
+from snowbus.bus.backoff import Backoff
 from snowbus.bus.errors import LogError
 from snowbus.bus.log.interface import Log
 
-from .backoff import Backoff
 from .calls import Calls
 from .dead_letters import Death, append_dead_letter
 from .declare import Consumer

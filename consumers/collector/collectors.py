@@ -30,8 +30,8 @@ from dataclasses import dataclass
 from math import inf
 from typing import NamedTuple, Protocol
 
-from ..backoff import wait_before_retry
-from .verdicts import Answer, Dead, Delivered, Denied, NoAnswer, Retry, Split, Stop, Verdict
+from snowbus.bus.backoff import wait_before_retry
+from snowbus.bus.collector.verdicts import Answer, Dead, Delivered, Denied, NoAnswer, Retry, Split, Stop, Verdict
 
 STEADY_SECONDS = 60.0
 """One that goes away again within so long of its return is trusted less than one that goes away for the first time."""

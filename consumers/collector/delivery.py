@@ -5,6 +5,9 @@ from collections import Counter
 from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
+from snowbus.bus.collector.batches import MAX_BODY_BYTES, Outgoing, Refused, body_of, prepare
+from snowbus.bus.collector.verdicts import Answer, Dead, Delivered, Denied, NoAnswer, Split, Stop, Verdict, judge
+from snowbus.bus.collector.verdicts import Retry as Again
 from snowbus.bus.errors import SnowbusError
 from snowbus.bus.event import Record as BusRecord
 from snowbus.bus.metrics import Metrics
@@ -13,10 +16,7 @@ from ..intents import DeadLetter, Hold, Retry
 from ..receipts import Outcome, PendingReceipts, Status
 from ..record import Record
 from .announcing import Announcer
-from .batches import MAX_BODY_BYTES, Outgoing, Refused, body_of, prepare
 from .collectors import Attempt, Collectors, Wait
-from .verdicts import Answer, Dead, Delivered, Denied, NoAnswer, Split, Stop, Verdict, judge
-from .verdicts import Retry as Again
 
 _FAILURES_IN_A_ROW = 3
 _WHILE_ANOTHER_PROBES_SECONDS = 0.1

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
+from snowbus.bus.collector.sender import Sender
+from snowbus.bus.collector.target import targets_of
 from snowbus.bus.event import EVENTS_TOPIC
 from snowbus.bus.log.interface import Log
 from snowbus.bus.metrics import Metrics
@@ -20,8 +22,6 @@ from ..runner import Runner
 from .collectors import Collectors, Patience, State
 from .delivery import Delivery
 from .reporting import Reporter
-from .sender import Sender
-from .target import targets_of
 
 _READ_AHEAD_EVENTS = 10_000
 _SLOWLY = 6  # times the longest backoff, where only a change of configuration helps

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from snowbus.bus.backoff import Backoff
 from snowbus.bus.cursor import RunningCursor, encode_cursor
 from snowbus.bus.errors import LogError, TopicNotFoundError
 from snowbus.bus.event import EVENTS_TOPIC, Record
@@ -13,7 +14,6 @@ from snowbus.bus.log.interface import Log
 from snowbus.bus.metrics import Metrics
 from snowbus.bus.start import Earliest, Gap, Last, Latest, Positions, Resume, Since, Start, find_start
 
-from ..backoff import Backoff
 from .chunks import MAX_WRITE_BYTES
 from .conversation import Conversation
 from .deliveries import Deliveries

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 import structlog
 
+from snowbus.bus.backoff import Backoff
 from snowbus.bus.errors import LogError, LogUnavailableError, TopicNotFoundError
 from snowbus.bus.event import DELIVERIES_TOPIC, Record, TopicPartition
 from snowbus.bus.log.interface import Log, Reader
 from snowbus.bus.start import Positions, check_positions, last_positions
 
-from ..backoff import Backoff
 from ..receipts import Report, read_report
 from .deliveries import Deliveries
 from .history import to_its_end

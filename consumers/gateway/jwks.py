@@ -16,11 +16,10 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt import PyJWK, PyJWTError
 
 from snowbus.bus import json_text
+from snowbus.bus.backoff import Backoff
 from snowbus.bus.download import DownloadError, download
 from snowbus.bus.errors import ConfigurationError, JsonError, SnowbusError
 from snowbus.bus.sparingly import Sparingly
-
-from ..backoff import Backoff
 
 logger = structlog.get_logger(__name__)
 

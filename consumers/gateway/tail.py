@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import structlog
 
+from snowbus.bus.backoff import Backoff
 from snowbus.bus.errors import LogError, LogUnavailableError
 from snowbus.bus.event import EVENTS_TOPIC, Record, TopicPartition
 from snowbus.bus.log.interface import Log, Offsets, Reader
 from snowbus.bus.start import Gap, Positions, check_positions, last_positions
 
-from ..backoff import Backoff
 from .history import by_time, to_its_end
 from .live import Live
 

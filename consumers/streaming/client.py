@@ -16,10 +16,10 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from snowbus.bus import json_text
+from snowbus.bus.backoff import Backoff
 from snowbus.bus.errors import StreamError, StreamUnavailableError
 from snowbus.bus.filters import Filter, Filters, parse_filter
 
-from ..backoff import Backoff
 from .address import Asked, filter_pairs
 from .connecting import Token, TryAgainError, open_connection
 from .memory import Ledger, Passed

@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer
 from support.forwarding import numbered, publish
 from support.http_sink import events_taken, http_sink, requests_taken, wait_for_events
 
+from snowbus.bus.collector.target import DEFAULT_PATH
 from snowbus.bus.envelope import decode_event
 from snowbus.bus.event import EVENTS_TOPIC
 from snowbus.bus.log import Log, open_log
@@ -21,7 +22,6 @@ from snowbus.bus.payload import PAYLOAD_DATA_SCHEMA
 from snowbus.bus.settings import Settings
 from snowbus.cli.running import collect_garbage_seldom
 from snowbus.consumers.collector.run import run_collect
-from snowbus.consumers.collector.target import DEFAULT_PATH
 
 EVENTS = 100_000
 BATCH = 200

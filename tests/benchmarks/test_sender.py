@@ -12,7 +12,7 @@ import uvloop
 from support.http_sink import http_sink
 from support.sending import body_of, sender
 
-from snowbus.consumers.collector.target import DEFAULT_PATH
+from snowbus.bus.collector.target import DEFAULT_PATH
 
 REQUESTS = 3_000
 BODIES = {"50 events": body_of(50, page="x" * 520), "200 events": body_of(200, page="x" * 520)}

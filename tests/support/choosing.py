@@ -1,7 +1,7 @@
 """A choice among collectors, and requests that are made up."""
 
+from snowbus.bus.collector.verdicts import Answer, Dead, Denied, NoAnswer, Retry, Stop, Verdict
 from snowbus.consumers.collector.collectors import Attempt, Collectors, Patience, Wait
-from snowbus.consumers.collector.verdicts import Answer, Dead, Denied, NoAnswer, Retry, Stop, Verdict
 
 PATIENCE = Patience(first=1.0, maximum=4.0, failback=16.0, configuration=24.0)
 AWAY = Retry("away")

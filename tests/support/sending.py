@@ -7,10 +7,10 @@ from typing import Any
 import orjson
 import uvloop
 
+from snowbus.bus.collector.sender import Sender
+from snowbus.bus.collector.target import targets_of
+from snowbus.bus.collector.verdicts import Answer, NoAnswer
 from snowbus.bus.settings import Settings
-from snowbus.consumers.collector.sender import Sender
-from snowbus.consumers.collector.target import targets_of
-from snowbus.consumers.collector.verdicts import Answer, NoAnswer
 
 from .aio import run
 from .collector_ledger import SCHEMA

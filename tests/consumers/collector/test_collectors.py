@@ -20,8 +20,8 @@ from support.choosing import (
     waiting,
 )
 
+from snowbus.bus.collector.verdicts import Delivered, Denied, Retry, Split, Stop, Verdict
 from snowbus.consumers.collector.collectors import DENIALS, Attempt, Outage, State, Wait
-from snowbus.consumers.collector.verdicts import Delivered, Denied, Retry, Split, Stop, Verdict
 
 REFUSES = Stop("it refuses everything", supposed=True)
 DENIES = Stop("it denies everything", supposed=True)

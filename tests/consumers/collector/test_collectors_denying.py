@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.choosing import AWAY, DENIED_TOGETHER, PATIENCE, REFUSED, collectors, denied, pick, send, waiting, weighed
 
+from snowbus.bus.collector.verdicts import Delivered, Denied, Stop, Verdict
 from snowbus.consumers.collector.collectors import DENIALS, LONGEST_PUT_OFF, Collectors, Wait
-from snowbus.consumers.collector.verdicts import Delivered, Denied, Stop, Verdict
 
 
 def taking(*names: str, draw: float = 1.0) -> Collectors:

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.choosing import AWAY, REFUSALS, REFUSED, collectors, pick, refuse, send, waiting
 
+from snowbus.bus.collector.verdicts import Delivered, Split, Stop, Verdict
 from snowbus.consumers.collector.collectors import Wait
-from snowbus.consumers.collector.verdicts import Delivered, Split, Stop, Verdict
 
 
 def test_one_that_refuses_event_after_event_is_taken_to_refuse_everything() -> None:

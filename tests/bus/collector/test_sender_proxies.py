@@ -11,7 +11,7 @@ from support.certificates import Authority, Certificate
 from support.collector_double import CollectorDouble
 from support.sending import BODY, TAKEN, error_of, post, sender
 
-from snowbus.consumers.collector.verdicts import Answer, NoAnswer
+from snowbus.bus.collector.verdicts import Answer, NoAnswer
 
 
 class HttpProxy:

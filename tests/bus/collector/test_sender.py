@@ -25,7 +25,7 @@ from support.collector_faults import (
 )
 from support.sending import BODY, LARGE, TAKEN, error_of, post, sender
 
-from snowbus.consumers.collector.verdicts import Answer, NoAnswer
+from snowbus.bus.collector.verdicts import Answer, NoAnswer
 
 # What is sent
 

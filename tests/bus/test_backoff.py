@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snowbus.consumers.backoff import Backoff
+from snowbus.bus.backoff import Backoff
 
 
 def test_the_longest_wait_doubles_up_to_the_maximum() -> None:

@@ -9,9 +9,8 @@ from typing import Self
 import aiohttp
 import structlog
 
-from snowbus.bus.errors import ConfigurationError
-from snowbus.bus.settings import Settings
-
+from ..errors import ConfigurationError
+from ..settings import Settings
 from .faults import no_answer
 from .target import Target, headers_of, proxy_of
 from .verdicts import Answer, NoAnswer
@@ -52,7 +51,7 @@ class Sender:
             sock_read=settings.collect_read_timeout,
         )
         self._gzip = settings.collect_gzip
-        self._headers = [*_HEADERS.items(), *headers_of(settings, [target])]
+        self._headers = [*_HEADERS.items(), *headers_of(settings.collect_headers, [target])]
         if target.authorization:
             self._headers.append(("Authorization", target.authorization))
         proxy = proxy_of(settings)

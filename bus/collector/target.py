@@ -3,14 +3,19 @@
 What is secret goes into requests and nowhere else: not into names, not into errors, not into a `repr`.
 """
 
+from __future__ import annotations
+
 import re
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from snowbus.bus.errors import ConfigurationError
-from snowbus.bus.settings import Settings
+from ..errors import ConfigurationError
+
+if TYPE_CHECKING:  # it takes a tenth of a second, which emitters have no other need for
+    from ..settings import Settings
 
 DEFAULT_PATH = "/com.snowplowanalytics.snowplow/tp2"
 
@@ -66,7 +71,7 @@ def targets_of(settings: Settings) -> list[Target]:
             "trackers would send to"
         )
     usual = _basic("collect_username", settings.collect_username, settings.collect_password)
-    targets = [_target(text, usual) for text in settings.collector]
+    targets = [target_of(text, authorization=usual) for text in settings.collector]
     urls = [target.url for target in targets]
     for target in targets:
         if urls.count(target.url) > 1:
@@ -74,10 +79,12 @@ def targets_of(settings: Settings) -> list[Target]:
     return targets
 
 
-def headers_of(settings: Settings, targets: Sequence[Target]) -> list[tuple[str, str]]:
-    """The further headers of each request. Raises ConfigurationError for one that cannot be sent."""
+def headers_of(lines: Sequence[str], targets: Sequence[Target]) -> list[tuple[str, str]]:
+    """The further headers of each request, given as `Name: value`. Raises ConfigurationError for one that cannot be
+    sent.
+    """
     headers = []
-    for number, line in enumerate(settings.collect_headers, start=1):
+    for number, line in enumerate(lines, start=1):
         name, colon, value = line.partition(":")
         name, value = name.strip(), value.strip()
         if not (colon and _HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value)):
@@ -102,7 +109,8 @@ def proxy_of(settings: Settings) -> Proxy | None:
     return Proxy(_without_credentials(parts), _authorization_in(parts, "collect_proxy"))
 
 
-def _target(text: str, usual: str) -> Target:
+def target_of(text: str, *, authorization: str = "") -> Target:
+    """The collector at a URL; `authorization` is for one that has no user name in it. Raises ConfigurationError."""
     parts = _split(text)
     if parts is None or parts.scheme not in ("http", "https") or parts.fragment:
         raise ConfigurationError(
@@ -112,7 +120,7 @@ def _target(text: str, usual: str) -> Target:
         parts = parts._replace(path=DEFAULT_PATH)
     url = _without_credentials(parts)
     own = _authorization_in(parts, "collector")
-    return Target(url, url.partition("?")[0], parts.hostname or "", own or usual)
+    return Target(url, url.partition("?")[0], parts.hostname or "", own or authorization)
 
 
 def _split(text: str) -> SplitResult | None:

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from snowbus.bus.collector.target import Proxy, Target, headers_of, proxy_of, targets_of
 from snowbus.bus.errors import ConfigurationError
 from snowbus.bus.settings import Settings
-from snowbus.consumers.collector.target import Proxy, Target, headers_of, proxy_of, targets_of
 
 TP2 = "/com.snowplowanalytics.snowplow/tp2"
 
@@ -25,7 +25,7 @@ def credentials(authorization: str) -> str:
 
 def headers(*lines: str, **settings: Any) -> list[tuple[str, str]]:
     made = Settings(collector="http://collector.example", collect_headers=lines, **settings)
-    return headers_of(made, targets_of(made))
+    return headers_of(made.collect_headers, targets_of(made))
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_no_error_shows_a_password(shape: str) -> None:
 def test_headers_are_lines_of_a_name_and_a_value() -> None:
     assert headers("X-Api-Key: k, e:y", "x-empty:") == [("X-Api-Key", "k, e:y"), ("x-empty", "")]
     settings = Settings(collector="http://a.example", collect_headers="A: 1, 2\n B:3 \n")
-    assert headers_of(settings, targets_of(settings)) == [("A", "1, 2"), ("B", "3")]
+    assert headers(*settings.collect_headers) == [("A", "1, 2"), ("B", "3")]
 
 
 @pytest.mark.parametrize(

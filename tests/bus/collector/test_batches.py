@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from support.collector_ledger import PARAMETERS
 
 from snowbus.bus import json_text
+from snowbus.bus.collector.batches import Outgoing, Refused, body_of, prepare
 from snowbus.bus.envelope import encode_event
 from snowbus.bus.event import Event, Record
 from snowbus.bus.payload import PAYLOAD_DATA_SCHEMA
 from snowbus.bus.tracker_protocol import PAYLOAD_DATA_CODES
-from snowbus.consumers.collector.batches import Outgoing, Refused, body_of, prepare
 
 ACCEPTED = 1_700_000_000_000
 HOUR = 3_600_000

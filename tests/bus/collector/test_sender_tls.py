@@ -15,11 +15,11 @@ from support.certificates import Authority, Certificate
 from support.collector_double import CollectorDouble
 from support.sending import BODY, LARGE, TAKEN, error_of, post, sender
 
+from snowbus.bus.collector.sender import Sender
+from snowbus.bus.collector.target import targets_of
+from snowbus.bus.collector.verdicts import Answer, NoAnswer
 from snowbus.bus.errors import ConfigurationError
 from snowbus.bus.settings import Settings
-from snowbus.consumers.collector.sender import Sender
-from snowbus.consumers.collector.target import targets_of
-from snowbus.consumers.collector.verdicts import Answer, NoAnswer
 
 
 def test_a_certificate_is_trusted_when_its_authority_is(authority: Authority, good: Certificate) -> None:

@@ -19,12 +19,12 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from snowbus.bus import json_text
-from snowbus.bus.envelope_parts import read_parts, read_source
-from snowbus.bus.errors import EnvelopeError, PayloadError
-from snowbus.bus.event import Record
-from snowbus.bus.payload import PAYLOAD_DATA_SCHEMA, Payload, load_payload
-from snowbus.bus.tracker_protocol import PAYLOAD_DATA_CODES
+from .. import json_text
+from ..envelope_parts import read_parts, read_source
+from ..errors import EnvelopeError, PayloadError
+from ..event import Record
+from ..payload import PAYLOAD_DATA_SCHEMA, Payload, load_payload
+from ..tracker_protocol import PAYLOAD_DATA_CODES
 
 MAX_BODY_BYTES = 1_048_576
 """No body is larger. The Stream Collector answers 200 to what is, and makes a bad row of it."""
@@ -71,6 +71,11 @@ def prepare(record: Record) -> Outgoing | Refused:
     for code, value in client:
         if code not in payload and not (code == "tnuid" and "nuid" in payload):
             payload[code] = value
+    return outgoing(payload, accepted)
+
+
+def outgoing(payload: Payload, accepted: int) -> Outgoing:
+    """An event that was accepted at a time (ms since 1970), ready to be sent."""
     return _new(Outgoing, (payload, _sent(payload), accepted, not PAYLOAD_DATA_CODES.issuperset(payload)))
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snowbus.consumers.collector.verdicts import (
+from snowbus.bus.collector.verdicts import (
     Answer,
     Dead,
     Delivered,
