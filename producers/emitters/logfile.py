@@ -1,58 +1,48 @@
 """The logfile emitter: appends each event to a file, a JSON object of tracker-protocol parameters a line."""
 
-import errno
-import threading
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import structlog
+from typing import TYPE_CHECKING, Unpack
 
 from snowbus.bus.errors import ConfigurationError
-from snowbus.bus.payload import as_payload, dump_payload
 
-logger = structlog.get_logger(__name__)
+from .emitter import Emitter, EmitterOptions
+
+if TYPE_CHECKING:  # it needs fcntl, which is not everywhere
+    from .to_file import FileDestination, Fsync
+
+_EVENTS_AT_ONCE = 500
 
 
-class LogfileEmitter:
-    """Writes events to `path` as JSON lines, which `snowbus publish < path` puts on the log.
+class LogfileEmitter(Emitter):
+    """Writes events to a file as JSON lines, which `snowbus publish < FILE` puts on the log.
 
-    A plug-in of the official tracker: `Tracker("ns", [LogfileEmitter("events.ndjson")])`. A line is written whole, by
-    one write, before `input` returns; several processes may write to one file. `input` never raises: an event that
-    cannot be written is counted in `failed` and said in the diagnostics. Raises ConfigurationError when the file cannot
-    be opened. On a full disk a line may be there in part; the next one begins on a line of its own.
+    Several processes may write to one file. It is put aside, under its name with the time behind it, before it would
+    have more than `rotate_bytes`, and when `rotate_seconds` begin anew (86400: at midnight, UTC); `keep_files` are kept
+    then, 0 keeps all. `fsync`: "never" leaves it to the system when the disk has a line, "interval" sees to it once a
+    second, "always" before an event counts as delivered. The other options are those of every emitter.
+    Raises ConfigurationError when the file cannot be opened, or an option cannot work.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.written = 0
-        self.failed = 0
-        self._torn = False
-        self._lock = threading.Lock()
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        rotate_bytes: int = 0,
+        rotate_seconds: float = 0,
+        keep_files: int = 0,
+        fsync: "Fsync" = "never",
+        **queue: Unpack[EmitterOptions],
+    ) -> None:
+        if fsync not in ("never", "interval", "always"):
+            raise ConfigurationError(f"fsync {fsync!r} is not one of never, interval, always")
         try:
-            self._file = Path(path).open("ab", buffering=0)  # noqa: SIM115 - open for as long as the emitter is
+            Path(path).open("ab").close()
         except OSError as error:
             raise ConfigurationError(f"logfile {path}: {error.strerror or error}") from None
 
-    def input(self, payload: Mapping[str, Any]) -> None:
-        """Write one event."""
-        try:
-            line = dump_payload(as_payload(payload)).encode() + b"\n"
-            with self._lock:
-                if self._torn:
-                    line = b"\n" + line
-                self._torn = self._file.write(line) != len(line)
-                if self._torn:
-                    raise OSError(errno.ENOSPC, "only a part of a line was written")
-                self.written += 1
-        except Exception as error:  # noqa: BLE001 - whatever a payload holds, its tracker must go on
-            self.failed += 1
-            logger.warning("event not written", path=self._file.name, reason=str(error) or type(error).__name__)
+        def make() -> "FileDestination":
+            from .to_file import FileDestination, Rotation  # noqa: PLC0415 - see above
 
-    def flush(self) -> None:
-        """Nothing waits: each event is written when it is tracked."""
+            return FileDestination(Path(path).absolute(), Rotation(rotate_bytes, rotate_seconds, keep_files), fsync)
 
-    async_flush = sync_flush = flush
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        super().__init__(make, name=str(path), at_once=_EVENTS_AT_ONCE, **queue)

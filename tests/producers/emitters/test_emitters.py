@@ -98,7 +98,7 @@ def test_a_resolver_that_cannot_be_read_is_told_where_the_emitter_is_made(sqlite
 def test_events_of_the_official_tracker_arrive_on_the_log_as_it_made_them(log_url):
     """In order, once each, and equal to what the official emitter would have sent."""
     recorder = Recorder()
-    emitter = BusEmitter(log=log_url)
+    emitter = BusEmitter(log_url)
     track(Tracker("ns", [emitter, recorder], app_id="shop"), count=50)
     emitter.flush()
     assert (emitter.delivered, emitter.pending, emitter.dropped, emitter.refused) == (100, 0, 0, 0)
@@ -108,7 +108,7 @@ def test_events_of_the_official_tracker_arrive_on_the_log_as_it_made_them(log_ur
 
 def test_an_event_that_is_tracked_again_is_as_it_was_each_time(sqlite_url):
     """The tracker changes the payload it handed over; what was taken is a copy."""
-    emitter = BusEmitter(log=sqlite_url)
+    emitter = BusEmitter(sqlite_url)
     payload = {"e": "pv", "p": "srv", "tv": "t", "eid": "1", "uid": "u", "dtm": 1}
     emitter.input(payload)
     payload.update(eid="2", dtm=2)

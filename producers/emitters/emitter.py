@@ -1,0 +1,204 @@
+"""What all emitters are: a plug-in of the official tracker that takes events at once, and sends them from a thread."""
+
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+from snowbus.bus.errors import ConfigurationError
+
+from . import lifecycle
+from .destination import Destination
+from .ledger import Ledger
+from .outbox import Durability, Outbox
+from .outcomes import Counts, OnOutcome
+from .spool import Spool, SpoolError
+from .tracked import tracked
+from .worker import Worker
+
+_DURABILITIES = ("overflow", "written", "synced")
+_GRACE_SECONDS = 5.0
+_LEAST_SPOOL_BYTES = 65_536
+
+
+class EmitterOptions(TypedDict, total=False):
+    """What every emitter can be told.
+
+    `max_queued` (10,000): events in memory, at most. `spool`: a folder for events that outlive the process, of
+    `spool_bytes` (1 GiB) at most, which processes may share. `durability` says when events are there: "overflow" (the
+    default), when memory is half full, and at the end; "written", before `track()` returns, so that they survive a
+    SIGKILL; "synced", the same, and the disk has them. `exit_timeout` (5): seconds for what waits when the interpreter
+    ends. `on_outcome` is called with each Outcome, in the emitter's thread.
+    """
+
+    max_queued: int
+    spool: str | Path | None
+    spool_bytes: int
+    durability: Durability
+    exit_timeout: float
+    on_outcome: OnOutcome | None
+
+
+class Emitter:
+    """Takes events by `input`, which neither blocks nor raises, and sends them from a thread, in order, until they are
+    durable at their destination.
+
+    The thread starts with the first event, or when the spool holds some. It is at home in one process: after a fork the
+    parent goes on, and the child begins empty.
+    """
+
+    def __init__(
+        self, make: Callable[[], Destination[Any]], *, name: str, at_once: int, **options: Unpack[EmitterOptions]
+    ) -> None:
+        _check(options)
+        folder = Path(spool) if (spool := options.get("spool")) else None
+        self._make = make
+        self._name = name
+        self._at_once = at_once
+        self._exit_timeout = options.get("exit_timeout", 5.0)
+        self._ledger = Ledger(name, on_outcome=options.get("on_outcome"), folder=folder)
+        self._outbox = Outbox(
+            max_queued=options.get("max_queued", 10_000),
+            spool=self._open_spool(folder, options.get("spool_bytes", 1 << 30)),
+            durability=options.get("durability", "overflow"),
+        )
+        self._worker: Worker | None = None
+        self._closed = False
+        self._is_out = True
+        self._abandoned: list[Worker] = []
+        if self._outbox.spool is not None and self._outbox.spool.has_files:
+            self._start()
+
+    def _open_spool(self, folder: Path | None, max_bytes: int) -> Spool | None:
+        if folder is None:
+            return None
+        return Spool(folder, max_bytes=max_bytes, on_damaged=self._ledger.damaged)
+
+    @property
+    def counts(self) -> Counts:
+        """How many events had which outcome."""
+        return self._ledger.counts
+
+    @property
+    def pending(self) -> int:
+        """How many events wait, in memory and in what this process holds of the spool."""
+        return self._outbox.pending
+
+    def input(self, payload: Mapping[str, Any]) -> None:
+        """Take one event."""
+        try:
+            if self._closed:
+                self._ledger.drop(1, "the emitter is closed")
+            elif not self._outbox.put(tracked(payload)):
+                self._ledger.drop(1, "too many events wait (max_queued, spool)")
+            if self._worker is None:
+                self._start()
+        except Exception as error:  # noqa: BLE001 - whatever a payload holds, its tracker must go on
+            self._ledger.unreadable(str(error) or type(error).__name__)
+
+    def flush(self, timeout: float = 10.0) -> Any:
+        """Wait until nothing waits, `timeout` seconds at most, and return whether all is out.
+
+        (A bool; but the tracker's protocol, which type checkers hold emitters against, says None.)
+        """
+        if self._worker is not None and threading.current_thread() is self._worker.thread:
+            return not self.pending  # a callback would wait for itself
+        return self._outbox.wait_until_empty(timeout)
+
+    def sync_flush(self) -> None:
+        """As `flush`, under the tracker's own name."""
+        self.flush()
+
+    def async_flush(self) -> None:
+        """Nothing to do: the thread sends as soon as it can."""
+
+    def close(self, timeout: float = 10.0) -> bool:
+        """Give what waits `timeout` seconds; what is left goes to the spool, or is lost. Says whether all is out."""
+        with lifecycle.lock:
+            self._closed = True
+            worker = self._worker
+        if worker is None:
+            self._finish()
+        else:
+            worker.end(timeout)
+            if threading.current_thread() is not worker.thread:
+                worker.thread.join(timeout + _GRACE_SECONDS)
+        return self._is_out
+
+    def _start(self, *, after: threading.Thread | None = None) -> None:
+        with lifecycle.lock:
+            if self._closed or (self._worker is not None and after is None):
+                return
+            self._worker = Worker(
+                self._outbox,
+                self._make,
+                at_once=self._at_once,
+                ledger=self._ledger,
+                name=self._name,
+                at_end=self._finish,
+                after=after,
+            )
+            lifecycle.began(self)
+            try:
+                self._worker.start()
+            except RuntimeError:  # the interpreter is at its end
+                self._finish()
+
+    def _finish(self) -> None:
+        """Keep what is left, or say that it is lost."""
+        self._closed = True
+        lifecycle.ended(self)
+        spool = self._outbox.spool
+        try:
+            while spool is not None and (moved := self._outbox.spill()):
+                self._ledger.spooled(moved)
+        except SpoolError as error:
+            self._ledger.spool_failed(str(error))
+        self._is_out = not self.pending
+        if lost := self._outbox.queued:
+            self._ledger.drop(lost, "the emitter ended before they could be sent")
+        if spool is not None:
+            spool.close()
+
+    def before_fork(self, seconds: float) -> None:
+        """See lifecycle.Running."""
+        if self._worker is not None:
+            self._worker.leave(seconds)
+
+    def wait_for_fork(self, seconds: float) -> None:
+        """See lifecycle.Running."""
+        if self._worker is not None and threading.current_thread() is not self._worker.thread:
+            self._worker.thread.join(seconds)
+
+    def after_fork_in_parent(self) -> None:
+        """See lifecycle.Running."""
+        if self._worker is not None:
+            self._start(after=self._worker.thread)
+
+    def after_fork_in_child(self) -> None:
+        """See lifecycle.Running."""
+        if self._worker is not None:
+            self._abandoned.append(self._worker)  # where it had no time to leave, its loop is the parent's to close
+        self._worker = None
+        self._outbox.abandon()
+        self._ledger.abandon()
+
+    def at_exit(self) -> None:
+        """See lifecycle.Running."""
+        if self._worker is not None:
+            self._worker.end(self._exit_timeout)
+
+
+def _check(options: EmitterOptions) -> None:
+    """Raise TypeError for what is no option, ConfigurationError for one that cannot work."""
+    if unknown := options.keys() - EmitterOptions.__annotations__.keys():
+        raise TypeError(f"an emitter has no option {', '.join(sorted(unknown))}")
+    durability = options.get("durability", "overflow")
+    if durability not in _DURABILITIES:
+        raise ConfigurationError(f"durability {durability!r} is not one of {', '.join(_DURABILITIES)}")
+    if durability != "overflow" and not options.get("spool"):
+        raise ConfigurationError(f"durability {durability!r} needs a folder to write to: give spool")
+    if options.get("max_queued", 1) < 1:
+        raise ConfigurationError("max_queued must be at least 1")
+    if options.get("spool_bytes", _LEAST_SPOOL_BYTES) < _LEAST_SPOOL_BYTES:
+        raise ConfigurationError(f"spool_bytes must be at least {_LEAST_SPOOL_BYTES}")

@@ -1,0 +1,84 @@
+"""What happens to emitters when the process forks, and when the interpreter ends.
+
+A fork copies one thread and whatever the others hold: locks, connections, files of SQLite, whose locks would be taken
+for the child's own. So workers leave for a fork, and come back in the parent; in the child they begin empty.
+"""
+
+import os
+import threading
+from typing import Protocol
+
+_SENDING_SECONDS = 0.5
+_LEAVING_SECONDS = 5.0
+
+
+class Running(Protocol):
+    """An emitter with a worker, as it is seen from here."""
+
+    def before_fork(self, seconds: float) -> None:
+        """Tell the worker to leave within so many seconds, and do not wait for it."""
+
+    def wait_for_fork(self, seconds: float) -> None:
+        """Wait until it has left, for so many seconds at most."""
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+
+    def after_fork_in_child(self) -> None:
+        """Begin empty."""
+
+    def at_exit(self) -> None:
+        """Send what waits, or keep it: the interpreter ends."""
+
+
+lock = threading.RLock()
+"""Held by whoever starts or closes an emitter; a fork waits for them."""
+
+_running: set[Running] = set()
+_watching = 0
+
+
+def began(emitter: Running) -> None:
+    """An emitter has a worker now; called with the lock."""
+    global _watching  # noqa: PLW0603 - one thread a process
+    _running.add(emitter)
+    if _watching != os.getpid():
+        _watching = os.getpid()
+        threading.Thread(target=_watch, name="snowbus-emitters-watch", daemon=True).start()
+
+
+def ended(emitter: Running) -> None:
+    """It has none any more; called without the lock, for which a fork that waits for the worker has no time."""
+    _running.discard(emitter)
+
+
+def _watch() -> None:
+    # atexit comes too late: by then no thread can be started; and it is not called in multiprocessing's children.
+    threading.main_thread().join()
+    for emitter in list(_running):
+        emitter.at_exit()
+
+
+def _before_fork() -> None:
+    lock.acquire()
+    for emitter in list(_running):
+        emitter.before_fork(_SENDING_SECONDS)
+    for emitter in list(_running):
+        emitter.wait_for_fork(_LEAVING_SECONDS)
+
+
+def _after_fork_in_parent() -> None:
+    for emitter in list(_running):
+        emitter.after_fork_in_parent()
+    lock.release()
+
+
+def _after_fork_in_child() -> None:
+    global lock  # noqa: PLW0603 - a server that forks in C may have left it with another thread
+    lock = threading.RLock()
+    for emitter in list(_running):
+        emitter.after_fork_in_child()
+    _running.clear()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

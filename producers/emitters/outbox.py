@@ -1,0 +1,140 @@
+"""The outbox: events between the threads that track them and the one that sends them.
+
+They leave in the order in which they came: first what is in the spool, then what is in the queue. The sender peeks at
+the first, and settles them when they have left. Only it takes anything out, and moves the head of the queue to the end
+of the spool; and what is tracked goes to the spool only while the queue is empty. So whatever was peeked at stays first
+until it is settled, wherever it is by then.
+"""
+
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable
+from itertools import islice
+from typing import Literal
+
+from .spool import Spool, SpoolError
+from .tracked import Tracked
+
+Durability = Literal["overflow", "written", "synced"]
+
+_SPILLED_AT_ONCE = 100
+
+
+class Outbox:
+    """Events that wait. `put` may be called from any thread; everything else belongs to the sender's.
+
+    `wake` is called, in the thread of a `put`, where there is something to do for a sender that `is_asleep`, and, when
+    there is a spool, once the queue is half full, or has anything in it that should be written (`is_crowded`).
+    """
+
+    def __init__(self, *, max_queued: int, spool: Spool | None, durability: Durability) -> None:
+        self.spool = spool
+        self.wake: Callable[[], None] = _do_nothing
+        self.is_asleep = False
+        self.is_crowded = False
+        self._queue: deque[Tracked] = deque()
+        self._most = max_queued
+        self._writes_through = spool is not None and durability != "overflow"
+        self._syncs = durability == "synced"
+        self._crowd = max_queued + 1 if spool is None else 0 if self._writes_through else max_queued // 2
+        self._lock = threading.Lock()
+        self._settled = threading.Condition()
+
+    @property
+    def pending(self) -> int:
+        """How many events wait."""
+        return len(self._queue) + self._spooled
+
+    @property
+    def queued(self) -> int:
+        """How many of them are in memory only."""
+        return len(self._queue)
+
+    @property
+    def _spooled(self) -> int:
+        return self.spool.pending if self.spool is not None else 0
+
+    def put(self, event: Tracked) -> bool:
+        """Take an event in; False when there is no room for it."""
+        taken = self._put_through(event) if self._writes_through else self._put(event)
+        if self.is_asleep:
+            self.is_asleep = False
+            self.wake()
+        return taken
+
+    def _put(self, event: Tracked) -> bool:
+        queue = self._queue
+        waiting = len(queue)
+        if waiting >= self._crowd and not self.is_crowded:
+            self.is_crowded = True
+            self.wake()
+        if waiting >= self._most:
+            return False
+        queue.append(event)
+        return True
+
+    def _put_through(self, event: Tracked) -> bool:
+        """Write an event to the spool; in the queue it waits while the spool takes none, or others wait there."""
+        spool, mark = self.spool, None
+        with self._lock:
+            if spool is not None and not self._queue:
+                with contextlib.suppress(SpoolError):
+                    mark = spool.append([event])
+            if spool is None or mark is None:
+                return self._put(event)
+        if self._syncs:
+            with contextlib.suppress(OSError):  # it is as safe as this machine can make it
+                spool.sync(mark)
+        return True
+
+    def peek(self, count: int) -> list[Tracked]:
+        """The first events, some of `count`; none only when none wait. Raises OSError."""
+        if self.spool is not None:
+            self.spool.look_for_orphans()
+        while True:
+            if self.spool is not None and self._spooled and (events := self.spool.peek(count)):
+                return events
+            with self._lock:
+                if not self._spooled:
+                    return list(islice(self._queue, count))
+
+    def settle(self, count: int) -> None:
+        """Have done with the first events. Raises OSError."""
+        spooled = min(count, self._spooled)
+        if spooled and self.spool is not None:
+            self.spool.advance(spooled)
+        for _ in range(count - spooled):
+            self._queue.popleft()
+        with self._settled:
+            self._settled.notify_all()
+
+    def spill(self) -> int:
+        """Move the first of what is in the queue to the spool; returns how many that were. Raises SpoolError."""
+        if self.spool is None:
+            return 0
+        with self._lock:
+            events = list(islice(self._queue, _SPILLED_AT_ONCE))
+            if events:
+                self.spool.append(events)
+            for _ in events:
+                self._queue.popleft()
+        return len(events)
+
+    def wait_until_empty(self, timeout: float) -> bool:
+        """Wait until nothing waits, and say whether that came about in so many seconds."""
+        with self._settled:
+            return self._settled.wait_for(lambda: not self.pending, timeout)
+
+    def abandon(self) -> None:
+        """Begin empty, in a forked child: what waits is its parent's to deliver."""
+        self._queue = deque()
+        self._lock = threading.Lock()
+        self._settled = threading.Condition()
+        self.is_asleep = self.is_crowded = False
+        if self.spool is not None:
+            self.spool.abandon()
+
+
+def _do_nothing() -> None:
+    pass

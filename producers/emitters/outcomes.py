@@ -1,0 +1,42 @@
+"""What becomes of events: the counts of an emitter, and what it tells whoever asked to be told."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from snowbus.bus.payload import Payload
+
+Kind = Literal["delivered", "refused", "dropped", "spooled", "retried"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of so many events, and why, where that is not plain; `payloads` are theirs.
+
+    Of those that were dropped for want of room, and of what has become of the spool, there are none.
+    """
+
+    kind: Kind
+    count: int
+    reason: str = ""
+    payloads: Sequence[Payload] = ()
+
+
+OnOutcome = Callable[[Outcome], object]
+
+
+@dataclass
+class Counts:
+    """How many events had which outcome, since the process began.
+
+    `delivered`: durable at their destination. `refused`: no events, or never taken; kept where there is a place for
+    them. `dropped`: lost, because the queue was full, or the end came. `spooled`: written to the spool, to leave later.
+    `retried`: sent in vain, once for each try. `damaged`: pieces of the spool that are no events any more.
+    """
+
+    delivered: int = 0
+    refused: int = 0
+    dropped: int = 0
+    spooled: int = 0
+    retried: int = 0
+    damaged: int = 0

@@ -1,0 +1,103 @@
+"""A log as an emitter's destination: events are checked, and appended."""
+
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from snowbus.bus.acceptance import Draft, check, draft, schemas_of
+from snowbus.bus.collector.verdicts import Dead, Delivered, Retry, Split, Stop, Verdict
+from snowbus.bus.errors import LogError, RecordTooLargeError
+from snowbus.bus.event import BAD_TOPIC, EVENTS_TOPIC, ProducerRecord
+from snowbus.bus.iglu.config import ResolverConfig, own_config
+from snowbus.bus.iglu.resolver import Resolver
+from snowbus.bus.log import LogOptions, open_log
+from snowbus.bus.payload import dump_payload, utf8
+from snowbus.bus.version import producer_name
+
+from ..ingest.bad_records import Bad, bad_record, invalid
+from .tracked import Tracked
+
+_SCHEMA_SECONDS = 1.0
+
+
+class Item(NamedTuple):
+    """An event that has been read, and when it was tracked, in ms since 1970."""
+
+    drafted: Draft
+    at: int
+
+
+class LogDestination:
+    """Checks events against their schemas, and appends them; with `diverts`, what is invalid goes to `snowbus.bad`."""
+
+    def __init__(self, url: str, options: LogOptions | None, *, resolver: ResolverConfig | None, diverts: bool) -> None:
+        self._url = url
+        self._options = options
+        self._resolver_config = resolver or own_config()
+        self._is_strict = resolver is not None
+        self._diverts = diverts
+        self._producer = producer_name("emitter")
+        self._topics: set[str] = set()
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        self._log = await self._stack.enter_async_context(await open_log(self._url, self._options))
+        self._resolver = await self._stack.enter_async_context(
+            Resolver(self._resolver_config, wait=_SCHEMA_SECONDS, is_strict=self._is_strict)
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    def prepare(self, event: Tracked) -> Item:
+        """See Destination."""
+        return Item(draft(event.payload), event.at)
+
+    def requests(self, items: Sequence[Item]) -> list[int]:
+        """See Destination: the log itself makes batches of what it can take together."""
+        return [len(items)] if items else []
+
+    async def send(self, items: Sequence[Item]) -> Verdict:
+        """See Destination."""
+        lookups = await self._resolver.look_up(schemas_of(item.drafted for item in items))
+        records: dict[str, list[ProducerRecord]] = {BAD_TOPIC: [], EVENTS_TOPIC: []}
+        for item in items:
+            accepted = check(item.drafted, lookups, now=item.at, producer=self._producer)
+            if accepted.errors and self._diverts:
+                records[BAD_TOPIC].append(self._bad_record(invalid(item.drafted, accepted), item.at))
+            else:
+                records[EVENTS_TOPIC].append(accepted.record)
+        try:
+            for topic, some in records.items():
+                await self._append(topic, some)
+        except RecordTooLargeError as error:
+            return Split(str(error)) if len(items) > 1 else Dead(str(error), 0, "")
+        except LogError as error:
+            return Retry(str(error)) if error.retriable else Stop(str(error))
+        return Delivered()
+
+    async def keep(self, event: Tracked, reason: str) -> bool:
+        """See Destination: `snowbus.bad` is for that."""
+        try:
+            now = time.time_ns() // 1_000_000
+            await self._append(BAD_TOPIC, [self._bad_record(Bad(utf8(dump_payload(event.payload)), reason), now)])
+        except LogError:
+            return False
+        return True
+
+    def _bad_record(self, bad: Bad, received: int) -> ProducerRecord:
+        most = self._log.options.max_record_bytes
+        return bad_record(bad, source={}, query=b"", received=received, max_bytes=most)
+
+    async def _append(self, topic: str, records: Sequence[ProducerRecord]) -> None:
+        if not records:
+            return
+        if topic not in self._topics:
+            await self._log.create_topics([topic])
+            self._topics.add(topic)
+        await self._log.append(topic, records)

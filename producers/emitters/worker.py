@@ -1,0 +1,241 @@
+"""The worker: a thread with an event loop that sends what waits in an outbox, in order, for as long as it takes."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AsyncExitStack, closing, suppress
+from threading import Thread
+from typing import Any
+
+from snowbus.bus.backoff import wait_before_retry
+from snowbus.bus.collector.verdicts import Retry, Stop
+from snowbus.bus.errors import SnowbusError
+
+from .delivery import Delivery
+from .destination import Destination
+from .ledger import Ledger
+from .outbox import Outbox
+from .spool import SpoolError
+from .tracked import Tracked
+
+logger = logging.getLogger(__name__)
+
+_FIRST_WAIT = 0.5
+_LONGEST_WAIT = 5.0
+_LONGEST_WAIT_FOR_A_CHANGE = 30.0
+_LINGER = 0.02
+_LOOK_SECONDS = 5.0
+_SPILL_AGAIN_SECONDS = 1.0
+
+
+class Worker:
+    """Sends events, so many at once, until it is told to end, and then for some seconds more.
+
+    `make` makes the destination, `at_end` is called last, in the thread. That begins when the one
+    `after` which it comes has ended. What is left at the end is in the outbox.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        make: Callable[[], Destination[Any]],
+        *,
+        at_once: int,
+        ledger: Ledger,
+        name: str,
+        at_end: Callable[[], None],
+        after: Thread | None = None,
+    ) -> None:
+        self._outbox = outbox
+        self._make = make
+        self._at_once = at_once
+        self._ledger = ledger
+        self._at_end = at_end
+        self._after = after
+        self._destination: Destination[Any] | None = None
+        self._failures = 0
+        self._is_ending = False
+        self._is_leaving = False
+        self._deadline: float | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self._loop = asyncio.new_event_loop()
+        self._loop.set_default_executor(_ThreadPerCall())
+        self._woken = asyncio.Event()
+        self._crowded = asyncio.Event()
+        self._hurry = asyncio.Event()
+        # Not a daemon: the interpreter waits for it when it ends, and only until then can threads be started.
+        self.thread = Thread(target=self._run, name=f"snowbus-emitter {name}", daemon=False)
+
+    def start(self) -> None:
+        """Begin."""
+        self._outbox.wake = self._wake
+        self.thread.start()
+
+    def end(self, seconds: float) -> None:
+        """Send what waits, for so many seconds at most, then end. From any thread."""
+        self._in_loop(lambda: self._end(seconds))
+
+    def leave(self, seconds: float) -> None:
+        """End for a fork, once what is being sent has been, after so many seconds at the latest. From any thread."""
+
+        def leave() -> None:
+            self._is_leaving = True
+            self._end(seconds)
+
+        self._in_loop(leave)
+
+    def _in_loop(self, callback: Callable[[], None]) -> None:
+        with suppress(RuntimeError):  # it has ended
+            self._loop.call_soon_threadsafe(callback)
+
+    def _wake(self) -> None:
+        self._in_loop(self._look)
+
+    def _look(self) -> None:
+        self._woken.set()
+        if self._outbox.is_crowded:
+            self._crowded.set()
+
+    def _end(self, seconds: float) -> None:
+        self._is_ending = True
+        deadline = self._loop.time() + seconds
+        self._deadline = deadline if self._deadline is None else min(deadline, self._deadline)
+        self._woken.set()
+        self._hurry.set()
+        self._arm()
+
+    def _arm(self) -> None:
+        if self._serving is not None and self._deadline is not None:
+            self._loop.call_at(self._deadline, self._serving.cancel)
+
+    def _run(self) -> None:
+        if self._after is not None:
+            self._after.join()
+        with closing(self._loop):
+            self._loop.run_until_complete(self._main())
+
+    async def _main(self) -> None:
+        spilling = self._loop.create_task(self._spill_when_crowded())
+        self._serving = self._loop.create_task(self._serve())
+        self._arm()
+        await asyncio.wait({self._serving})
+        spilling.cancel()
+        await asyncio.wait({spilling})
+        if not self._serving.cancelled() and (error := self._serving.exception()) is not None:
+            logger.error("an emitter has ended", exc_info=error)
+        if not self._is_leaving:
+            self._at_end()
+        self._ledger.tell_dropped()
+
+    async def _serve(self) -> None:
+        async with AsyncExitStack() as stack:
+            while not self._is_leaving:
+                try:
+                    events = self._outbox.peek(self._at_once)
+                except OSError as error:
+                    await self._wait([], Retry(f"the spool cannot be read: {error.strerror or error}"))
+                    continue
+                self._ledger.tell_dropped()
+                if events:
+                    await self._try(events, stack)
+                elif self._is_ending:
+                    return
+                else:
+                    await self._idle()
+
+    async def _idle(self) -> None:
+        """Sleep until there is something to do, and a little longer, lest every event wake the thread."""
+        self._woken.clear()
+        self._outbox.is_asleep = True
+        if not self._outbox.pending:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_SECONDS if self._outbox.spool is not None else None):
+                    await self._woken.wait()
+        self._outbox.is_asleep = False
+        if not self._is_ending:
+            await asyncio.sleep(_LINGER)
+
+    async def _try(self, events: Sequence[Tracked], stack: AsyncExitStack) -> None:
+        """Send the first events, and settle what has become of them; or wait, for a while."""
+        try:
+            if self._destination is None:
+                made = await self._loop.run_in_executor(None, self._make)  # it may have much to import
+                self._destination = await stack.enter_async_context(made)
+        except SnowbusError as error:
+            await self._wait(events, Retry(str(error)) if error.retriable else Stop(str(error)))
+            return
+        delivery = Delivery(events, self._destination)
+        wait: Retry | Stop | None = None
+        try:
+            wait = await delivery.run()
+        except asyncio.CancelledError:
+            await self._settle(events, delivery, ask=False)
+            raise
+        except Exception as error:
+            logger.exception("sending failed in a way that is not foreseen")
+            wait = Stop(f"{type(error).__name__}: {error}")
+        await self._settle(events, delivery, ask=True)
+        if wait is None:
+            self._failures = 0
+        else:
+            await self._wait(events[len(delivery.fates) :], wait)
+
+    async def _settle(self, events: Sequence[Tracked], delivery: Delivery, *, ask: bool) -> None:
+        """Book what has become of events; `ask` the destination to keep those that it refuses."""
+        fates = delivery.fates
+        for event, fate in zip(events, fates, strict=False):
+            if fate.refused:
+                kept = ask and self._destination is not None and await self._destination.keep(event, fate.refused)
+                self._ledger.refused(event, fate.refused, kept=kept)
+        if fates:
+            delivered = [event.payload for event, fate in zip(events, fates, strict=False) if not fate.refused]
+            if delivered:
+                self._ledger.delivered(delivered)
+            self._outbox.settle(len(fates))
+
+    async def _wait(self, events: Sequence[Tracked], wait: Retry | Stop) -> None:
+        """Wait before the next try: longer and longer, and as long as was asked for. An end is not waited for."""
+        self._failures += 1
+        self._ledger.retried([event.payload for event in events], wait.reason)
+        longest = _LONGEST_WAIT_FOR_A_CHANGE if isinstance(wait, Stop) else _LONGEST_WAIT
+        asked = (wait.after if isinstance(wait, Retry) else None) or 0.0
+        seconds = wait_before_retry(self._failures, _FIRST_WAIT, maximum=longest, draw=random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+        if self._is_ending:
+            await asyncio.sleep(max(asked, min(seconds, _FIRST_WAIT)))
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(asked, seconds)):
+                await self._hurry.wait()
+
+    async def _spill_when_crowded(self) -> None:
+        while True:
+            await self._crowded.wait()
+            self._crowded.clear()
+            self._outbox.is_crowded = False
+            try:
+                while moved := self._outbox.spill():
+                    self._ledger.spooled(moved)
+                    await asyncio.sleep(0)
+            except SpoolError as error:
+                self._outbox.is_crowded = True  # which is known; nobody need wake this task
+                self._ledger.spool_failed(str(error))
+                await asyncio.sleep(_SPILL_AGAIN_SECONDS)
+                self._crowded.set()
+
+
+class _ThreadPerCall(ThreadPoolExecutor):
+    """An executor that still works when the main thread has ended, which is when the pools of the library refuse to."""
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+
+        def call() -> None:
+            try:
+                future.set_result(function(*args, **kwargs))
+            except BaseException as error:  # noqa: BLE001 - the future's, as with any executor
+                future.set_exception(error)
+
+        Thread(target=call, name="snowbus-emitter-call", daemon=True).start()
+        return future
