@@ -16,7 +16,7 @@ from .spool import Spool, SpoolError
 from .tracked import tracked
 from .worker import Worker
 
-_DURABILITIES = ("overflow", "written", "synced")
+_DURABILITIES = ("memory", "written", "synced")
 _GRACE_SECONDS = 5.0
 _LEAST_SPOOL_BYTES = 65_536
 
@@ -25,10 +25,10 @@ class EmitterOptions(TypedDict, total=False):
     """What every emitter can be told.
 
     `max_queued` (10,000): events in memory, at most. `spool`: a folder for events that outlive the process, of
-    `spool_bytes` (1 GiB) at most, which processes may share. `durability` says when events are there: "overflow" (the
-    default), when memory is half full, and at the end; "written", before `track()` returns, so that they survive a
-    SIGKILL; "synced", the same, and the disk has them. `exit_timeout` (5): seconds for what waits when the interpreter
-    ends. `on_outcome` is called with each Outcome, in the emitter's thread.
+    `spool_bytes` (1 GiB) at most, which processes may share. `durability` says when events are there: "memory" (the
+    default), when they cannot be sent, when half of `max_queued` wait, and at the end; "written", before `track()`
+    returns, so that they survive a SIGKILL; "synced", the same, and the disk has them. `exit_timeout` (5): seconds for
+    what waits when the interpreter ends. `on_outcome` is called with each Outcome, in the emitter's thread.
     """
 
     max_queued: int
@@ -60,7 +60,7 @@ class Emitter:
         self._outbox = Outbox(
             max_queued=options.get("max_queued", 10_000),
             spool=self._open_spool(folder, options.get("spool_bytes", 1 << 30)),
-            durability=options.get("durability", "overflow"),
+            durability=options.get("durability", "memory"),
         )
         self._worker: Worker | None = None
         self._closed = False
@@ -193,10 +193,10 @@ def _check(options: EmitterOptions) -> None:
     """Raise TypeError for what is no option, ConfigurationError for one that cannot work."""
     if unknown := options.keys() - EmitterOptions.__annotations__.keys():
         raise TypeError(f"an emitter has no option {', '.join(sorted(unknown))}")
-    durability = options.get("durability", "overflow")
+    durability = options.get("durability", "memory")
     if durability not in _DURABILITIES:
         raise ConfigurationError(f"durability {durability!r} is not one of {', '.join(_DURABILITIES)}")
-    if durability != "overflow" and not options.get("spool"):
+    if durability != "memory" and not options.get("spool"):
         raise ConfigurationError(f"durability {durability!r} needs a folder to write to: give spool")
     if options.get("max_queued", 1) < 1:
         raise ConfigurationError("max_queued must be at least 1")

@@ -69,10 +69,10 @@ class Ledger:
         """The spool takes nothing now; events wait in memory."""
         self._warn("spooled", "the spool takes nothing", reason=reason)
 
-    def retried(self, payloads: Sequence[Payload], reason: str) -> None:
-        """A try to send events was in vain."""
+    def retried(self, payloads: Sequence[Payload], reason: str, *, waiting: int) -> None:
+        """A try to send events was in vain; so many wait."""
         self.counts.retried += len(payloads)
-        self._warn("retried", "events wait", waiting=len(payloads), reason=reason)
+        self._warn("retried", "events wait", waiting=waiting, reason=reason)
         self._tell(Outcome("retried", len(payloads), reason, payloads))
 
     def unreadable(self, reason: str) -> None:

@@ -16,7 +16,7 @@ from typing import Literal
 from .spool import Spool, SpoolError
 from .tracked import Tracked
 
-Durability = Literal["overflow", "written", "synced"]
+Durability = Literal["memory", "written", "synced"]
 
 _SPILLED_AT_ONCE = 100
 
@@ -35,7 +35,7 @@ class Outbox:
         self.is_crowded = False
         self._queue: deque[Tracked] = deque()
         self._most = max_queued
-        self._writes_through = spool is not None and durability != "overflow"
+        self._writes_through = spool is not None and durability != "memory"
         self._syncs = durability == "synced"
         self._crowd = max_queued + 1 if spool is None else 0 if self._writes_through else max_queued // 2
         self._lock = threading.Lock()

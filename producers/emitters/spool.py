@@ -129,10 +129,17 @@ class Spool:
             if owner in owners:
                 continue
             owners.add(owner)
-            if (segment := Segment.adopt(path)) is not None:
+            if (segment := Segment.adopt(path)) is None:
+                continue
+            lines, rest = segment.take_stock()
+            if rest:
+                self._on_damaged(rest, "cut off in the spool")
+            if lines:
                 self._adopted = segment
-                self._written += segment.count_lines()
+                with self._lock:
+                    self._written += lines
                 return
+            segment.close()
 
     def peek(self, count: int) -> list[Tracked]:
         """The next events, some of `count`; none only when none are left. Raises OSError."""
@@ -149,9 +156,6 @@ class Spool:
             elif segment is self._active:
                 break
             else:
-                if torn := segment.read(_READ_BYTES):
-                    segment.move(segment.end)
-                    self._on_damaged(torn, "cut off in the spool")
                 self._remove(segment)
         self._ends = []
         return []

@@ -12,7 +12,7 @@ from .spool_lines import HEADER_BYTES, header, position_in
 
 SUFFIX = ".spool"
 _EMPTY_SECONDS = 60.0
-_COUNT_BYTES = 1024 * 1024
+_READ_BYTES = 1024 * 1024
 
 
 class Segment:
@@ -83,10 +83,18 @@ class Segment:
         """Bytes from the position on. Raises OSError."""
         return os.pread(self._descriptor, min(size, self.end - self.position), self.position)
 
-    def count_lines(self) -> int:
-        """How many lines are left to read. Raises OSError."""
-        parts = range(self.position, self.end, _COUNT_BYTES)
-        return sum(os.pread(self._descriptor, _COUNT_BYTES, start).count(b"\n") for start in parts)
+    def take_stock(self) -> tuple[int, bytes]:
+        """How many whole lines are left to read, and what follows them, which is left out then: the beginning of a
+        line, where its process was killed in the middle. Raises OSError.
+        """
+        lines, last = 0, self.position
+        for start in range(self.position, self.end, _READ_BYTES):
+            part = os.pread(self._descriptor, _READ_BYTES, start)
+            lines += part.count(b"\n")
+            last = max(last, start + part.rfind(b"\n") + 1) if b"\n" in part else last
+        rest = os.pread(self._descriptor, min(self.end - last, _READ_BYTES), last)
+        self.end = last
+        return lines, rest
 
     def move(self, position: int) -> None:
         """Read on from a position."""

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 Fsync = Literal["never", "interval", "always"]
 
 _INTERVAL_SECONDS = 1.0
+_TRIES = 50
+_TRY_SECONDS = 0.01
 
 
 class Rotation(NamedTuple):
@@ -82,10 +84,10 @@ class FileDestination:
         """See Destination."""
         data = b"".join(items)
         try:
-            self._lock()
+            await self._lock()
             try:
-                if self._is_full(len(data)):
-                    self._put_aside()
+                while self._is_full(len(data)):
+                    await self._put_aside()
                 self._write(data)
             finally:
                 fcntl.flock(self._descriptor, fcntl.LOCK_UN)
@@ -105,13 +107,18 @@ class FileDestination:
         if before >= 0:
             os.close(before)
 
-    def _lock(self) -> None:
-        """Hold the file that is at the path now. Raises OSError."""
-        while True:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    async def _lock(self) -> None:
+        """Hold the file that is at the path now. Raises OSError, and BlockingIOError when others hold it for long."""
+        for _ in range(_TRIES):
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                await asyncio.sleep(_TRY_SECONDS)
+                continue
             if _is_at(self._path, self._descriptor):
                 return
             self._open_anew()
+        raise BlockingIOError
 
     def _open_anew(self) -> None:
         if self._sync_at is not None:
@@ -124,14 +131,14 @@ class FileDestination:
         aged = bool(seconds) and status.st_mtime // seconds != time.time() // seconds
         return bool(status.st_size) and (aged or (bool(most) and status.st_size + size > most))
 
-    def _put_aside(self) -> None:
+    async def _put_aside(self) -> None:
         """Begin a new file; called, and left, with the lock. Raises OSError."""
         now = time.time_ns()
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now // 1_000_000_000))
         aside = self._path.with_name(f"{self._path.name}.{stamp}.{now % 1_000_000_000:09d}")
         self._path.rename(aside)
         self._open_anew()
-        self._lock()
+        await self._lock()
         if self._rotation.keep:
             for old in sorted(self._path.parent.glob(f"{self._path.name}.*T*.*"))[: -self._rotation.keep]:
                 old.unlink(missing_ok=True)

@@ -26,6 +26,7 @@ _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 5.0
 _LONGEST_WAIT_FOR_A_CHANGE = 30.0
 _LINGER = 0.02
+_SLOW_SECONDS = 10.0  # nobody else is in this loop, and it may well write to a disk
 _LOOK_SECONDS = 5.0
 _SPILL_AGAIN_SECONDS = 1.0
 
@@ -62,6 +63,7 @@ class Worker:
         self._serving: asyncio.Task[None] | None = None
         self._loop = asyncio.new_event_loop()
         self._loop.set_default_executor(_ThreadPerCall())
+        self._loop.slow_callback_duration = _SLOW_SECONDS
         self._woken = asyncio.Event()
         self._crowded = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -138,8 +140,10 @@ class Worker:
                     await self._wait([], Retry(f"the spool cannot be read: {error.strerror or error}"))
                     continue
                 self._ledger.tell_dropped()
-                if events:
-                    await self._try(events, stack)
+                if events and self._destination is None:
+                    await self._open(events, stack)  # and look again: it takes a while
+                elif events:
+                    await self._try(events, self._destination)
                 elif self._is_ending:
                     return
                 else:
@@ -157,37 +161,38 @@ class Worker:
         if not self._is_ending:
             await asyncio.sleep(_LINGER)
 
-    async def _try(self, events: Sequence[Tracked], stack: AsyncExitStack) -> None:
-        """Send the first events, and settle what has become of them; or wait, for a while."""
+    async def _open(self, events: Sequence[Tracked], stack: AsyncExitStack) -> None:
+        """Open the destination for events that wait; or wait, for a while."""
         try:
-            if self._destination is None:
-                made = await self._loop.run_in_executor(None, self._make)  # it may have much to import
-                self._destination = await stack.enter_async_context(made)
+            made = await self._loop.run_in_executor(None, self._make)  # it may have much to import
+            self._destination = await stack.enter_async_context(made)
         except SnowbusError as error:
             await self._wait(events, Retry(str(error)) if error.retriable else Stop(str(error)))
-            return
-        delivery = Delivery(events, self._destination)
+
+    async def _try(self, events: Sequence[Tracked], destination: Destination[Any]) -> None:
+        """Send the first events, and settle what has become of them; or wait, for a while."""
+        delivery = Delivery(events, destination)
         wait: Retry | Stop | None = None
         try:
             wait = await delivery.run()
         except asyncio.CancelledError:
-            await self._settle(events, delivery, ask=False)
+            await self._settle(events, delivery, None)
             raise
         except Exception as error:
             logger.exception("sending failed in a way that is not foreseen")
             wait = Stop(f"{type(error).__name__}: {error}")
-        await self._settle(events, delivery, ask=True)
+        await self._settle(events, delivery, destination)
         if wait is None:
             self._failures = 0
         else:
             await self._wait(events[len(delivery.fates) :], wait)
 
-    async def _settle(self, events: Sequence[Tracked], delivery: Delivery, *, ask: bool) -> None:
-        """Book what has become of events; `ask` the destination to keep those that it refuses."""
+    async def _settle(self, events: Sequence[Tracked], delivery: Delivery, keeper: Destination[Any] | None) -> None:
+        """Book what has become of events; a keeper is asked to keep those that are refused."""
         fates = delivery.fates
         for event, fate in zip(events, fates, strict=False):
             if fate.refused:
-                kept = ask and self._destination is not None and await self._destination.keep(event, fate.refused)
+                kept = keeper is not None and await keeper.keep(event, fate.refused)
                 self._ledger.refused(event, fate.refused, kept=kept)
         if fates:
             delivered = [event.payload for event, fate in zip(events, fates, strict=False) if not fate.refused]
@@ -198,7 +203,8 @@ class Worker:
     async def _wait(self, events: Sequence[Tracked], wait: Retry | Stop) -> None:
         """Wait before the next try: longer and longer, and as long as was asked for. An end is not waited for."""
         self._failures += 1
-        self._ledger.retried([event.payload for event in events], wait.reason)
+        self._crowded.set()  # what waits from now on is better off in the spool
+        self._ledger.retried([event.payload for event in events], wait.reason, waiting=self._outbox.pending)
         longest = _LONGEST_WAIT_FOR_A_CHANGE if isinstance(wait, Stop) else _LONGEST_WAIT
         asked = (wait.after if isinstance(wait, Retry) else None) or 0.0
         seconds = wait_before_retry(self._failures, _FIRST_WAIT, maximum=longest, draw=random.uniform(0.5, 1.0))  # noqa: S311 - no secret

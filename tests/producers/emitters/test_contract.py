@@ -1,0 +1,222 @@
+"""What holds for every emitter, wherever it sends to."""
+
+import subprocess
+import sys
+import threading
+from collections import Counter
+
+import pytest
+from snowplow_tracker import Tracker
+from support.emitting import Recorder, lines_in, track
+
+from snowbus.bus.errors import ConfigurationError
+from snowbus.producers.emitters import BusEmitter, CollectorEmitter, LogfileEmitter, Outcome
+
+
+class Unprintable:
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
+def run_script(script):
+    """Run a program as strictly as Python can; returns what it printed."""
+    command = [sys.executable, "-X", "dev", "-W", "error", "-c", script]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    return ended.stdout
+
+
+def test_events_of_the_official_tracker_arrive_as_it_made_them(destination):
+    """In order, once each, and equal to what the official emitter would have sent."""
+    recorder = Recorder()
+    emitter = destination.make()
+    tracker = Tracker("ns", [emitter, recorder], app_id="shop")
+    track(tracker, count=50)
+    tracker.flush()
+    assert emitter.flush() is True
+    assert emitter.close() is True
+    assert (emitter.counts.delivered, emitter.pending) == (100, 0)
+    assert destination.arrived() == recorder.payloads
+
+
+def test_what_waits_when_the_program_ends_is_delivered(destination):
+    """Nobody has to remember to flush; and the program ends without a word, a warning or a resource left open."""
+    script = f"""
+from snowplow_tracker import PageView, Tracker
+from snowbus.producers.emitters import BusEmitter, CollectorEmitter, LogfileEmitter
+tracker = Tracker("ns", [{destination.script()}])
+for number in range(100):
+    tracker.track(PageView("https://shop.example/"))
+"""
+    assert run_script(script) == ""
+    assert len({payload["eid"] for payload in destination.arrived()}) == 100
+
+
+def test_forked_processes_deliver_their_own_events(destination, tmp_path):
+    """As under a server that forks its workers when the application is loaded, and in the middle of the tracking."""
+    script = f"""
+import os, threading, warnings
+from snowplow_tracker import PageView, Tracker
+from snowbus.producers.emitters import BusEmitter, CollectorEmitter, LogfileEmitter
+warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+tracker = Tracker("ns", [{destination.script(spool=str(tmp_path / "spool"), durability="written")}])
+def track(who):
+    for number in range(10):
+        tracker.track(PageView(f"https://shop.example/{{who}}/{{number}}"))
+stop = threading.Event()
+def go_on():
+    while not stop.wait(0.005):
+        track("parent")
+busy = threading.Thread(target=go_on)
+busy.start()
+for fork in range(5):
+    child = os.fork()
+    if not child:
+        track("child")
+        raise SystemExit
+    track("parent")
+    assert os.waitpid(child, 0)[1] == 0
+stop.set()
+"""
+    run_script(script)
+    arrived = destination.arrived()
+    urls = Counter(tuple(payload["url"].split("/")[3:]) for payload in arrived)
+    assert [urls["child", str(number)] for number in range(10)] == [5] * 10
+    assert len({urls["parent", str(number)] for number in range(10)}) == 1
+    assert urls["parent", "0"] > 5
+    assert len({payload["eid"] for payload in arrived}) == len(arrived), "an event was sent twice"
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+@pytest.fixture(params=["memory", "written"])
+def logfile(request, tmp_path):
+    """An emitter to a file, the quickest; with and without a spool."""
+    options = {} if request.param == "memory" else {"spool": tmp_path / "spool", "durability": "written"}
+    told = []
+    emitter = LogfileEmitter(tmp_path / "events.ndjson", on_outcome=told.append, **options)
+    emitter.told = told
+    yield emitter
+    emitter.close()
+
+
+def events_in(emitter, tmp_path):
+    emitter.close()
+    return lines_in(tmp_path / "events.ndjson")
+
+
+def test_an_event_that_is_tracked_again_is_as_it_was_each_time(logfile, tmp_path):
+    """The tracker changes the payload it handed over; what was taken is a copy, of what is mutable in it, too."""
+    mutable = ["a"]
+    payload = {"e": "pv", "eid": "1", "dtm": 1, "se_pr": mutable}
+    logfile.input(payload)
+    payload.update(eid="2", dtm=2)
+    mutable.append("b")
+    logfile.input(payload)
+    found = [(event["eid"], event["dtm"], event["se_pr"]) for event in events_in(logfile, tmp_path)]
+    assert found == [("1", "1", "['a']"), ("2", "2", "['a', 'b']")]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [{"uid": Unprintable()}, {"uid": 10**5000}, {("a", "b"): "c"}, None],
+    ids=["value", "huge", "name", "none"],
+)
+def test_nothing_makes_an_emitter_raise(logfile, tmp_path, payload):
+    logfile.input(payload)
+    logfile.input({"e": "pv", "eid": "good"})
+    assert [event["eid"] for event in events_in(logfile, tmp_path)] == ["good"]
+    assert (logfile.counts.refused, logfile.counts.delivered) == (1, 1)
+
+
+def test_events_of_a_hundred_threads_all_arrive(logfile, tmp_path):
+    tracker = Tracker("ns", [logfile])
+    threads = [threading.Thread(target=track, args=(tracker, 20)) for _ in range(100)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = [event["eid"] for event in events_in(logfile, tmp_path)]
+    assert (len(found), len(set(found)), logfile.counts.dropped) == (4000, 4000, 0)
+
+
+def test_an_event_without_an_id_gets_one(logfile, tmp_path):
+    logfile.input({"e": "pv"})
+    assert events_in(logfile, tmp_path)[0]["eid"]
+
+
+def test_a_callback_hears_every_outcome_and_may_raise(tmp_path):
+    told = []
+
+    def hear(outcome: Outcome) -> None:
+        told.append((threading.current_thread() is not threading.main_thread(), outcome))
+        raise RuntimeError("from the callback")
+
+    emitter = LogfileEmitter(tmp_path / "events.ndjson", on_outcome=hear)
+    track(Tracker("ns", [emitter]), count=2)
+    assert emitter.close() is True
+    assert all(elsewhere for elsewhere, _ in told)
+    assert sum(outcome.count for _, outcome in told if outcome.kind == "delivered") == 4
+    assert {payload["uid"] for _, outcome in told for payload in outcome.payloads} == {"u-1"}
+
+
+def test_a_callback_may_flush(tmp_path):
+    answers = []
+    emitter = LogfileEmitter(tmp_path / "events.ndjson", on_outcome=lambda _: answers.append(emitter.flush()))
+    emitter.input({"e": "pv"})
+    emitter.close()
+    assert answers == [False]
+
+
+def test_what_comes_after_the_end_is_counted(logfile):
+    logfile.close()
+    logfile.input({"e": "pv"})
+    assert (logfile.counts.dropped, logfile.pending) == (1, 0)
+    assert logfile.close() is True
+
+
+def test_an_emitter_that_hangs_does_not_hold_up_another(tmp_path):
+    """And memory is bounded: what does not fit is dropped, counted and told."""
+    outcomes = []
+    away = CollectorEmitter("http://127.0.0.1:9", max_queued=10, on_outcome=outcomes.append)
+    near = LogfileEmitter(tmp_path / "events.ndjson")
+    track(Tracker("ns", [away, near]), count=10)
+    assert near.flush() is True
+    assert (near.counts.delivered, away.counts.dropped, away.pending) == (20, 10, 10)
+    assert away.flush(timeout=0.01) is False
+    assert away.close(timeout=0.01) is False
+    assert away.counts.dropped == 20
+    assert sum(outcome.count for outcome in outcomes if outcome.kind == "dropped") == 20
+    near.close()
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda _: BusEmitter("amqp://host"), "kafka://"),
+        (lambda _: BusEmitter("kafka://host:port"), "HOST:PORT"),
+        (lambda _: BusEmitter("sqlite://file"), "sqlite:///"),
+        (lambda _: BusEmitter("sqlite:///log.db", iglu_resolver="none.json"), "iglu_resolver"),
+        (lambda _: BusEmitter("http://host:8080", on_invalid="divert"), "an ingest has its own"),
+        (lambda _: CollectorEmitter("collector.example"), "http://HOST:PORT"),
+        (lambda _: CollectorEmitter("http://a.example", headers=["Cookie: a"]), "Cookie"),
+        (lambda path: LogfileEmitter(path / "missing" / "events.ndjson"), "No such file"),
+        (lambda path: LogfileEmitter(path / "events.ndjson", fsync="often"), "never, interval, always"),
+        (lambda path: LogfileEmitter(path / "events.ndjson", durability="written"), "give spool"),
+        (lambda path: LogfileEmitter(path / "events.ndjson", spool=path / "s", durability="x"), "memory, written"),
+        (lambda path: LogfileEmitter(path / "events.ndjson", spool="/dev/null/spool"), "spool /dev/null/spool"),
+    ],
+)
+def test_what_cannot_work_is_told_where_the_emitter_is_made(tmp_path, make, told):
+    with pytest.raises(ConfigurationError, match=told):
+        make(tmp_path)
+
+
+def test_importing_emitters_imports_nothing_heavy():
+    """What connects and checks is imported by the emitter's thread."""
+    script = """
+import sys
+import snowbus.producers.emitters
+heavy = ("aiohttp", "aiokafka", "fastavro", "jsonschema", "jsonschema_rs", "pydantic", "rich", "sqlite3", "structlog")
+print([name for name in heavy if name in sys.modules])
+"""
+    assert run_script(script) == "[]\n"

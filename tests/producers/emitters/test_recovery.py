@@ -1,0 +1,238 @@
+"""Outages, ends and crashes: what waits is spooled, and whoever comes next delivers it, in order."""
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+from snowplow_tracker import Tracker
+from support.aio import run, soon
+from support.collector_double import CollectorDouble, status
+from support.emitting import lines_in, payloads_on, track
+from support.forwarding import read_all
+
+from snowbus.bus.event import BAD_TOPIC
+from snowbus.bus.log import LogOptions, open_log
+from snowbus.producers.emitters import BusEmitter, CollectorEmitter, LogfileEmitter
+
+AWAY = "http://127.0.0.1:9"
+
+
+def numbers(payloads):
+    return [int(payload["eid"]) for payload in payloads]
+
+
+def send(emitter, start, end):
+    for number in range(start, end):
+        emitter.input({"e": "pv", "p": "srv", "tv": "t", "eid": str(number), "uid": "u"})
+
+
+def test_an_outage_costs_neither_events_nor_their_order(tmp_path):
+    """Memory holds ten events, and a hundred are tracked while the collector is down; the next ones come after it."""
+    with CollectorDouble() as collector:
+        collector.always(status(503))
+        emitter = CollectorEmitter(collector.url, spool=tmp_path / "spool", max_queued=10)
+        for start in range(0, 100, 5):
+            send(emitter, start, start + 5)
+            soon(lambda: emitter._outbox.queued <= 5)
+        collector.always(None)
+        send(emitter, 100, 105)
+        assert emitter.flush(20) is True
+        assert numbers(collector.accepted) == list(range(105))
+        assert emitter.counts.retried > 0
+        emitter.close()
+
+
+def test_what_is_left_at_the_end_is_delivered_at_the_next_start(tmp_path):
+    """Nobody need track anything for that."""
+    spool = tmp_path / "spool"
+    first = CollectorEmitter(AWAY, spool=spool)
+    send(first, 0, 20)
+    assert first.close(timeout=0.05) is False
+    assert (first.counts.spooled, first.counts.dropped) == (20, 0)
+    with CollectorDouble() as collector:
+        second = CollectorEmitter(collector.url, spool=spool)
+        soon(lambda: len(collector.accepted) == 20)
+        assert second.close() is True
+        assert numbers(collector.accepted) == list(range(20))
+    assert list(spool.iterdir()) == []
+
+
+def test_the_end_of_a_program_is_not_held_up_longer_than_it_is_told(tmp_path):
+    """What waits goes to the spool; without one its loss is told."""
+    script = f"""
+import logging
+from snowbus.producers.emitters import CollectorEmitter
+logging.basicConfig(format="%(message)s")
+kept = CollectorEmitter({AWAY!r}, exit_timeout=0.1, spool={str(tmp_path)!r})
+lost = CollectorEmitter({AWAY!r}, exit_timeout=0.1)
+for number in range(3):
+    kept.input({{"e": "pv", "eid": str(number)}})
+    lost.input({{"e": "pv", "eid": str(number)}})
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert "events lost" in ended.stderr
+    assert "dropped 3" in ended.stderr
+    (path,) = tmp_path.iterdir()
+    assert path.read_bytes().count(b'"e":"pv"') == 3
+
+
+def test_every_event_is_in_the_spool_before_track_returns(tmp_path):
+    """The process kills itself; what it had tracked is there for the next one, though it never sent a thing."""
+    script = f"""
+import os, signal
+from snowplow_tracker import PageView, Tracker
+from snowbus.producers.emitters import CollectorEmitter
+tracker = Tracker("ns", [CollectorEmitter({AWAY!r}, spool={str(tmp_path)!r}, durability="written")])
+for number in range(50):
+    print(tracker.track(PageView("https://shop.example/")), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    with CollectorDouble() as collector:
+        emitter = CollectorEmitter(collector.url, spool=tmp_path)
+        soon(lambda: len(collector.accepted) == 50)
+        emitter.close()
+        assert [payload["eid"] for payload in collector.accepted] == ended.stdout.split()
+
+
+def test_a_neighbour_takes_over_what_a_killed_process_has_left(tmp_path, monkeypatch):
+    monkeypatch.setattr("snowbus.producers.emitters.spool._LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("snowbus.producers.emitters.worker._LOOK_SECONDS", 0.05)
+    with CollectorDouble() as collector:
+        emitter = CollectorEmitter(collector.url, spool=tmp_path)
+        send(emitter, 0, 1)
+        emitter.flush()
+        script = f"""
+import os, signal
+from snowbus.producers.emitters import CollectorEmitter
+emitter = CollectorEmitter({AWAY!r}, spool={str(tmp_path)!r}, durability="written")
+for number in range(1, 5):
+    emitter.input({{"e": "pv", "p": "srv", "tv": "t", "eid": str(number)}})
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+        subprocess.run([sys.executable, "-c", script], timeout=60, check=False)
+        soon(lambda: len(collector.accepted) == 5)
+        assert numbers(collector.accepted) == list(range(5))
+        assert emitter.close() is True
+
+
+@pytest.mark.parametrize("durability", ["memory", "written", "synced"])
+def test_a_spool_that_takes_nothing_costs_nothing_while_the_destination_does(tmp_path, durability):
+    """As on a disk that is full; events go on from memory."""
+    emitter = LogfileEmitter(tmp_path / "events.ndjson", spool=tmp_path / "spool", durability=durability)
+    emitter._outbox.spool._full_until, emitter._outbox.spool._why_full = float("inf"), "the disk is full"
+    send(emitter, 0, 500)
+    assert emitter.close() is True
+    assert numbers(lines_in(tmp_path / "events.ndjson")) == list(range(500))
+
+
+def test_what_a_log_will_never_take_is_kept_on_the_log(sqlite_url):
+    emitter = BusEmitter(sqlite_url, options=LogOptions(max_record_bytes=2000))
+    emitter.input({"e": "nonsense", "eid": "1"})
+    emitter.input({"e": "pv", "url": "x" * 3000, "eid": "2"})
+    emitter.input({"e": "pv", "eid": "good"})
+    emitter.close()
+    assert (emitter.counts.refused, emitter.counts.delivered) == (2, 1)
+    assert [payload["eid"] for payload in payloads_on(sqlite_url)] == ["good"]
+
+    async def main():
+        async with await open_log(sqlite_url) as log:
+            return [record.header("reason").decode() for record in await read_all(log, BAD_TOPIC)]
+
+    reasons = run(main())
+    assert len(reasons) == 2
+    assert any("'nonsense' is unknown" in reason for reason in reasons)
+    assert any("larger than" in reason for reason in reasons)
+
+
+def test_what_a_collector_will_never_take_is_kept_beside_the_spool(tmp_path):
+    outcomes = []
+    with CollectorDouble(refused={"3": 400, "7": 422}) as collector:
+        emitter = CollectorEmitter(collector.url, spool=tmp_path, on_outcome=outcomes.append)
+        send(emitter, 0, 10)
+        assert emitter.close() is True
+        assert numbers(collector.accepted) == [0, 1, 2, 4, 5, 6, 8, 9]
+    refused = [json.loads(line) for line in (tmp_path / "refused.ndjson").read_text().splitlines()]
+    assert [(line["payload"]["eid"], line["reason"]) for line in refused] == [
+        ("3", "the collector answered 400"),
+        ("7", "the collector answered 422"),
+    ]
+    assert [outcome.payloads[0]["eid"] for outcome in outcomes if outcome.kind == "refused"] == ["3", "7"]
+
+
+def test_a_damaged_spool_is_told_and_kept(tmp_path):
+    first = CollectorEmitter(AWAY, spool=tmp_path)
+    send(first, 0, 5)
+    first.close(timeout=0.01)
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes().replace(b'"eid":"2"', b'"eid":"x"')[:-3])
+    with CollectorDouble() as collector:
+        second = CollectorEmitter(collector.url, spool=tmp_path)
+        soon(lambda: len(collector.accepted) == 3)
+        assert second.close() is True
+        assert (second.counts.damaged, second.counts.delivered) == (2, 3)
+    assert len((tmp_path / "refused.ndjson").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_processes_of_multiprocessing_deliver_their_own(tmp_path, method):
+    path = tmp_path / "events.ndjson"
+    emitter = LogfileEmitter(path)
+    send(emitter, 0, 10)
+    context = multiprocessing.get_context(method)
+    children = [context.Process(target=_in_a_child, args=(str(path), number)) for number in (1, 2)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+    assert [child.exitcode for child in children] == [0, 0]
+    emitter.close()
+    found = numbers(lines_in(path))
+    assert sorted(found) == list(range(30))
+
+
+def _in_a_child(path, number):
+    send(LogfileEmitter(path), 10 * number, 10 * number + 10)
+
+
+def test_a_fork_is_not_held_up_by_a_destination_that_hangs(tmp_path):
+    """What the parent had waiting stays the parent's."""
+    with CollectorDouble() as collector:
+        collector.respond(_for_ever)
+        emitter = CollectorEmitter(collector.url, timeout=60)
+        send(emitter, 0, 5)
+        soon(lambda: collector.requests)
+        child = os.fork()
+        if not child:
+            os._exit(emitter.pending)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        send(emitter, 5, 10)
+        assert emitter.flush() is True
+        emitter.close()
+        assert numbers(collector.accepted) == list(range(10))
+
+
+async def _for_ever(writer):
+    await writer.wait_closed()
+    return False
+
+
+def test_many_threads_track_through_a_fork(tmp_path):
+    emitter = LogfileEmitter(tmp_path / "events.ndjson", spool=tmp_path / "spool", durability="written")
+    threads = [threading.Thread(target=track, args=(Tracker("ns", [emitter]), 50)) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for _ in range(3):
+        if not (child := os.fork()):
+            os._exit(0)
+        os.waitpid(child, 0)
+    for thread in threads:
+        thread.join()
+    assert emitter.close() is True
+    assert len({payload["eid"] for payload in lines_in(tmp_path / "events.ndjson")}) == 1000

@@ -1,0 +1,41 @@
+"""A service that publishes until it is killed: each line of input starts one, as a fork, whose process id is printed.
+
+What it has tracked, and what it was told is delivered, stands in journals, a line an event, written before it goes on.
+"""
+
+import logging
+import os
+import sys
+import time
+
+from snowplow_tracker import PageView, Subject, Tracker
+
+from snowbus.producers.emitters import CollectorEmitter
+from snowbus.producers.emitters import to_collector as _heavy  # noqa: F401 - imported once, not in every fork
+
+
+def serve(url: str, spool: str, durability: str) -> None:
+    """Publish for ever."""
+    tracked = os.open(f"{spool}.tracked", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    delivered = os.open(f"{spool}.delivered", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    def hear(outcome):
+        if outcome.kind == "delivered":
+            os.write(delivered, "".join(f"{payload['eid']}\n" for payload in outcome.payloads).encode())
+
+    emitter = CollectorEmitter(url, spool=spool, durability=durability, max_queued=100, on_outcome=hear)
+    subject = Subject().set_user_id(str(os.getpid()))
+    tracker = Tracker("ns", [emitter], subject=subject)
+    while True:
+        event_id = tracker.track(PageView("https://shop.example/"))
+        os.write(tracked, f"{event_id}\n".encode())
+        time.sleep(0.0005)
+
+
+if __name__ == "__main__":
+    logging.disable()
+    for _ in sys.stdin:
+        child = os.fork()
+        if not child:
+            serve(*sys.argv[1:])
+        print(child, flush=True)
