@@ -76,9 +76,10 @@ def test_a_service_that_is_killed_loses_nothing_that_was_promised(tmp_path, dura
         arrived = Counter(payload["eid"] for payload in collector.accepted)
         lost = set(tracked) - set(arrived)
         kills = KILLS + AT_ONCE
+        again = arrived.total() - len(arrived)
         print(
             f"\n{durability}: {len(tracked)} events tracked, {kills} kills; "
-            f"{len(lost)} lost ({len(lost) / kills:.1f} a kill), {arrived.total() - len(arrived)} delivered again, {waiting} in the spool at the end"
+            f"{len(lost)} lost, {len(lost) / kills:.1f} a kill; {again} delivered again; {waiting} spooled at the end"
         )
         assert not set(delivered) - set(arrived)
         assert collector.violations == []
