@@ -172,7 +172,9 @@ class Emitter:
 
     def after_fork_in_parent(self) -> None:
         """See lifecycle.Running."""
-        if self._worker is not None:
+        if self._closed:
+            self._finish()  # it was about to end, and has no time left
+        elif self._worker is not None:
             self._start(after=self._worker.thread)
 
     def after_fork_in_child(self) -> None:

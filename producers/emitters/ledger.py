@@ -67,6 +67,7 @@ class Ledger:
 
     def spool_failed(self, reason: str) -> None:
         """The spool takes nothing now; events wait in memory."""
+        self.counts.spool_failures += 1
         self._warn("spooled", "the spool takes nothing", reason=reason)
 
     def retried(self, payloads: Sequence[Payload], reason: str, *, waiting: int) -> None:

@@ -32,6 +32,7 @@ class Counts:
     `delivered`: durable at their destination. `refused`: no events, or never taken; kept where there is a place for
     them. `dropped`: lost, because the queue was full, or the end came. `spooled`: written to the spool, to leave later.
     `retried`: sent in vain, once for each try. `damaged`: pieces of the spool that are no events any more.
+    `spool_failures`: how often the spool took nothing, being full, or on a full disk.
     """
 
     delivered: int = 0
@@ -40,3 +41,4 @@ class Counts:
     spooled: int = 0
     retried: int = 0
     damaged: int = 0
+    spool_failures: int = 0

@@ -140,10 +140,10 @@ class Worker:
                     await self._wait([], Retry(f"the spool cannot be read: {error.strerror or error}"))
                     continue
                 self._ledger.tell_dropped()
-                if events and self._destination is None:
-                    await self._open(events, stack)  # and look again: it takes a while
-                elif events:
+                if events and self._destination is not None:
                     await self._try(events, self._destination)
+                elif events:
+                    await self._open(events, stack)  # and look again: it takes a while
                 elif self._is_ending:
                     return
                 else:
@@ -192,7 +192,7 @@ class Worker:
         fates = delivery.fates
         for event, fate in zip(events, fates, strict=False):
             if fate.refused:
-                kept = keeper is not None and await keeper.keep(event, fate.refused)
+                kept = keeper is not None and await _kept(keeper, event, fate.refused)
                 self._ledger.refused(event, fate.refused, kept=kept)
         if fates:
             delivered = [event.payload for event, fate in zip(events, fates, strict=False) if not fate.refused]
@@ -229,6 +229,14 @@ class Worker:
                 self._ledger.spool_failed(str(error))
                 await asyncio.sleep(_SPILL_AGAIN_SECONDS)
                 self._crowded.set()
+
+
+async def _kept(keeper: Destination[Any], event: Tracked, reason: str) -> bool:
+    try:
+        return await keeper.keep(event, reason)
+    except Exception:
+        logger.exception("keeping a refused event failed in a way that is not foreseen")
+        return False
 
 
 class _ThreadPerCall(ThreadPoolExecutor):
