@@ -29,6 +29,7 @@ _LINGER = 0.02
 _SLOW_SECONDS = 10.0  # nobody else is in this loop, and it may well write to a disk
 _LOOK_SECONDS = 5.0
 _SPILL_AGAIN_SECONDS = 1.0
+_CALL_SECONDS = 1.0
 
 
 class Worker:
@@ -62,7 +63,8 @@ class Worker:
         self._deadline: float | None = None
         self._serving: asyncio.Task[None] | None = None
         self._loop = asyncio.new_event_loop()
-        self._loop.set_default_executor(_ThreadPerCall())
+        self._calls = _ThreadPerCall()
+        self._loop.set_default_executor(self._calls)
         self._loop.slow_callback_duration = _SLOW_SECONDS
         self._woken = asyncio.Event()
         self._crowded = asyncio.Event()
@@ -117,6 +119,7 @@ class Worker:
             self._after.join()
         with closing(self._loop):
             self._loop.run_until_complete(self._main())
+        self._calls.join(_CALL_SECONDS)  # a fork waits for them, too
 
     async def _main(self) -> None:
         spilling = self._loop.create_task(self._spill_when_crowded())
@@ -164,8 +167,9 @@ class Worker:
     async def _open(self, events: Sequence[Tracked], stack: AsyncExitStack) -> None:
         """Open the destination for events that wait; or wait, for a while."""
         try:
-            made = await self._loop.run_in_executor(None, self._make)  # it may have much to import
-            self._destination = await stack.enter_async_context(made)
+            # It may have much to import, and does so in this thread: a fork in the middle of an import of another one
+            # would leave its lock to the child, held for ever.
+            self._destination = await stack.enter_async_context(self._make())
         except SnowbusError as error:
             await self._wait(events, Retry(str(error)) if error.retriable else Stop(str(error)))
 
@@ -242,14 +246,28 @@ async def _kept(keeper: Destination[Any], event: Tracked, reason: str) -> bool:
 class _ThreadPerCall(ThreadPoolExecutor):
     """An executor that still works when the main thread has ended, which is when the pools of the library refuse to."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._calls: set[Thread] = set()
+
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()
 
         def call() -> None:
             try:
                 future.set_result(function(*args, **kwargs))
             except BaseException as error:  # noqa: BLE001 - the future's, as with any executor
                 future.set_exception(error)
+            finally:
+                self._calls.discard(thread)
 
-        Thread(target=call, name="snowbus-emitter-call", daemon=True).start()
+        thread = Thread(target=call, name="snowbus-emitter-call", daemon=True)
+        self._calls.add(thread)
+        thread.start()
         return future
+
+    def join(self, seconds: float) -> None:
+        """Wait for the calls that are under way, each for so many seconds at most."""
+        for thread in list(self._calls):
+            thread.join(seconds)

@@ -67,6 +67,8 @@ stop = threading.Event()
 def go_on():
     while not stop.wait(0.005):
         track("parent")
+track("parent")
+assert tracker.emitters[0].flush() is True  # now everything is imported, and the children need not
 busy = threading.Thread(target=go_on)
 busy.start()
 for fork in range(5):

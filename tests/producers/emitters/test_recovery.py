@@ -1,7 +1,6 @@
 """Outages, ends and crashes: what waits is spooled, and whoever comes next delivers it, in order."""
 
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -182,23 +181,26 @@ def test_a_damaged_spool_is_told_and_kept(tmp_path):
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_processes_of_multiprocessing_deliver_their_own(tmp_path, method):
-    path = tmp_path / "events.ndjson"
-    emitter = LogfileEmitter(path)
-    send(emitter, 0, 10)
-    context = multiprocessing.get_context(method)
-    children = [context.Process(target=_in_a_child, args=(str(path), number)) for number in (1, 2)]
+    path, script = tmp_path / "events.ndjson", tmp_path / "service.py"
+    script.write_text(f"""
+import multiprocessing
+from snowbus.producers.emitters import LogfileEmitter
+emitter = LogfileEmitter({str(path)!r})
+def send(start):
+    for number in range(start, start + 10):
+        emitter.input({{"e": "pv", "eid": str(number)}})
+if __name__ == "__main__":
+    send(0)
+    context = multiprocessing.get_context({method!r})
+    children = [context.Process(target=send, args=(start,)) for start in (10, 20)]
     for child in children:
         child.start()
     for child in children:
         child.join()
-    assert [child.exitcode for child in children] == [0, 0]
-    emitter.close()
-    found = numbers(lines_in(path))
-    assert sorted(found) == list(range(30))
-
-
-def _in_a_child(path, number):
-    send(LogfileEmitter(path), 10 * number, 10 * number + 10)
+        assert child.exitcode == 0
+""")
+    subprocess.run([sys.executable, script], timeout=60, check=True)
+    assert sorted(numbers(lines_in(path))) == list(range(30))
 
 
 def test_a_fork_is_not_held_up_by_a_destination_that_hangs(tmp_path):
