@@ -4,6 +4,10 @@ A fork copies one thread and whatever the others hold: locks, connections, files
 for the child's own. So workers leave for a fork, and come back in the parent; in the child they begin empty.
 """
 
+# Those two take locks of theirs for a fork. They must have registered before us: then theirs are taken once the workers
+# have left, who may wait for them.
+import concurrent.futures.thread  # noqa: F401
+import logging  # noqa: F401
 import os
 import threading
 from typing import Protocol

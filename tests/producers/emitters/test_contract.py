@@ -1,5 +1,6 @@
 """What holds for every emitter, wherever it sends to."""
 
+import logging
 import subprocess
 import sys
 import threading
@@ -176,10 +177,20 @@ def test_what_comes_after_the_end_is_counted(logfile):
     assert logfile.close() is True
 
 
-def test_an_emitter_that_hangs_does_not_hold_up_another(tmp_path):
+@pytest.mark.parametrize(
+    ("emitter", "url"),
+    [
+        (CollectorEmitter, "http://127.0.0.1:9"),
+        (BusEmitter, "kafka://127.0.0.1:9"),
+        (BusEmitter, "http://127.0.0.1:9"),
+        (BusEmitter, "sqlite:////dev/null/log.db"),
+    ],
+)
+def test_an_emitter_that_has_nowhere_to_send_to_does_not_hold_up_another(tmp_path, caplog, emitter, url):
     """And memory is bounded: what does not fit is dropped, counted and told."""
+    caplog.set_level(logging.CRITICAL, "aiokafka")
     outcomes = []
-    away = CollectorEmitter("http://127.0.0.1:9", max_queued=10, on_outcome=outcomes.append)
+    away = emitter(url, max_queued=10, on_outcome=outcomes.append)
     near = LogfileEmitter(tmp_path / "events.ndjson")
     track(Tracker("ns", [away, near]), count=10)
     assert near.flush() is True
