@@ -23,7 +23,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(?!snowbus\.).*"),  # of other projects, whose documents are elsewhere
     ("py:.*", r"snowbus\..*\.(P|R)"),  # type variables
-    ("py:.*", r"snowbus\..*\.(Asked|Behaviour|Intent|Options)"),  # bases that nobody names
+    ("py:.*", r"snowbus\..*\.(Asked|Behaviour|Destination|Intent|Options)"),  # bases that nobody names
     ("py:.*", r"snowbus\..*\.(Emitter|ScriptJson|Settings)"),  # what is told where it is taken or given
 ]
 

@@ -2,8 +2,8 @@
 
 from .bus import BusEmitter
 from .collector import CollectorEmitter
-from .emitter import Emitter
+from .emitter import Emitter, EmitterOptions
 from .logfile import LogfileEmitter
 from .outcomes import Counts, Outcome
 
-__all__ = ["BusEmitter", "CollectorEmitter", "Counts", "Emitter", "LogfileEmitter", "Outcome"]
+__all__ = ["BusEmitter", "CollectorEmitter", "Counts", "Emitter", "EmitterOptions", "LogfileEmitter", "Outcome"]
