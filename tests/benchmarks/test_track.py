@@ -1,9 +1,12 @@
 """What `track()` costs the caller with each emitter and durability, beside the official emitters in the same run."""
 
+import subprocess
+import sys
 import time
+from pathlib import Path
 
+import pytest
 from snowplow_tracker import AsyncEmitter, Emitter, PageView, SelfDescribingJson, Subject, Tracker
-from support.collector_double import CollectorDouble
 
 from snowbus.producers.emitters import BusEmitter, CollectorEmitter, LogfileEmitter
 
@@ -77,15 +80,23 @@ def emitters(collector, folder):
     )
 
 
-def test_what_track_costs(tmp_path):
+@pytest.fixture
+def collector():
+    """The URL of a collector in a process of its own, which takes no turns from the caller's threads."""
+    command = [sys.executable, "-m", "support.collector_double"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]) as process:
+        yield process.stdout.readline().strip()
+        process.kill()
+
+
+def test_what_track_costs(tmp_path, collector):
     print(f"\n{'µs':34}{'track p50':>11}{'p99':>8}{'input p50':>12}{'p99':>7}")
-    with CollectorDouble() as collector:
-        for name, make in emitters(collector.url, tmp_path):
-            emitter = make()
-            track, accept = measure(emitter, SYNCED_EVENTS if "synced" in name else EVENTS)
-            print(f"{name:34}{microseconds(track)}{microseconds(accept)}")
-            if hasattr(emitter, "close"):
-                emitter.close(0 if "down" in name else 30)
-                assert emitter.counts.dropped == 0
-            elif hasattr(emitter, "flush"):
-                emitter.flush()
+    for name, make in emitters(collector, tmp_path):
+        emitter = make()
+        track, accept = measure(emitter, SYNCED_EVENTS if "synced" in name else EVENTS)
+        print(f"{name:34}{microseconds(track)}{microseconds(accept)}")
+        if hasattr(emitter, "close"):
+            emitter.close(0 if "down" in name else 30)
+            assert emitter.counts.dropped == 0
+        elif hasattr(emitter, "flush"):
+            emitter.flush()
