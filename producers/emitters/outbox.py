@@ -25,7 +25,7 @@ class Outbox:
     """Events that wait. `put` may be called from any thread; everything else belongs to the sender's.
 
     `wake` is called, in the thread of a `put`, where there is something to do for a sender that `is_asleep`, and, when
-    there is a spool, once the queue is half full, or has anything in it that should be written (`is_crowded`).
+    there is a spool, once the queue has more in it than it should (`is_crowded`).
     """
 
     def __init__(self, *, max_queued: int, spool: Spool | None, durability: Durability) -> None:
@@ -37,9 +37,15 @@ class Outbox:
         self._most = max_queued
         self._writes_through = spool is not None and durability != "memory"
         self._syncs = durability == "synced"
-        self._crowd = max_queued + 1 if spool is None else 0 if self._writes_through else max_queued // 2
+        self._crowd = max_queued
+        self.spill_at_once(False)
         self._lock = threading.Lock()
         self._settled = threading.Condition()
+
+    def spill_at_once(self, whether: bool) -> None:
+        """Whether what is put in the queue is to go to the spool at once, and not only when the queue is half full."""
+        if self.spool is not None:
+            self._crowd = 0 if whether or self._writes_through else self._most // 2
 
     @property
     def pending(self) -> int:
@@ -66,12 +72,12 @@ class Outbox:
     def _put(self, event: Tracked) -> bool:
         queue = self._queue
         waiting = len(queue)
-        if waiting >= self._crowd and not self.is_crowded:
-            self.is_crowded = True
-            self.wake()
         if waiting >= self._most:
             return False
         queue.append(event)
+        if waiting >= self._crowd and not self.is_crowded:
+            self.is_crowded = True
+            self.wake()
         return True
 
     def _put_through(self, event: Tracked) -> bool:

@@ -188,6 +188,7 @@ class Worker:
         await self._settle(events, delivery, destination)
         if wait is None:
             self._failures = 0
+            self._outbox.spill_at_once(False)
         else:
             await self._wait(events[len(delivery.fates) :], wait)
 
@@ -207,7 +208,8 @@ class Worker:
     async def _wait(self, events: Sequence[Tracked], wait: Retry | Stop) -> None:
         """Wait before the next try: longer and longer, and as long as was asked for. An end is not waited for."""
         self._failures += 1
-        self._crowded.set()  # what waits from now on is better off in the spool
+        self._outbox.spill_at_once(True)  # what waits from now on is better off in the spool
+        self._crowded.set()
         self._ledger.retried([event.payload for event in events], wait.reason, waiting=self._outbox.pending)
         longest = _LONGEST_WAIT_FOR_A_CHANGE if isinstance(wait, Stop) else _LONGEST_WAIT
         asked = (wait.after if isinstance(wait, Retry) else None) or 0.0
