@@ -155,7 +155,7 @@ class Emitter:
         except SpoolError as error:
             self._ledger.spool_failed(str(error))
         self._is_out = not self.pending
-        if lost := self._outbox.queued:
+        if lost := self._outbox.forget():
             self._ledger.drop(lost, "the emitter ended before they could be sent")
         if spool is not None:
             spool.close()

@@ -53,11 +53,6 @@ class Outbox:
         return len(self._queue) + self._spooled
 
     @property
-    def queued(self) -> int:
-        """How many of them are in memory only."""
-        return len(self._queue)
-
-    @property
     def _spooled(self) -> int:
         return self.spool.pending if self.spool is not None else 0
 
@@ -126,6 +121,14 @@ class Outbox:
             for _ in events:
                 self._queue.popleft()
         return len(events)
+
+    def forget(self) -> int:
+        """Give up what is in memory; returns how many events that were."""
+        lost = len(self._queue)
+        self._queue.clear()
+        with self._settled:
+            self._settled.notify_all()
+        return lost
 
     def wait_until_empty(self, timeout: float) -> bool:
         """Wait until nothing waits, and say whether that came about in so many seconds."""

@@ -84,8 +84,8 @@ class Segment:
         return os.pread(self._descriptor, min(size, self.end - self.position), self.position)
 
     def take_stock(self) -> tuple[int, bytes]:
-        """How many whole lines are left to read, and what follows them, which is left out then: the beginning of a
-        line, where its process was killed in the middle. Raises OSError.
+        """How many whole lines are left to read, and what follows them, which is cut off then: the beginning of a line,
+        where its process was killed in the middle. Raises OSError.
         """
         lines, last = 0, self.position
         for start in range(self.position, self.end, _READ_BYTES):
@@ -93,6 +93,7 @@ class Segment:
             lines += part.count(b"\n")
             last = max(last, start + part.rfind(b"\n") + 1) if b"\n" in part else last
         rest = os.pread(self._descriptor, min(self.end - last, _READ_BYTES), last)
+        os.ftruncate(self._descriptor, last)
         self.end = last
         return lines, rest
 
@@ -120,6 +121,7 @@ class Segment:
 
 def _write(descriptor: int, data: bytes, at: int) -> None:
     if os.pwrite(descriptor, data, at) != len(data):
+        os.ftruncate(descriptor, at)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 

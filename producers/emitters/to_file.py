@@ -5,6 +5,7 @@ import errno
 import fcntl
 import logging
 import os
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -135,12 +136,13 @@ class FileDestination:
         """Begin a new file; called, and left, with the lock. Raises OSError."""
         now = time.time_ns()
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now // 1_000_000_000))
-        aside = self._path.with_name(f"{self._path.name}.{stamp}.{now % 1_000_000_000:09d}")
-        self._path.rename(aside)
+        self._path.rename(self._path.with_name(f"{self._path.name}.{stamp}.{now % 1_000_000_000:09d}"))
         self._open_anew()
         await self._lock()
         if self._rotation.keep:
-            for old in sorted(self._path.parent.glob(f"{self._path.name}.*T*.*"))[: -self._rotation.keep]:
+            ours = re.compile(re.escape(self._path.name) + r"\.\d{8}T\d{6}\.\d{9}")
+            aside = sorted(path for path in self._path.parent.iterdir() if ours.fullmatch(path.name))
+            for old in aside[: -self._rotation.keep]:
                 old.unlink(missing_ok=True)
 
     def _write(self, data: bytes) -> None:

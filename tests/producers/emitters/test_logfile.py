@@ -44,6 +44,8 @@ assert emitter.close()
 
 def test_a_file_of_another_day_is_put_aside_and_the_oldest_deleted(tmp_path):
     path = tmp_path / "events.ndjson"
+    other = tmp_path / "events.ndjson.20230101T000000.txt"
+    other.touch()
     emitter = LogfileEmitter(path, rotate_seconds=86_400, keep_files=2)
     for number in range(4):
         send(emitter, number, number + 1)
@@ -51,6 +53,7 @@ def test_a_file_of_another_day_is_put_aside_and_the_oldest_deleted(tmp_path):
         os.utime(path, (1_700_000_000, 1_700_000_000))
     send(emitter, 4, 6)
     emitter.close()
+    other.unlink()  # nobody else has
     *aside, current = sorted(tmp_path.iterdir(), key=lambda file: (file == path, file.name))
     assert (numbers(*aside), numbers(current)) == ([2, 3], [4, 5])
 

@@ -37,7 +37,7 @@ def test_an_outage_costs_neither_events_nor_their_order(tmp_path):
         emitter = CollectorEmitter(collector.url, spool=tmp_path / "spool", max_queued=10)
         for start in range(0, 100, 5):
             send(emitter, start, start + 5)
-            soon(lambda: emitter._outbox.queued <= 5)
+            soon(lambda: len(emitter._outbox._queue) <= 5)
         collector.always(None)
         send(emitter, 100, 105)
         assert emitter.flush(20) is True

@@ -141,12 +141,12 @@ class Model(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_lost(self):
-        held = self.spool.pending + self.outbox.queued
+        held = self.spool.pending + len(self.outbox._queue)
         assert held <= len(self.model)
 
     def teardown(self):
         self.spool._full_until = 0.0
-        self.spool.close() if not self.outbox.queued else self.start_anew("memory")
+        self.spool.close() if not len(self.outbox._queue) else self.start_anew("memory")
         last = opened(self.folder.name)
         assert drain(last) == self.model
         last.close()
