@@ -1,6 +1,7 @@
 """Web apps on real sockets, clients that read to the last byte, and emitters that tell what they got, and when."""
 
 import http.client
+import re
 import socket
 import threading
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import uvicorn
 from support.aio import soon
+from support.snowbus import Process
 from werkzeug import serving
 
 COOKIE = (
@@ -57,6 +59,14 @@ class Blocking(Recorder):
         self.called.set()
         assert self.let_go.wait(60)
         super().input(payload)
+
+
+def listening(server: Process) -> tuple[str, int] | None:
+    """Where a server says that it listens, once it does."""
+    for line in server.diagnostics:
+        if found := re.search(r"http://([\d.]+):(\d+)", line):
+            return found[1], int(found[2])
+    return None
 
 
 def fetch(address: tuple[str, int], path: str = "/", body: bytes | None = None, **headers: str) -> Answer:

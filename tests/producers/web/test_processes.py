@@ -1,7 +1,6 @@
 """Tracking over the life of a process: what waits at its end, forks, and servers that fork their workers."""
 
 import json
-import re
 import signal
 import sqlite3
 import subprocess
@@ -12,7 +11,7 @@ from support.aio import run, soon
 from support.django_app import django_app
 from support.forwarding import read_all
 from support.snowbus import Process
-from support.web import asgi_server, fetch, wsgi_server
+from support.web import asgi_server, fetch, listening, wsgi_server
 from support.web_apps import Gate, fastapi_app, flask_app
 
 from snowbus.bus.envelope import decode_event
@@ -156,14 +155,6 @@ def test_a_server_that_a_signal_ends_has_flushed_its_emitters(app, tmp_path):
         assert fetch(soon(lambda: listening(server)), "/view").status == 200
         assert server.stop() == -signal.SIGTERM
     assert (tmp_path / "flushed").read_text() == "view"
-
-
-def listening(server):
-    """Where a server says that it listens, once it does."""
-    for line in server.diagnostics:
-        if found := re.search(r"http://([\d.]+):(\d+)", line):
-            return found[1], int(found[2])
-    return None
 
 
 APPS = {
