@@ -71,6 +71,7 @@ def test_a_trackers_logfile_that_grows_and_is_rotated_is_published_once(tmp_path
     def track(*events):
         for each in events:
             emitter.input({"e": "pv", "eid": each, "dtm": 1})
+        emitter.flush()
 
     def publish(*files):
         flags = [flag for file in files for flag in ("--file", file)]
