@@ -7,6 +7,7 @@ is read.
 
 import gzip
 import hashlib
+import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Self, cast
@@ -83,7 +84,7 @@ class EventFile:
         try:
             document = self._document()
             yield from self._lines() if document is None else self._items(*document)
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise FileError(f"{self.path}: {getattr(error, 'strerror', None) or error}") from None
         except HarError as error:
             raise FileError(f"{self.path}: {error}") from None

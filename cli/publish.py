@@ -178,7 +178,7 @@ async def _publish_files(publisher: Publisher, files: Sequence[Path], published:
                     if published is not None:
                         published.move(before or file.begun_at, batch.mark)
                     before = batch.mark
-                    outcome.place = items[-1].place
+                    outcome.place = items[-1].place if items else outcome.place
                     shown(file.position // 1_000, file.size // 1_000)
                     _tell(telling, outcome)
     except LogError:

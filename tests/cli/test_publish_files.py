@@ -92,12 +92,12 @@ def test_a_trackers_logfile_that_grows_and_is_rotated_is_published_once(tmp_path
 
 def test_what_is_no_event_is_named_with_its_file_and_a_torn_last_line_is_read_again(tmp_path, sqlite_url):
     path = tmp_path / "events"
-    path.write_bytes(b'{"e":"pv"}\nnonsense\n{"e":"pv"')
+    path.write_bytes(b" " * 1_500_000 + b"\n" + b'{"e":"pv"}\nnonsense\n{"e":"pv"')
     arguments = ("publish", "--log", sqlite_url, "--file", "events", "--resume", "state")
     answer = snowbus(*arguments, cwd=tmp_path)
     assert (answer.stdout, answer.returncode) == ("1 published, 2 refused\n", exit_codes.FAILED)
-    assert "events, line 2: " in answer.stderr
     assert "events, line 3: " in answer.stderr
+    assert "events, line 4: " in answer.stderr
     with path.open("ab") as file:
         file.write(b"}\n")
     assert snowbus(*arguments, cwd=tmp_path).stdout == "1 published\n"

@@ -92,7 +92,7 @@ async def fuzz(log_url: str, count: int) -> str:
 
 @pytest.mark.usefixtures("impatient")
 def test_every_answer_is_true(sqlite_url: str) -> None:
-    run(fuzz(sqlite_url, 400))
+    run(fuzz(sqlite_url, 250))
 
 
 @pytest.mark.faults
