@@ -100,6 +100,7 @@ def _flag(value: str) -> bool:
     return value == "1"
 
 
+@lru_cache(maxsize=4096)  # there are few screens
 def _size(value: str) -> tuple[int, int]:
     width, _, height = value.partition("x")
     if not (width.isdigit() and height.isdigit()):
