@@ -18,7 +18,7 @@ from .payload import (
     load_payload,
     self_describing,
 )
-from .tracker_protocol import BY_CODE, EVENTS, NULLABLE, timestamp_from_ms
+from .tracker_protocol import BY_CODE, EVENTS, NULLABLE, TEXT, Parameter, timestamp_from_ms
 
 _SNOWPLOW = "com.snowplowanalytics.snowplow"
 _UNTYPED_SCHEMAS = {
@@ -34,6 +34,7 @@ _FROM_SOURCE = {
     "network_userid": "network_userid",
     "page_url": "referer",
 }
+_TEXT_NAMES = {code: parameter.names[0] for code, parameter in BY_CODE.items() if parameter.kind is TEXT}
 SELF_DESCRIBING = frozenset({"ue_pr", "ue_px", "co", "cx"})
 """The parameters that hold self-describing JSON: the event's own, and its entities."""
 
@@ -89,24 +90,13 @@ def decode(payload: Payload) -> Decoded:
     fields: dict[str, Any] = {}
     problems: list[FieldError] = []
     for code, text in payload.items():
-        parameter = BY_CODE.get(code)
-        if parameter is None or text == "":
+        if text == "":
             continue
-        if code == "nuid" and payload.get("tnuid"):
-            continue
-        try:
-            value = parameter.kind.convert(text)
-        except ValueError:
-            if parameter.kind in NULLABLE and text.lower() == "null":
-                continue
-            value = text
-            problems.append(FieldError(parameter.names[0], "", "", parameter.kind.expected, text))
-            fields[parameter.names[0]] = text
-            continue
-        if len(parameter.names) == 1:
-            fields[parameter.names[0]] = value
-        else:
-            fields.update(zip(parameter.names, value, strict=True))
+        if (name := _TEXT_NAMES.get(code)) is not None:  # most are, and stay as they are
+            if code != "nuid" or not payload.get("tnuid"):
+                fields[name] = text
+        elif (parameter := BY_CODE.get(code)) is not None:
+            _decode_typed(parameter, text, fields, problems)
     unstruct_event = _unstruct_event(payload, problems) if payload.get("e") == "ue" else None
     schema = unstruct_event.schema if unstruct_event else _UNTYPED_SCHEMAS.get(payload.get("e", ""))
     if schema is not None:
@@ -117,6 +107,21 @@ def decode(payload: Payload) -> Decoded:
             event_version=schema.version,
         )
     return Decoded(fields, unstruct_event, _contexts(payload, problems), problems)
+
+
+def _decode_typed(parameter: Parameter, text: str, fields: dict[str, Any], problems: list[FieldError]) -> None:
+    name = parameter.names[0]
+    try:
+        value = parameter.kind.convert(text)
+    except ValueError:
+        if parameter.kind not in NULLABLE or text.lower() != "null":
+            problems.append(FieldError(name, "", "", parameter.kind.expected, text))
+            fields[name] = text
+        return
+    if len(parameter.names) == 1:
+        fields[name] = value
+    else:
+        fields.update(zip(parameter.names, value, strict=True))
 
 
 def event_schema(payload: Payload) -> IgluUri | None:

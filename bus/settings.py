@@ -132,7 +132,7 @@ class Settings(BaseModel):
     # Ingest
     ingest_listen: str = Field("127.0.0.1:8080", description="HOST:PORT of ingest; port 0 picks a free one.")
     ingest_max_body_bytes: PositiveInt = Field(
-        1_000_000, description="The largest request body; what is larger gets 413."
+        1_000_000, description="The largest request body, also once it is unpacked; what is larger gets 413."
     )
     ingest_max_pending: PositiveInt = Field(
         2_000, description="Requests that may wait for the log; what comes beyond gets 503."
@@ -145,8 +145,39 @@ class Settings(BaseModel):
     )
     ingest_retry_after: PositiveInt = Field(5, description="Seconds in the Retry-After of a 503.")
     ingest_cookie_name: str = Field("sp", description="The cookie with the network user id; empty sets none.")
-    ingest_cookie_domain: str = Field("", description="The cookie's domain; empty is the host asked for.")
+    ingest_cookie_domains: tuple[str, ...] = Field(
+        (), description="Domains that the cookie may be for: of them the first that the page's Origin lies in."
+    )
+    ingest_cookie_fallback_domain: str = Field(
+        "", description="The cookie's domain where none of those is the page's; empty is the host asked for."
+    )
     ingest_cookie_days: PositiveInt = Field(365, description="Days that the cookie lives.")
+    ingest_cookie_attributes: str = Field(
+        "SameSite=None; Secure; HttpOnly",
+        description="Its attributes, of SameSite=None, Lax or Strict, Secure, HttpOnly and Partitioned.",
+    )
+    ingest_allowed_origins: tuple[str, ...] = Field(
+        (),
+        description="Origins of the web pages that may read answers, and so send JSON; any may unless some are named.",
+    )
+    ingest_paths: tuple[str, ...] = Field(
+        (),
+        description="Paths of your own that stand for one of the collector's, each "
+        "/VENDOR/VERSION=/com.snowplowanalytics.snowplow/tp2 (or =/r/tp2).",
+    )
+    ingest_redirect_domains: tuple[str, ...] = Field(
+        (),
+        description="Hosts that a click redirect, /r/tp2?u=URL, may lead to (*.example.com: all below it); "
+        "redirects are off unless some are named.",
+    )
+    ingest_api_keys_file: str = Field(
+        "",
+        description="File of the API keys that senders must show, each a line, NAME KEY, and perhaps its events a "
+        "second; it is read again when it changes. Unless set, no key is asked for.",
+    )
+    ingest_key_rate: float = Field(
+        0, ge=0, allow_inf_nan=False, description="Events a second for a key that has no rate of its own; 0 is any."
+    )
     ingest_trusted_proxies: tuple[str, ...] = Field(
         (), description="Networks (CIDR) whose X-Forwarded-For is believed."
     )
@@ -290,6 +321,10 @@ class Settings(BaseModel):
     )
 
     @field_validator(
+        "ingest_cookie_domains",
+        "ingest_allowed_origins",
+        "ingest_paths",
+        "ingest_redirect_domains",
         "ingest_trusted_proxies",
         "gateway_tokens",
         "gateway_allowed_origins",

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 EVENTS = {
@@ -52,7 +53,13 @@ def timestamp_from_ms(ms: int) -> str:
     if not _YEAR_1_MS <= ms < _YEAR_10000_MS:
         return str(ms)
     seconds, milliseconds = divmod(ms, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{milliseconds:03}Z"
+    return f"{_to_the_second(seconds)}.{milliseconds:03}Z"
+
+
+@lru_cache(maxsize=4096)
+def _to_the_second(seconds: int) -> str:
+    """Most events are of the same few seconds."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
 
 
 def _event(value: str) -> str:
@@ -93,6 +100,7 @@ def _flag(value: str) -> bool:
     return value == "1"
 
 
+@lru_cache(maxsize=4096)  # there are few screens
 def _size(value: str) -> tuple[int, int]:
     width, _, height = value.partition("x")
     if not (width.isdigit() and height.isdigit()):

@@ -1,43 +1,42 @@
-"""`snowbus publish`: put events on the log, one by flags or many from NDJSON on stdin."""
+"""`snowbus publish`: put events on the log, one by flags, or many from files or stdin."""
 
 import asyncio
 import sys
-import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import click
 
-from snowbus.bus.acceptance import Draft, schemas_of
-from snowbus.bus.errors import JsonError, RecordTooLargeError, SnowbusError
-from snowbus.bus.event import BAD_TOPIC, EVENTS_TOPIC, ProducerRecord
-from snowbus.bus.iglu.resolver import Resolver, resolver_of
+from snowbus.bus.errors import JsonError, LogError, SnowbusError
+from snowbus.bus.iglu.resolver import resolver_of
 from snowbus.bus.json_text import loads
 from snowbus.bus.log import Log
 from snowbus.bus.settings import Settings
-from snowbus.bus.version import producer_name
-from snowbus.producers.checking import Checker
+from snowbus.bus.sparingly import Sparingly
 
 from . import exit_codes
+from .event_files import EventFile, FileError, Item
 from .events_in import events_in
+from .published import Published
+from .publisher import Counts, Publisher
 from .running import run, stop_on_signals, with_log
 from .settings import VALIDATION, SettingsCommand, with_settings
 from .stdin_lines import StdinError, StdinLines
-from .terminal import printable
+from .terminal import progress
 
 _SCHEMA_SECONDS = 5.0
 """How long events wait for their schemas at least: nobody waits for us, and we have looked up none yet."""
+_TELL_SECONDS = 10.0
 
 
-class _Outcome(NamedTuple):
-    """How many events were published, put on `snowbus.bad` instead, and refused; the last line seen to, and whether a
-    signal stopped it.
-    """
+@dataclass
+class _Outcome:
+    """How much is done: how many events, up to which place; and whether a signal stopped it before the end."""
 
-    published: int = 0
-    diverted: int = 0
-    refused: int = 0
-    last_line: int = 0
+    counts: Counts
+    place: str = ""
     stopped: bool = False
 
 
@@ -49,43 +48,63 @@ class _Outcome(NamedTuple):
     "--context", "contexts", multiple=True, metavar="JSON", help="An entity, {schema, data}; may be repeated."
 )
 @click.option("--set", "fields", multiple=True, metavar="NAME=VALUE", help="A canonical field, such as app_id=shop.")
+@click.option(
+    "--file",
+    "files",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A file of events, NDJSON, a HAR file or an array, gzip or not; may be repeated.",
+)
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="File that keeps how far the others have been published, so that a second run goes on from there.",
+)
 @with_settings(also=VALIDATION)
-def command(settings: Settings, *, fields: tuple[str, ...], **flags: Any) -> None:
-    """Put one event on the log, or, without flags, every line of NDJSON on stdin.
+def command(
+    settings: Settings, *, fields: tuple[str, ...], files: tuple[Path, ...], resume: Path | None, **flags: Any
+) -> None:
+    """Put one event on the log, or those in files, or, without flags, every line of NDJSON on stdin.
 
     An event described by flags that is invalid is published, too, and stderr says what is wrong with it.
 
-    A line is an event in tracker-protocol parameters, in canonical names, or self-describing; or a payload_data. Lines
-    that are none are named on stderr, the others are published all the same, and the exit code is 1. SIGTERM or Ctrl-C
-    ends it before the end of stdin: stderr says after which line, and the exit code is 130.
+    A line is an event in tracker-protocol parameters (as the logfile emitter writes them), in canonical names, or
+    self-describing; or a payload_data. Lines that are none are named on stderr, the others are published all the same,
+    and the exit code is 1. SIGTERM or Ctrl-C ends it before the end: stderr says after which line, and the exit code is
+    130.
     """
     event = {name: value for name, value in flags.items() if value}
     if "data" in event and "schema" not in event:
         raise click.UsageError("--data needs --schema, which says what the data is")
-
     by_flags = _event_from_flags(event, fields) if event or fields else None
-    if by_flags is None and sys.stdin is None:
+    if files and by_flags is not None:
+        raise click.UsageError("--file is for events in files; an event described by flags is another command")
+    if resume is not None and not files:
+        raise click.UsageError("--resume keeps how far files have been published; name them with --file")
+    if by_flags is None and not files and sys.stdin is None:
         raise StdinError("stdin is closed; give it events, or say with flags what is to be published")
-
     resolver = resolver_of(settings.iglu_resolver, wait=max(settings.iglu_wait, _SCHEMA_SECONDS))
 
     async def main(log: Log) -> _Outcome:
         async with resolver:
-            publisher = _Publisher(log, resolver, diverts=settings.on_invalid == "divert")
+            publisher = Publisher(log, resolver, diverts=settings.on_invalid == "divert")
             await publisher.create_topics()
             if by_flags is not None:
-                return await publisher.publish_one(by_flags)
+                item = Item("not published", list(events_in(by_flags)))
+                return _Outcome(await publisher.publish([item], tells=True))
+            if files:
+                return await _publish_files(publisher, files, None if resume is None else Published(resume))
             if sys.stdin.isatty():
                 print("Reading events from the terminal, one a line; Ctrl-D ends it.", file=sys.stderr)
             return await _publish_stdin(publisher)
 
     outcome = run(with_log(settings, main, create=True), settings)
-    counts = {"published": outcome.published, "diverted": outcome.diverted, "refused": outcome.refused}
-    print(", ".join(f"{count} {word}" for word, count in counts.items() if count or word == "published"))
+    print(outcome.counts)
     if outcome.stopped:
-        _say_where(outcome, "not published")
+        _say_where(outcome, "is not published")
         sys.exit(exit_codes.INTERRUPTED)
-    sys.exit(exit_codes.FAILED if outcome.refused else exit_codes.OK)
+    sys.exit(exit_codes.FAILED if outcome.counts.refused else exit_codes.OK)
 
 
 def _event_from_flags(flags: dict[str, Any], fields: tuple[str, ...]) -> dict[str, Any]:
@@ -108,7 +127,7 @@ def _event_from_flags(flags: dict[str, Any], fields: tuple[str, ...]) -> dict[st
     return event
 
 
-async def _publish_stdin(publisher: "_Publisher") -> _Outcome:
+async def _publish_stdin(publisher: Publisher) -> _Outcome:
     """Publish stdin's lines as they come: what has arrived is published without waiting for more.
 
     A signal ends it once what is on its way to the log is there. Raises LogError, StdinError.
@@ -116,18 +135,19 @@ async def _publish_stdin(publisher: "_Publisher") -> _Outcome:
     stop = stop_on_signals()
     lines = StdinLines(sys.stdin.fileno())
     waking = asyncio.create_task(_wake_on(stop, lines))
-    outcome = _Outcome()
+    outcome = _Outcome(Counts())
+    telling = Sparingly(_TELL_SECONDS)
+    telling.due()
     try:
         while (batch := await lines.next()) is not None:
             if stop.is_set():
-                return outcome._replace(stopped=True)
-            more = await publisher.publish(batch)
-            counts = (
-                outcome.published + more.published,
-                outcome.diverted + more.diverted,
-                outcome.refused + more.refused,
-            )
-            outcome = _Outcome(*counts, last_line=batch[-1][0])
+                outcome.stopped = True
+                break
+            items = [Item(f"line {number}", list(events_in(line))) for number, line in batch]
+            await _publish(publisher, items, outcome)
+            if batch:
+                outcome.place = f"line {batch[-1][0]:,}"
+            _tell(telling, outcome)
     except SnowbusError:
         _say_where(outcome, "may be published or not")
         raise
@@ -136,74 +156,55 @@ async def _publish_stdin(publisher: "_Publisher") -> _Outcome:
     return outcome
 
 
+async def _publish_files(publisher: Publisher, files: Sequence[Path], published: Published | None) -> _Outcome:
+    """Publish files one after the other, those that `published` knows from where it says.
+
+    A signal ends it once what is on its way to the log is there. Raises LogError, FileError.
+    """
+    stop = stop_on_signals()
+    outcome = _Outcome(Counts())
+    telling = Sparingly(_TELL_SECONDS)
+    telling.due()
+    try:
+        for path in files:
+            with EventFile(path, published.marks if published else ()) as file, progress(f"{path} (kB)") as shown:
+                before = None
+                for batch in file.batches():
+                    if stop.is_set():
+                        outcome.stopped = True
+                        return outcome
+                    items = [item._replace(place=f"{path}, {item.place}") for item in batch.items]
+                    await _publish(publisher, items, outcome)
+                    if published is not None:
+                        published.move(before or file.begun_at, batch.mark)
+                    before = batch.mark
+                    outcome.place = items[-1].place if items else outcome.place
+                    shown(file.position // 1_000, file.size // 1_000)
+                    _tell(telling, outcome)
+    except LogError:
+        _say_where(outcome, "may be published or not")
+        raise
+    except FileError:
+        _say_where(outcome, "is not published")
+        raise
+    return outcome
+
+
+async def _publish(publisher: Publisher, items: Sequence[Item], outcome: _Outcome) -> None:
+    outcome.counts = outcome.counts.plus(await publisher.publish(items))
+
+
 async def _wake_on(stop: asyncio.Event, lines: StdinLines) -> None:
     await stop.wait()
     lines.wake()
 
 
+def _tell(telling: Sparingly, outcome: _Outcome) -> None:
+    """Say now and then how far it is, where no bar shows it."""
+    if not sys.stderr.isatty() and telling.due():
+        print(f"{outcome.counts} so far, after {outcome.place}", file=sys.stderr)
+
+
 def _say_where(outcome: _Outcome, rest: str) -> None:
-    where = f"after line {outcome.last_line:,}" if outcome.last_line else "before the first line"
-    print(f"stopped {where}; what follows is {rest}", file=sys.stderr)
-
-
-class _Publisher:
-    """Checks events and puts them on the log."""
-
-    def __init__(self, log: Log, resolver: Resolver, *, diverts: bool) -> None:
-        self._log = log
-        self._resolver = resolver
-        self._checker = Checker(
-            producer=producer_name("publish"), diverts=diverts, max_record_bytes=log.options.max_record_bytes
-        )
-        self._topics = [EVENTS_TOPIC, BAD_TOPIC] if diverts else [EVENTS_TOPIC]
-
-    async def create_topics(self) -> None:
-        """Make the topics that events go to. Raises LogError."""
-        await self._log.create_topics(self._topics)
-
-    async def publish_one(self, event: dict[str, Any]) -> _Outcome:
-        """Publish an event that somebody typed, who is told when it is invalid. Raises LogError."""
-        return await self.publish([(0, event)], tells=True)
-
-    async def publish(self, lines: Sequence[tuple[int, Any]], *, tells: bool = False) -> _Outcome:
-        """Publish numbered lines (bytes, or values already read); stderr names the events that are refused.
-
-        Raises LogError.
-        """
-        drafts, refused = self._read(lines)
-        lookups = await self._resolver.look_up(schemas_of(drafted for _, drafted in drafts))
-        now = time.time_ns() // 1_000_000
-        records: dict[str, list[ProducerRecord]] = {BAD_TOPIC: [], EVENTS_TOPIC: []}
-        for number, drafted in drafts:
-            try:
-                placed = self._checker.place(drafted, lookups, now=now)
-            except RecordTooLargeError as error:
-                refused += 1
-                _say_refused(number, error)
-                continue
-            records[placed.topic].append(placed.record)
-            if tells:
-                for problem in placed.accepted.errors:
-                    print(f"the event is invalid: {printable(problem.sentence)}", file=sys.stderr)
-        for topic, those in records.items():
-            if those:
-                await self._log.append(topic, those)
-        return _Outcome(len(records[EVENTS_TOPIC]), len(records[BAD_TOPIC]), refused)
-
-    def _read(self, lines: Sequence[tuple[int, Any]]) -> tuple[list[tuple[int, Draft]], int]:
-        """The events of lines, and how many were refused."""
-        drafts = []
-        refused = 0
-        for number, line in lines:
-            for read in events_in(line):
-                if isinstance(read.event, SnowbusError):
-                    refused += 1
-                    _say_refused(number, read.event, where=read.where)
-                else:
-                    drafts.append((number, read.event))
-        return drafts, refused
-
-
-def _say_refused(number: int, error: SnowbusError, *, where: str = "") -> None:
-    places = [f"line {number}" if number else "not published", *([where] if where else [])]
-    print(": ".join([*places, str(error)]), file=sys.stderr)
+    where = f"after {outcome.place}" if outcome.place else "before the first event"
+    print(f"stopped {where}; what follows {rest}", file=sys.stderr)

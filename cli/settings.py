@@ -134,6 +134,6 @@ def _option(name: str, field: FieldInfo) -> dict[str, Any]:
 def _metavar(name: str) -> str:
     if name in ("log", "collector"):
         return "URL"
-    if name == "iglu_resolver":
+    if name == "iglu_resolver" or name.endswith("_file"):
         return "FILE"
     return "HOST:PORT" if name.endswith("_listen") else "VALUE"

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 from snowbus.bus.acceptance import Draft, draft
 from snowbus.bus.canonical import decode
@@ -11,9 +10,9 @@ from snowbus.bus.event import ERROR_MEMBERS, FieldError
 from snowbus.bus.json_text import loads
 from snowbus.consumers.verify.checking import Unchecked
 from snowbus.consumers.verify.seen import Seen, not_an_event, seen_draft, seen_message, seen_view
-from snowbus.producers.ingest.requests import Understood, understand_body, understand_query
 
 from .events_in import events_in
+from .har import HarError, har_requests, is_har
 
 FORMATS = (
     "what `snowbus tail --json` or the websocket prints, events as `snowbus publish` takes them (payload_data, "
@@ -23,7 +22,6 @@ FORMATS = (
 
 _OTHER_MESSAGES = ("hello", "heartbeat", "subscription", "delivery", "gap", "error")
 _VIEW_ONLY = ("event_vendor", "event_version", "collector_tstamp", "etl_tstamp")
-_TRACKER = "recorded"
 
 Recorded = Seen | Unchecked
 """An event that was checked when it was recorded, or has still to be."""
@@ -47,7 +45,7 @@ def recorded_events(text: str) -> Iterator[Recorded]:
         for number, item in enumerate(whole):
             yield from _events(item, f"[{number}]")
     else:
-        yield from _har(whole) if _is_har(whole) else _events(whole, "line 1")
+        yield from _har(whole) if is_har(whole) else _events(whole, "line 1")
 
 
 def _lines(text: str) -> Iterator[Recorded]:
@@ -107,32 +105,13 @@ def _unchecked(drafted: Draft, place: str) -> Unchecked:
     return Unchecked(seen_draft(drafted, place=place), drafted.decoded)
 
 
-def _is_har(value: Any) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("log"), dict) and "entries" in value["log"]
-
-
 def _har(value: dict[str, Any]) -> Iterator[Recorded]:
-    """The events in the requests that a browser sent to a collector; other requests hold none."""
-    entries = value["log"]["entries"]
-    for number, entry in enumerate(entries if isinstance(entries, list) else []):
-        try:
-            request = entry["request"]
-            url, method = urlsplit(request["url"]), request["method"]
-            body = (request.get("postData") or {}).get("text") or ""
-        except (KeyError, TypeError, AttributeError, ValueError):
-            raise RecordedError(f"log.entries[{number}] is no request of a HAR file") from None
-        understood = _of_request(method, url.query, body)
-        for payload in understood.payloads:
-            yield _unchecked(draft(payload), f"request {number + 1}")
-        for refused in understood.refused:
-            yield not_an_event(refused.sentence, place=f"request {number + 1}")
-
-
-def _of_request(method: str, query: str, body: str) -> Understood:
-    if method == "POST" and "payload_data" in body:
-        return understand_body(
-            body.encode("utf-8", "replace"), content_type="", query=query.encode(), tracker_version=_TRACKER
-        )
-    if method == "GET" and "e=" in query and "tv=" in query:
-        return understand_query(query.encode(), tracker_version=_TRACKER)
-    return Understood([], [])
+    """The events in the requests that a browser sent to a collector. Raises RecordedError."""
+    try:
+        for number, understood in har_requests(value):
+            for payload in understood.payloads:
+                yield _unchecked(draft(payload), f"request {number}")
+            for refused in understood.refused:
+                yield not_an_event(refused.sentence, place=f"request {number}")
+    except HarError as error:
+        raise RecordedError(str(error)) from None

@@ -4,7 +4,6 @@ Trackers send again after 5xx, 413 and 408, and give up after 400: so 400 is wha
 be taken later, and a batch of which anything was taken is answered 200, or its events would come twice.
 """
 
-import re
 from base64 import b64decode
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -19,8 +18,8 @@ HeaderList = tuple[tuple[bytes, bytes], ...]
 _REASONS_TOLD = 10
 _PREFLIGHT_SECONDS = b"3600"
 _PIXEL = b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
-_ECHOED = re.compile(rb"[\x21-\x7e]{1,2048}")
 _CLOSE = ((b"connection", b"close"),)
+_UNKEPT = ((b"cache-control", b"no-cache, no-store, must-revalidate"),)
 
 
 class Answer(NamedTuple):
@@ -37,18 +36,24 @@ class Answer(NamedTuple):
 _TEXT = b"text/plain; charset=utf-8"
 
 OK = Answer(200, _TEXT, b"ok")
-PIXEL = Answer(200, b"image/gif", _PIXEL, ((b"cache-control", b"no-cache, no-store, must-revalidate"),))
-PREFLIGHT = Answer(
-    200,
-    _TEXT,
-    b"",
-    (
-        (b"access-control-allow-methods", b"GET, HEAD, POST, OPTIONS"),
-        (b"access-control-allow-headers", b"Content-Type, SP-Anonymous"),
-        (b"access-control-max-age", _PREFLIGHT_SECONDS),
-    ),
-)
+PIXEL = Answer(200, b"image/gif", _PIXEL, _UNKEPT)
 ROBOTS = Answer(200, _TEXT, b"User-agent: *\nDisallow: /\n")
+
+
+def preflight(*, with_keys: bool) -> Answer:
+    """What pages of other origins may send; an API key among it where there are any."""
+    allowed = b"Content-Type, SP-Anonymous" + (b", Authorization, X-API-Key" if with_keys else b"")
+    headers = (
+        (b"access-control-allow-methods", b"GET, HEAD, POST, OPTIONS"),
+        (b"access-control-allow-headers", allowed),
+        (b"access-control-max-age", _PREFLIGHT_SECONDS),
+    )
+    return Answer(200, _TEXT, b"", headers)
+
+
+def found(location: bytes) -> Answer:
+    """The way on, from a click; not to be kept by anybody, as then the next click would not come here."""
+    return Answer(302, _TEXT, b"", ((b"location", location), *_UNKEPT))
 
 
 def partly(accepted: int, refused: Sequence[Refused]) -> Answer:
@@ -76,6 +81,16 @@ def unavailable(reason: str, *, retry_after: int, unread: bool = False) -> Answe
     return _error(503, reason, ((b"retry-after", str(retry_after).encode()),), unread=unread)
 
 
+def unauthorized(reason: str) -> Answer:
+    """No API key, or none that is known."""
+    return _error(401, reason, ((b"www-authenticate", b'Bearer realm="snowbus"'),))
+
+
+def rate_limited(reason: str, *, retry_after: int) -> Answer:
+    """An API key that has sent more than it may."""
+    return _error(429, reason, ((b"retry-after", str(retry_after).encode()),))
+
+
 def not_found(path: str) -> Answer:
     """There is nothing on the path."""
     return _error(404, f"there is nothing at {path[:200]}; events go to {EVENTS_PATH} or /tracking")
@@ -92,19 +107,14 @@ def not_allowed(method: str, methods: Iterable[str]) -> Answer:
     return _error(405, f"{method} is not answered here; {allowed} are", ((b"allow", allowed.encode()),))
 
 
-def headers_of(answer: Answer, *, origin: bytes | None, cookie: bytes | None) -> list[tuple[bytes, bytes]]:
-    """All headers of an answer: its own, those that let the page at `origin` read it, and the cookie."""
+def headers_of(answer: Answer, *, cors: HeaderList, cookie: bytes | None) -> list[tuple[bytes, bytes]]:
+    """All headers of an answer: its own, those for the page that asks, and the cookie."""
     headers = [
         (b"content-type", answer.content_type),
         (b"content-length", str(len(answer.body)).encode()),
         *answer.headers,
+        *cors,
     ]
-    if origin is not None and _ECHOED.fullmatch(origin):
-        headers += (
-            (b"access-control-allow-origin", origin),
-            (b"access-control-allow-credentials", b"true"),
-            (b"vary", b"Origin"),
-        )
     if cookie is not None:
         headers.append((b"set-cookie", cookie))
     return headers

@@ -5,8 +5,8 @@ import contextlib
 import time
 import traceback
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
-from uuid import uuid4
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple
 
 import structlog
 
@@ -20,13 +20,19 @@ from snowbus.bus.payload import Payload
 from snowbus.bus.settings import Settings
 from snowbus.bus.sparingly import Sparingly
 from snowbus.bus.version import tracker_version
+from snowbus.schemas import read_text
 
-from . import answers, cookies
+from . import answers
 from .answers import Answer
 from .bad_records import Bad
+from .cookies import Cookies
+from .cors import Cors
+from .encodings import unpack
+from .keys import Key, Keys, RateLimitedError, UnauthorizedError, without_key
 from .reading import BodyReader, DisconnectedError, OverloadedError, StalledError, TooLargeError
-from .requests import Understood, parse_query, understand_body, understand_query
-from .routes import Endpoint, endpoints_of
+from .redirects import Redirects
+from .requests import Refused, RefusedError, Understood, understand_body, understand_query
+from .routes import CONTRACT_PATH, Endpoint, Routes, endpoints_of
 from .source import Head, head_of, header_text, parse_networks, source_of
 from .topics import Topics
 from .writer import Sent, Writer
@@ -66,6 +72,14 @@ async def run_ingest(
         await app.close()
 
 
+class _Sender(NamedTuple):
+    """Who sends a request: what its records share, the cookie for the answer, and the API key if one is needed."""
+
+    sent: Sent
+    cookie: bytes | None
+    key: Key | None
+
+
 class IngestApp:
     """Ingest as an ASGI app, to serve alone or to mount in another; it makes its topics when it first needs them.
 
@@ -78,6 +92,13 @@ class IngestApp:
         self._enrich = enrich
         self._metrics = metrics
         self._proxies = parse_networks(settings.ingest_trusted_proxies)
+        self._cookies = Cookies(settings)
+        self._cors = Cors(settings)
+        keys_file = settings.ingest_api_keys_file
+        self._keys = Keys(keys_file, rate=settings.ingest_key_rate) if keys_file else None
+        domains = settings.ingest_redirect_domains
+        self._redirects = Redirects(domains) if domains else None
+        self._routes = Routes(settings.ingest_paths, redirects=bool(domains))
         self._topics = Topics(log, seconds=settings.append_timeout, warn=self._warn_of)
         resolver = resolver_of(settings.iglu_resolver, wait=settings.iglu_wait)
         self._writer = Writer(log, settings, metrics, topics=self._topics, resolver=resolver)
@@ -106,7 +127,7 @@ class IngestApp:
             return
         except Exception as error:  # noqa: BLE001 - whatever it is, the sender must learn to try again
             answer = self._failed(error)
-        headers = answers.headers_of(answer, origin=head.headers.get(b"origin"), cookie=cookie)
+        headers = answers.headers_of(answer, cors=self._cors.headers(head.headers.get(b"origin")), cookie=cookie)
         with contextlib.suppress(OSError):  # the sender is gone; what was accepted stays so
             await send({"type": "http.response.start", "status": answer.status, "headers": headers})
             if answer.lingers:
@@ -133,48 +154,83 @@ class IngestApp:
     async def _answer(self, head: Head, receive: Receive) -> tuple[Answer, bytes | None]:
         """The answer to a request, and the cookie that goes with it."""
         if head.method == "OPTIONS":
-            return answers.PREFLIGHT, None
-        endpoints = endpoints_of(head.path)
+            return self._cors.preflight, None
+        path = self._routes.real(head.path)
+        endpoints = endpoints_of(path)
         match endpoints.get(head.method):
             case Endpoint.PIXEL | Endpoint.BATCH | Endpoint.TRACKING as endpoint:
-                return await self._take(head, receive, endpoint)
+                return await self._take(head._replace(path=path), receive, endpoint)
+            case Endpoint.REDIRECT if self._redirects is not None:
+                return await self._redirect(head._replace(path=path), self._redirects)
+        return await self._tell(head, path, endpoints), None
+
+    async def _tell(self, head: Head, path: str, endpoints: Mapping[str, Endpoint]) -> Answer:
+        """The answer to a request that has no event."""
+        match endpoints.get(head.method):
             case Endpoint.OPERATIONS:
-                told = await self._operations.answer(head.path)
+                told = await self._operations.answer(path)
                 if told is not None:
-                    return Answer(told.status, told.content_type.encode(), told.body), None
+                    return Answer(told.status, told.content_type.encode(), told.body)
             case Endpoint.ROBOTS:
-                return answers.ROBOTS, None
+                return answers.ROBOTS
+            case Endpoint.CONTRACT:
+                return Answer(200, b"application/yaml", read_text(CONTRACT_PATH.lstrip("/")).encode())
             case Endpoint.REDIRECT:
-                return answers.redirects_disabled(), None
-        return (answers.not_allowed(head.method, endpoints) if endpoints else answers.not_found(head.path)), None
+                return answers.redirects_disabled()
+        return answers.not_allowed(head.method, endpoints) if endpoints else answers.not_found(head.path)
 
     async def _take(self, head: Head, receive: Receive, endpoint: Endpoint) -> tuple[Answer, bytes | None]:
-        network_userid, cookie = self._identify(head)
-        source = source_of(head, network_userid=network_userid, proxies=self._proxies)
-        sent = Sent(source, time.time_ns() // 1_000_000, head.query)
+        sender = self._sender(head)
         if endpoint is Endpoint.PIXEL:
-            whole = head.query
+            whole = sender.sent.query
             understood = understand_query(whole, tracker_version=self._tracker_version)
         else:
             try:
                 whole = await self._reader.read(receive, head)
+                if b"content-encoding" in head.headers:
+                    encoding = header_text(head.headers[b"content-encoding"])
+                    whole = unpack(whole, encoding, limit=self._settings.ingest_max_body_bytes)
             except TooLargeError as error:
-                return await self._refuse_too_large(error, sent), None
-            understood = understand_body(
-                whole,
-                content_type=header_text(head.headers.get(b"content-type", b"")),
-                query=head.query,
-                tracker_version=self._tracker_version,
-                plain=endpoint is Endpoint.TRACKING,
-            )
+                return await self._refuse_too_large(error, sender.sent), None
+            except RefusedError as error:
+                understood = Understood([], [Refused(error.kind, error.reason, "", whole)])
+            else:
+                understood = understand_body(
+                    whole,
+                    content_type=header_text(head.headers.get(b"content-type", b"")),
+                    query=sender.sent.query,
+                    tracker_version=self._tracker_version,
+                    plain=endpoint is Endpoint.TRACKING,
+                )
+        accepted = answers.PIXEL if endpoint is Endpoint.PIXEL else answers.OK
+        answer = await self._write(understood, whole, sender, accepted=accepted)
+        return answer, sender.cookie if answer.status == 200 else None
+
+    async def _redirect(self, head: Head, redirects: Redirects) -> tuple[Answer, bytes | None]:
+        """Keep a click, and say where it leads; there, too, when there is no event in it that could be kept."""
+        sender = self._sender(head)
+        click = redirects.click(sender.sent.query)
+        answer = await self._write(click.understood, sender.sent.query, sender, accepted=answers.OK)
+        return (answer, None) if click.location is None else (answers.found(click.location), sender.cookie)
+
+    def _sender(self, head: Head) -> _Sender:
+        """Who sends. Raises UnauthorizedError, RateLimitedError."""
+        key = None
+        if self._keys is not None:
+            key = self._keys.key_of(head, now=time.monotonic())
+            head = without_key(head)
+        network_userid, cookie = self._cookies.identify(head)
+        source = source_of(head, network_userid=network_userid, proxies=self._proxies)
+        if key is not None:
+            source["api_key"] = key.name
+        return _Sender(Sent(source, time.time_ns() // 1_000_000, head.query), cookie, key)
+
+    async def _write(self, understood: Understood, whole: bytes, sender: _Sender, *, accepted: Answer) -> Answer:
+        if sender.key is not None:
+            sender.key.spend(len(understood.payloads) + len(understood.refused))
         if self._enrich is not None:
             understood = understood._replace(payloads=await self._enrich(understood.payloads))
-        accepted = answers.PIXEL if endpoint is Endpoint.PIXEL else answers.OK
-        answer = await self._write(understood, whole, sent, accepted=accepted)
-        return answer, cookie if answer.status == 200 else None
-
-    async def _write(self, understood: Understood, whole: bytes, sent: Sent, *, accepted: Answer) -> Answer:
-        outcome = await self._writer.write(understood, whole, sent=sent)
+        outcome = await self._writer.write(understood, whole, sent=sender.sent)
         if not outcome.refused:
             return accepted
         if outcome.accepted:
@@ -188,30 +244,15 @@ class IngestApp:
         await self._writer.write_bad(Bad(error.first, reason, truncated=True, size=error.size), "too_large", sent=sent)
         return answers.too_large(reason, unread=error.unread)
 
-    def _identify(self, head: Head) -> tuple[str | None, bytes | None]:
-        """The network user id of a sender and the cookie that keeps it; both None for who stays anonymous."""
-        settings = self._settings
-        if head.anonymous:
-            return None, None
-        network_userid = parse_query(head.query).get("nuid") if b"nuid=" in head.query else None
-        if network_userid is None or not cookies.is_usable(network_userid):
-            network_userid = None
-        name = settings.ingest_cookie_name
-        if not name:
-            return network_userid, None
-        if network_userid is None and b"cookie" in head.headers:
-            network_userid = cookies.read_cookie(head.headers[b"cookie"], name)
-        network_userid = network_userid or str(uuid4())
-        cookie = cookies.set_cookie(
-            name, network_userid, domain=settings.ingest_cookie_domain, days=settings.ingest_cookie_days
-        )
-        return network_userid, cookie
-
     def _failed(self, error: Exception) -> Answer:
         """The answer when a request could not be taken."""
         retry_after = self._settings.ingest_retry_after
         if isinstance(error, StalledError):
             return answers.stalled(self._settings.ingest_body_timeout)
+        if isinstance(error, UnauthorizedError):
+            return answers.unauthorized(str(error))
+        if isinstance(error, RateLimitedError):
+            return answers.rate_limited(str(error), retry_after=error.seconds)
         if isinstance(error, RecordTooLargeError):
             return answers.too_large(str(error), unread=False)
         self._warn_of(error)

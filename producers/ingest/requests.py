@@ -16,7 +16,9 @@ from snowbus.bus.errors import JsonError, PayloadError
 from snowbus.bus.iglu.uri import parse_iglu_uri
 from snowbus.bus.payload import Payload, checked_payload, complete, payload_from_plain_json
 
-Kind = Literal["content_type", "not_json", "not_payload_data", "not_an_event", "too_large"]
+Kind = Literal[
+    "content_type", "content_encoding", "not_json", "not_payload_data", "not_an_event", "redirect", "too_large"
+]
 
 _REASON_CHARACTERS = 300
 _CONTENT_TYPES = frozenset(

@@ -1,11 +1,15 @@
 """Which request means what: the collector's paths, `/tracking`, and what those who run ingest ask for."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from enum import Enum, auto
 
 from snowbus.bus import operations
+from snowbus.bus.errors import ConfigurationError
 
 EVENTS_PATH = "/com.snowplowanalytics.snowplow/tp2"
+REDIRECT_PATH = "/r/tp2"
+CONTRACT_PATH = "/openapi.yaml"
 
 
 class Endpoint(Enum):
@@ -19,8 +23,10 @@ class Endpoint(Enum):
     """A payload_data, one plain JSON event, or an array of them."""
     OPERATIONS = auto()
     ROBOTS = auto()
+    CONTRACT = auto()
+    """What is answered where, as an OpenAPI document."""
     REDIRECT = auto()
-    """The collector's click redirects, which are off."""
+    """A click on the way to another page."""
 
 
 _PIXEL = {"GET": Endpoint.PIXEL, "HEAD": Endpoint.PIXEL}
@@ -33,8 +39,35 @@ _BY_PATH: dict[str, Mapping[str, Endpoint]] = {
     "/ice.png": _PIXEL,
     "/tracking": {**_PIXEL, "POST": Endpoint.TRACKING},
     "/robots.txt": {"GET": Endpoint.ROBOTS, "HEAD": Endpoint.ROBOTS},
+    CONTRACT_PATH: {"GET": Endpoint.CONTRACT, "HEAD": Endpoint.CONTRACT},
     **dict.fromkeys(operations.PATHS, _OPERATIONS),
 }
+
+
+_COLLECTORS_NAMES = {"/sink-health": "/ready"}
+_OWN_PATH = re.compile(r"/[^/?#\s]+/[^/?#\s]+")
+
+
+class Routes:
+    """The paths of one configuration: those of the collector, and one's own that stand for them.
+
+    Raises ConfigurationError for a path of one's own that cannot work.
+    """
+
+    def __init__(self, own: Sequence[str], *, redirects: bool) -> None:
+        targets = (EVENTS_PATH, REDIRECT_PATH) if redirects else (EVENTS_PATH,)
+        self._stands_for = dict(_COLLECTORS_NAMES)
+        for each in own:
+            path, _, target = each.partition("=")
+            if not _OWN_PATH.fullmatch(path) or path in _BY_PATH or target not in targets:
+                raise ConfigurationError(
+                    f"ingest_paths: {each!r} is not /VENDOR/VERSION=PATH, where PATH is {' or '.join(targets)}"
+                )
+            self._stands_for[path] = target
+
+    def real(self, path: str) -> str:
+        """The path that a path stands for, most often itself."""
+        return self._stands_for.get(path, path)
 
 
 def endpoints_of(path: str) -> Mapping[str, Endpoint]:

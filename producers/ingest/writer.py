@@ -3,11 +3,11 @@
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from snowbus.bus.acceptance import Draft, draft, schemas_of
 from snowbus.bus.errors import LogError, RecordTooLargeError
-from snowbus.bus.event import BAD_TOPIC, EVENTS_TOPIC, ProducerRecord
+from snowbus.bus.event import BAD_TOPIC, EVENTS_TOPIC, ProducerRecord, Validation
 from snowbus.bus.iglu.resolver import Resolver
 from snowbus.bus.log import Log
 from snowbus.bus.metrics import Metrics
@@ -70,6 +70,7 @@ class Writer:
         self._max_pending_bytes = settings.ingest_max_pending_bytes
         self._pending = 0
         self._pending_bytes = 0
+        self._validated = {each: metrics.ingest_validated.labels(each) for each in get_args(Validation)}
         metrics.ingest_pending.set_function(lambda: self._pending)
 
     async def write(self, understood: Understood, whole: bytes, *, sent: Sent) -> Outcome:
@@ -111,7 +112,7 @@ class Writer:
         drafts = await self._read(payloads)
         lookups = await self._resolver.look_up(schemas_of(drafts))
         made = _Made([], [], [])
-        found: Counter[str] = Counter()
+        found: Counter[Validation] = Counter()
         in_a_row = 0
         for drafted in drafts:
             if in_a_row >= _CHECKED_IN_A_ROW:
@@ -126,7 +127,7 @@ class Writer:
             found[placed.accepted.validation] += 1
             (made.records if placed.topic == EVENTS_TOPIC else made.diverted).append(placed.record)
         for validation, count in found.items():
-            self._metrics.ingest_validated.labels(validation).inc(count)
+            self._validated[validation].inc(count)
         return made
 
     async def _read(self, payloads: Sequence[dict[str, str]]) -> list[Draft]:

@@ -72,6 +72,7 @@ async def main() -> None:
     print(
         json.dumps(
             {
+                "count": len(latencies),
                 "requests": len(latencies) / seconds,
                 "p50": latencies[len(latencies) // 2],
                 "p99": latencies[len(latencies) * 99 // 100],

@@ -23,7 +23,7 @@ SCRIPTS = [
     for path in DOCUMENTS
     for section in read_sections(path)
     for block in section.blocks
-    if block.language in JAVASCRIPT
+    if block.language in JAVASCRIPT and "WebSocket" in block.text
 ]
 
 

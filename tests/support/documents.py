@@ -91,6 +91,13 @@ def read_tables(path: Path) -> Iterator[list[list[str]]]:
             rows = []
 
 
+def program(name: str, language: str) -> str:
+    """The text of a document's one block in a language."""
+    sections = read_sections(ROOT / "docs" / name)
+    (text,) = [block.text for section in sections for block in section.blocks if block.language == language]
+    return text
+
+
 def _tokens(path: Path) -> list[Token]:
     return MarkdownIt("commonmark").enable("table").parse(path.read_text("utf-8"))
 

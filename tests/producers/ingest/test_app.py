@@ -317,12 +317,12 @@ def test_the_cookie_has_the_name_domain_and_age_of_the_settings_or_is_not_set(se
     async def main() -> None:
         async with (
             serve_embedded(
-                ingest_cookie_name="me", ingest_cookie_domain="shop.example", ingest_cookie_days=2
+                ingest_cookie_name="me", ingest_cookie_fallback_domain="shop.example", ingest_cookie_days=2
             ) as ingest,
             ingest.http.get(ingest.url + "/i?e=pv") as answer,
         ):
             assert answer.headers["Set-Cookie"].startswith("me=")
-            assert "Max-Age=172800; Domain=shop.example" in answer.headers["Set-Cookie"]
+            assert "; Domain=shop.example; Max-Age=172800; Path=/; " in answer.headers["Set-Cookie"]
         async with serve_embedded(ingest_cookie_name="") as ingest:
             async with ingest.http.get(ingest.url + "/i?e=pv") as answer:
                 assert "Set-Cookie" not in answer.headers

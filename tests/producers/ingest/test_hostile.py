@@ -1,7 +1,6 @@
 """Requests that no tracker sends: each has an answer that says why, in bounded time, and ingest goes on."""
 
 import asyncio
-import random
 
 import pytest
 from support.aio import eventually, run
@@ -210,45 +209,3 @@ def test_what_follows_a_broken_request_is_not_read_and_the_one_before_is_answere
             assert events(ingest) == 1
 
     run(main())
-
-
-def test_mangled_requests_are_answered_and_do_no_harm() -> None:
-    async def main() -> None:
-        chance = random.Random(4711)
-        whole = [
-            post(BODY, "Connection: close"),
-            post(b'[{"e":"pv"},{"event":"page_view"},{"what":1}]', "Connection: close").replace(
-                TP2.encode(), b"/tracking"
-            ),
-            b"GET /i?e=pv&page=%C3%A9&cx=&aid=a+b HTTP/1.1\r\nHost: x\r\nCookie: sp=1\r\nConnection: close\r\n\r\n",
-        ]
-        async with serving(FakeLog(), ingest_body_timeout=0.2) as ingest:
-
-            async def send(mangled: bytes) -> bytes:
-                return await raw(ingest.address, mangled, end=True)
-
-            for _ in range(20):
-                answers = await asyncio.gather(*(send(mangle(chance.choice(whole), chance)) for _ in range(25)))
-                statuses = {answer[9:12] for answer in answers if answer}
-                assert statuses <= {b"200", b"400", b"404", b"405", b"408", b"413", b"414", b"431"}
-            await still_works(ingest)
-
-    run(main())
-
-
-def mangle(whole: bytes, chance: random.Random) -> bytes:
-    """The same bytes with a few of them replaced, dropped, doubled or added."""
-    mangled = bytearray(whole)
-    for _ in range(chance.randint(1, 6)):
-        at = chance.randrange(len(mangled))
-        match chance.randrange(4):
-            case 0:
-                mangled[at] = chance.randrange(256)
-            case 1:
-                del mangled[at : at + chance.randint(1, 10)]
-            case 2:
-                mangled[at:at] = mangled[at : at + chance.randint(1, 30)]
-            case 3:
-                mangled[at:at] = chance.randbytes(chance.randint(1, 5))
-        mangled = mangled or bytearray(b"x")
-    return bytes(mangled)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from snowbus.producers.ingest.routes import Endpoint, endpoints_of
+from snowbus.bus.errors import ConfigurationError
+from snowbus.producers.ingest.routes import EVENTS_PATH, Endpoint, Routes, endpoints_of
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,7 @@ from snowbus.producers.ingest.routes import Endpoint, endpoints_of
         ("/metrics", "POST", None),
         ("/robots.txt", "GET", Endpoint.ROBOTS),
         ("/r/tp2", "GET", Endpoint.REDIRECT),
+        ("/openapi.yaml", "GET", Endpoint.CONTRACT),
     ],
 )
 def test_a_method_on_a_path_means_one_thing(path: str, method: str, endpoint: Endpoint | None) -> None:
@@ -33,3 +35,19 @@ def test_a_method_on_a_path_means_one_thing(path: str, method: str, endpoint: En
 @pytest.mark.parametrize("path", ["/", "", "*", "/a", "//", "//a", "/a/", "/a/b/", "/a/b/c", "a/b", "a/b/c"])
 def test_there_is_nothing_on_other_paths(path: str) -> None:
     assert not endpoints_of(path)
+
+
+def test_a_path_of_ones_own_stands_for_one_of_the_collectors() -> None:
+    routes = Routes((f"/com.acme/track={EVENTS_PATH}", "/com.acme/go=/r/tp2"), redirects=True)
+    assert routes.real("/com.acme/track") == EVENTS_PATH
+    assert routes.real("/com.acme/go") == "/r/tp2"
+    assert routes.real("/sink-health") == "/ready"
+    assert routes.real("/com.acme/other") == "/com.acme/other"
+
+
+@pytest.mark.parametrize(
+    "own", ["/track", "/a/b", "/a/b=/c/d", "/a/b/c=" + EVENTS_PATH, "/a/b=/r/tp2", EVENTS_PATH + "=" + EVENTS_PATH, "a"]
+)
+def test_a_path_that_cannot_work_is_told(own: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"ingest_paths: .* is not /VENDOR/VERSION=PATH"):
+        Routes((own,), redirects=False)
