@@ -5,12 +5,11 @@ from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 from itertools import groupby
 from operator import attrgetter
 
-import structlog
-
+from .diagnostics import Diagnostics
 from .event import Record, TopicPartition
 from .log.interface import Log, Offsets, Reader
 
-logger = structlog.get_logger(__name__)
+logger = Diagnostics(__name__)
 
 Place = tuple[TopicPartition, int]
 """A partition and an offset in it."""

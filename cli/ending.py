@@ -7,9 +7,9 @@ import threading
 import time
 from queue import Empty, SimpleQueue
 
-import structlog
+from snowbus.bus.diagnostics import Diagnostics
 
-logger = structlog.get_logger(__name__)
+logger = Diagnostics(__name__)
 
 _AFTER_DRAINING_SECONDS = 10.0
 _SAYING_SECONDS = 1.0

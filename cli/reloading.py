@@ -6,15 +6,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import structlog
 from watchfiles import PythonFilter, awatch
 
+from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.errors import ConfigurationError
 
 from . import exit_codes
 from .worker_process import WorkerProcess
 
-logger = structlog.get_logger(__name__)
+logger = Diagnostics(__name__)
 
 # Python takes a compiled file for fresh when the source has the same second and size, as after a quick edit.
 _ENVIRONMENT = {"PYTHONDONTWRITEBYTECODE": "1"}

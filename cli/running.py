@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import structlog
 
+from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.log import Log, open_log
 from snowbus.bus.metrics import Metrics
 from snowbus.bus.settings import Settings
@@ -61,7 +62,7 @@ def run_role(name: str, role: Role, settings: Settings) -> None:
 def announce(name: str, address: str) -> None:
     """Say on stdout and in the diagnostics where a role listens."""
     print(f"{name} listens on {address}", flush=True)
-    structlog.get_logger(__name__).info("ready", role=name, address=address)
+    Diagnostics(__name__).info("ready", role=name, address=address)
 
 
 def stop_on_signals(*, deadline: float | None = None) -> asyncio.Event:
@@ -104,6 +105,13 @@ async def with_log(settings: Settings, use: Callable[[Log], Awaitable[T]], *, cr
         return await use(log)
 
 
+def _with_facts(_logger: Any, _method: str, line: structlog.types.EventDict) -> structlog.types.EventDict:
+    """A line of ours with its facts one by one, not in its sentence."""
+    record = line["_record"]
+    facts = getattr(record, "facts", None)
+    return line if facts is None else {**line, **facts, "event": record.sentence}
+
+
 def configure_logging(settings: Settings) -> None:
     """Write diagnostics to stderr, for people or as JSON lines; libraries' own go the same way."""
     human = settings.logging_format == "human" or (settings.logging_format == "auto" and sys.stderr.isatty())
@@ -125,7 +133,7 @@ def configure_logging(settings: Settings) -> None:
         if human
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
-    structlog.configure(
+    structlog.configure(  # for consumers of the user's that write by it
         processors=[
             structlog.stdlib.filter_by_level,
             *shared,
@@ -138,7 +146,7 @@ def configure_logging(settings: Settings) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[_with_facts, *shared],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         )
     )

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import aiohttp
-import structlog
 
 from snowbus.bus.backoff import Backoff
+from snowbus.bus.diagnostics import Diagnostics
 
 from . import exit_codes
 from .worker_process import WorkerProcess, listen_addresses
 
-logger = structlog.get_logger(__name__)
+logger = Diagnostics(__name__)
 
 _HOPELESS = (exit_codes.CONFIGURATION, exit_codes.USAGE)
 

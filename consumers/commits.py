@@ -5,8 +5,7 @@ import contextlib
 import time
 from collections.abc import Callable, Collection
 
-import structlog
-
+from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.errors import LogError, LogUnavailableError
 from snowbus.bus.event import TopicPartition
 from snowbus.bus.log.interface import GroupReader
@@ -16,7 +15,7 @@ from .declare import Consumer
 from .progress import Progress, left_out, write_metadata
 from .work import Work
 
-logger = structlog.get_logger(__name__)
+logger = Diagnostics(__name__)
 
 _INTERVAL_SECONDS = 0.1
 _HEARTBEAT_SECONDS = 3.0

@@ -7,9 +7,8 @@ from collections.abc import Awaitable, Callable, Collection, Iterator
 from itertools import groupby
 from operator import attrgetter
 
-import structlog
-
 from snowbus.bus.backoff import Backoff
+from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.errors import ConfigurationError, LogUnavailableError, NotAssignedError
 from snowbus.bus.event import DEAD_TOPIC, EVENTS_TOPIC, RETRY_TOPIC, TopicPartition
 from snowbus.bus.log.interface import Assignment, Committed, GroupReader, Log
@@ -28,7 +27,7 @@ from .record import Record
 from .work import Work
 from .worker import Worker
 
-logger = structlog.get_logger(__name__)
+logger = Diagnostics(__name__)
 
 _PLACE = attrgetter("topic", "partition")
 _OURS = frozenset({EVENTS_TOPIC, DEAD_TOPIC, RETRY_TOPIC})

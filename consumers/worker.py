@@ -6,9 +6,8 @@ import time
 import traceback
 from collections.abc import Sequence
 
-import structlog
-
 from snowbus.bus.backoff import Backoff
+from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.errors import LogError
 from snowbus.bus.log.interface import Log
 
@@ -21,7 +20,7 @@ from .outcomes import Again, Dead, Done, Held, judge
 from .record import Record
 from .work import Call, Work
 
-logger = structlog.get_logger(__name__)
+logger = Diagnostics(__name__)
 
 _YIELD_SECONDS = 0.005
 

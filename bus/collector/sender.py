@@ -7,15 +7,15 @@ from types import TracebackType
 from typing import Self
 
 import aiohttp
-import structlog
 
+from ..diagnostics import Diagnostics
 from ..errors import ConfigurationError
 from ..settings import Settings
 from .faults import no_answer
 from .target import Target, headers_of, proxy_of
 from .verdicts import Answer, NoAnswer
 
-logger = structlog.get_logger(__name__)
+logger = Diagnostics(__name__)
 
 _EXCERPT_CHARACTERS = 500
 _READ_BYTES = 65_536

@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import NamedTuple, Self
 
-import structlog
-
+from ..diagnostics import Diagnostics
 from ..errors import RegistryError, SchemaError, SchemaLimitError
 from ..sparingly import Sparingly
 from .config import RegistryConfig, ResolverConfig, settings_config
@@ -20,7 +19,7 @@ from .registries import Registry, registry_of
 from .schema import Schema, compile_schema
 from .uri import IgluUri
 
-logger = structlog.get_logger(__name__)
+logger = Diagnostics(__name__)
 
 VERDICT_SECONDS = 30.0
 """How long whoever asks for nothing but a verdict should wait for a schema."""

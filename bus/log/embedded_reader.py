@@ -5,13 +5,12 @@ from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Protocol
 
-import structlog
-
+from ..diagnostics import Diagnostics
 from ..errors import LogClosedError, NotAssignedError
 from ..event import Record, TopicPartition
 from .interface import Assignment, Committed, GroupReader, Offsets, OnAssigned, OnRevoked, Reader
 
-logger = structlog.get_logger(__name__)
+logger = Diagnostics(__name__)
 
 
 class Source(Protocol):

@@ -9,8 +9,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-import structlog
-
+from ..diagnostics import Diagnostics
 from ..errors import (
     LogClosedError,
     LogUnavailableError,
@@ -25,7 +24,7 @@ from .kafka_errors import BatchRefusedError, SequenceLostError
 from .partitioner import partition_of
 from .tasks import cancelled
 
-logger = structlog.get_logger(__name__)
+logger = Diagnostics(__name__)
 
 _BATCH_BYTES = 512 * 1024
 _BATCH_RECORDS = 5000

@@ -5,8 +5,7 @@ import contextlib
 import time
 from collections.abc import Callable, Collection, Iterable
 
-import structlog
-
+from ..diagnostics import Diagnostics
 from ..errors import LogClosedError, LogUnavailableError, NotAssignedError, SnowbusError
 from ..event import Record, TopicPartition
 from .interface import (
@@ -24,7 +23,7 @@ from .interface import (
 from .kafka_driver import EARLIEST, LATEST, Consumer, Driver, begins_of
 from .tasks import cancelled
 
-logger = structlog.get_logger(__name__)
+logger = Diagnostics(__name__)
 
 _SILENCE_SECONDS = 3.0
 _STUCK_SECONDS = 15.0

@@ -5,9 +5,8 @@ import time
 from collections.abc import Collection, Sequence
 from typing import Self
 
-import structlog
-
 from ..database import Connection
+from ..diagnostics import Diagnostics
 from ..errors import ConfigurationError, LogError, LogUnavailableError
 from ..event import ProducerRecord, Record, TopicPartition
 from . import sqlite_groups as groups
@@ -36,7 +35,7 @@ from .sqlite_file import SqliteFile, prepare
 from .sqlite_reader import SqliteGroupReader
 from .sqlite_url import file_of
 
-logger = structlog.get_logger(__name__)
+logger = Diagnostics(__name__)
 
 _RETENTION_SECONDS = 30.0
 _RETENTION_CHUNK = 1000

@@ -9,9 +9,8 @@ from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-import structlog
-
 from ..database import Connection
+from ..diagnostics import Diagnostics
 from ..errors import LogClosedError, LogError
 from . import sqlite_groups as groups
 from .embedded_reader import EmbeddedGroupReader
@@ -20,7 +19,7 @@ from .interface import Metadata, Offsets, OnAssigned, OnRevoked, check_metadata
 if TYPE_CHECKING:
     from .sqlite import SqliteLog
 
-logger = structlog.get_logger(__name__)
+logger = Diagnostics(__name__)
 
 _LOOK_SECONDS = 0.2
 """How often a member looks whether its group has changed."""

@@ -2,13 +2,12 @@
 
 import time
 
-import structlog
-
+from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.sparingly import Sparingly
 
 from .collectors import Change
 
-logger = structlog.get_logger(__name__)
+logger = Diagnostics(__name__)
 
 _SAY_SECONDS = 15.0
 

@@ -8,8 +8,7 @@ from math import inf
 from types import TracebackType
 from typing import Self
 
-import structlog
-
+from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.errors import LogError
 from snowbus.bus.event import DELIVERIES_TOPIC
 from snowbus.bus.log.interface import Log
@@ -19,7 +18,7 @@ from snowbus.bus.version import producer_name
 from ..collector_status import REPORT_SECONDS
 from ..receipts import CollectorState, PendingReceipts, Report, report_record
 
-logger = structlog.get_logger(__name__)
+logger = Diagnostics(__name__)
 
 _EVERY_SECONDS = 0.25
 _LAST_SECONDS = 3.0

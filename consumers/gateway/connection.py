@@ -4,10 +4,9 @@ import asyncio
 import time
 from dataclasses import dataclass, replace
 
-import structlog
-
 from snowbus.bus.backoff import Backoff
 from snowbus.bus.cursor import RunningCursor, encode_cursor
+from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.errors import LogError, TopicNotFoundError
 from snowbus.bus.event import EVENTS_TOPIC, Record
 from snowbus.bus.log.interface import Log
@@ -28,7 +27,7 @@ from .subscription import Subscription
 from .tail import Tail
 from .wire import GatewayConnection
 
-logger = structlog.get_logger(__name__)
+logger = Diagnostics(__name__)
 
 HISTORY_SLOTS = 8
 """Readers that read the log at once; the others wait their turn."""

@@ -3,9 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
-import structlog
-
 from snowbus.bus.backoff import Backoff
+from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.errors import LogError, LogUnavailableError, TopicNotFoundError
 from snowbus.bus.event import DELIVERIES_TOPIC, Record, TopicPartition
 from snowbus.bus.log.interface import Log, Reader
@@ -16,7 +15,7 @@ from .deliveries import Deliveries
 from .history import to_its_end
 from .live import Live
 
-logger = structlog.get_logger(__name__)
+logger = Diagnostics(__name__)
 
 _WARM_REPORTS = 2_000
 _MAX_REPORTS = 50  # of up to a megabyte each

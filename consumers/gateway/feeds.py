@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import unquote
 
-import structlog
 from websockets.http11 import Request, Response
 
 from snowbus.bus.cursor import decode_cursor
+from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.errors import LogError
 from snowbus.bus.event import EVENTS_TOPIC, Record, TopicPartition
 from snowbus.bus.filters import parse_filter
@@ -33,7 +33,7 @@ from .pages import response
 from .ring import Ring
 from .subscription import query_pairs
 
-logger = structlog.get_logger(__name__)
+logger = Diagnostics(__name__)
 
 _NGROK_PATH = "/api/requests/http"
 _SEARCH_PATH = "/_search"

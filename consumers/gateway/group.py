@@ -6,8 +6,7 @@ import itertools
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-import structlog
-
+from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.errors import LogError
 from snowbus.bus.event import EVENTS_TOPIC
 from snowbus.bus.filters import Filter
@@ -21,7 +20,7 @@ from ..runner import Runner
 from .failures import Failures
 from .turns import Turns
 
-logger = structlog.get_logger(__name__)
+logger = Diagnostics(__name__)
 
 GROUP_PREFIX = "websocket."
 """What stands before a group's name on the log, so that no client joins the group of a consumer or of the collector."""

@@ -4,8 +4,7 @@ import asyncio
 import secrets
 import time
 
-import structlog
-
+from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.event import TopicPartition
 from snowbus.bus.tracker_protocol import timestamp_from_ms
 
@@ -19,7 +18,7 @@ from .in_flight import InFlight
 from .subscription import GroupTerms, Subscription
 from .wire import GatewayConnection
 
-logger = structlog.get_logger(__name__)
+logger = Diagnostics(__name__)
 
 _GREET_SECONDS = 5.0
 

@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import structlog
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt import PyJWK, PyJWTError
 
 from snowbus.bus import json_text
 from snowbus.bus.backoff import Backoff
+from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.download import DownloadError, download
 from snowbus.bus.errors import ConfigurationError, JsonError, SnowbusError
 from snowbus.bus.sparingly import Sparingly
 
-logger = structlog.get_logger(__name__)
+logger = Diagnostics(__name__)
 
 MIN_RSA_BITS = 2048
 _FETCH_SECONDS = 3.0

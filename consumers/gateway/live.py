@@ -10,10 +10,10 @@ import asyncio
 import time
 from collections.abc import Iterable, Sequence
 
-import structlog
 from websockets.frames import CloseCode
 
 from snowbus.bus.cursor import decode_cursor
+from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.event import Record
 from snowbus.bus.filter_index import FilterIndex
 from snowbus.bus.filters import Filter
@@ -31,7 +31,7 @@ from .ring import Ring
 from .subscription import Policy
 from .wire import GatewayConnection
 
-logger = structlog.get_logger(__name__)
+logger = Diagnostics(__name__)
 
 
 class Live:

@@ -10,10 +10,10 @@ from functools import partial
 from typing import Any
 from weakref import WeakSet
 
-import structlog
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 
+from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.errors import LogError
 from snowbus.bus.event import EVENTS_TOPIC
 from snowbus.bus.http_server import address_of, bind
@@ -42,7 +42,7 @@ from .tail import Tail
 from .tokens import Tokens
 from .wire import REQUEST_SECONDS, GatewayConnection
 
-logger = structlog.get_logger(__name__)
+logger = Diagnostics(__name__)
 
 EVENTS_PATH = "/v1/events"
 

@@ -4,9 +4,8 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 
-import structlog
-
 from snowbus.bus.backoff import Backoff
+from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.errors import LogError, LogUnavailableError
 from snowbus.bus.event import EVENTS_TOPIC, Record, TopicPartition
 from snowbus.bus.log.interface import Log, Offsets, Reader
@@ -15,7 +14,7 @@ from snowbus.bus.start import Gap, Positions, check_positions, last_positions
 from .history import by_time, to_its_end
 from .live import Live
 
-logger = structlog.get_logger(__name__)
+logger = Diagnostics(__name__)
 
 _WARM_EVENTS = 1_000
 _MAX_RECORDS = 500

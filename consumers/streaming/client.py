@@ -11,12 +11,12 @@ from inspect import isawaitable
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack
 
-import structlog
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from snowbus.bus import json_text
 from snowbus.bus.backoff import Backoff
+from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.errors import StreamError, StreamUnavailableError
 from snowbus.bus.filters import Filter, Filters, parse_filter
 
@@ -36,7 +36,7 @@ from .messages import (
 )
 from .replies import Replies
 
-logger = structlog.get_logger(__name__)
+logger = Diagnostics(__name__)
 
 OnGap = Callable[[GapMessage], Awaitable[None] | None]
 OnDeliveries = Callable[[DeliveryMessage], Awaitable[None] | None]

@@ -1,11 +1,11 @@
 """Books what becomes of events: counts it, says it in the diagnostics, tells who asked, and keeps what was refused."""
 
-import logging
 import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.json_text import dump_bytes
 from snowbus.bus.payload import Payload
 from snowbus.bus.sparingly import Sparingly
@@ -13,7 +13,7 @@ from snowbus.bus.sparingly import Sparingly
 from .outcomes import Counts, Kind, OnOutcome, Outcome
 from .tracked import Tracked
 
-logger = logging.getLogger(__name__)
+logger = Diagnostics(__name__)
 
 REFUSED_FILE = "refused.ndjson"
 _REFUSED_BYTES = 64 * 1024 * 1024
@@ -95,7 +95,7 @@ class Ledger:
         """The spool held bytes that are no event."""
         self.counts.damaged += 1
         self._keep({"reason": reason, "at": time.time_ns() // 1_000_000, "bytes": value.decode("latin-1")})
-        logger.warning("not an event in the spool (emitter %s): %s", self._name, reason)
+        logger.warning("not an event in the spool", emitter=self._name, reason=reason)
 
     def _keep(self, line: dict[str, object]) -> None:
         if self._refused is None:
@@ -106,7 +106,7 @@ class Ledger:
             with self._refused.open("ab", buffering=0) as file:  # one write, so that processes may share it
                 file.write(dump_bytes(line) + b"\n")
         except OSError as error:
-            logger.warning("a refused event could not be kept in %s: %s", self._refused, error.strerror)
+            logger.warning("a refused event could not be kept", path=str(self._refused), reason=error.strerror)
 
     def _tell(self, outcome: Outcome) -> None:
         if self._on_outcome is None:
@@ -114,9 +114,8 @@ class Ledger:
         try:
             self._on_outcome(outcome)
         except Exception:
-            logger.exception("on_outcome raised (emitter %s)", self._name)
+            logger.exception("on_outcome raised", emitter=self._name)
 
     def _warn(self, kind: Kind, what: str, **facts: object) -> None:
         if self._warnings.setdefault(kind, Sparingly(_WARN_SECONDS)).due():
-            told = ", ".join(f"{name} {value}" for name, value in facts.items())
-            logger.warning("%s (emitter %s): %s", what, self._name, told)
+            logger.warning(what, emitter=self._name, **facts)

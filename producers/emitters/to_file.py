@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import fcntl
-import logging
 import os
 import re
 import time
@@ -13,12 +12,13 @@ from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
 from snowbus.bus.collector.verdicts import Delivered, Retry, Verdict
+from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.errors import LogUnavailableError
 from snowbus.bus.payload import dump_payload
 
 from .tracked import Tracked
 
-logger = logging.getLogger(__name__)
+logger = Diagnostics(__name__)
 
 Fsync = Literal["never", "interval", "always"]
 
@@ -164,7 +164,7 @@ class FileDestination:
         try:
             os.fdatasync(self._descriptor)
         except OSError as error:
-            logger.warning("%s is not written through: %s", self._path, error.strerror)
+            logger.warning("a file is not written through", path=str(self._path), reason=error.strerror)
 
 
 def _is_at(path: Path, descriptor: int) -> bool:

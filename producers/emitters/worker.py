@@ -1,7 +1,6 @@
 """The worker: a thread with an event loop that sends what waits in an outbox, in order, for as long as it takes."""
 
 import asyncio
-import logging
 import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,6 +10,7 @@ from typing import Any
 
 from snowbus.bus.backoff import wait_before_retry
 from snowbus.bus.collector.verdicts import Retry, Stop
+from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.errors import SnowbusError
 
 from .delivery import Delivery
@@ -20,7 +20,7 @@ from .outbox import Outbox
 from .spool import SpoolError
 from .tracked import Tracked
 
-logger = logging.getLogger(__name__)
+logger = Diagnostics(__name__)
 
 _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 5.0

@@ -8,8 +8,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
-import structlog
-
+from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.errors import LogError, RecordTooLargeError
 from snowbus.bus.http_server import Receive, Scope, Send, serve_http
 from snowbus.bus.iglu.resolver import resolver_of
@@ -37,7 +36,7 @@ from .source import Head, head_of, header_text, parse_networks, source_of
 from .topics import Topics
 from .writer import Sent, Writer
 
-logger = structlog.get_logger(__name__)
+logger = Diagnostics(__name__)
 
 _WARN_SECONDS = 5.0
 _METHODS = frozenset({"GET", "HEAD", "POST", "OPTIONS"})

@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import structlog
-
+from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.errors import ConfigurationError, SnowbusError
 
 from .requests import parse_query
 from .source import Head, header_text
 
-logger = structlog.get_logger(__name__)
+logger = Diagnostics(__name__)
 
 _LOOK_SECONDS = 1.0
 _PARAMETER = b"api_key"

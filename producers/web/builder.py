@@ -9,13 +9,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-import structlog
-
+from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.sparingly import Sparingly
 
 from ..contexts import Context, ContextError, Entity
 
-logger = structlog.get_logger(__name__)
+logger = Diagnostics(__name__)
 
 _WARN_SECONDS = 10.0
 _RESTS = 10.0

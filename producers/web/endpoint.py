@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
-import structlog
-
+from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.errors import SnowbusError
 from snowbus.bus.http_server import Receive, Scope, Send
 from snowbus.bus.log import Log, check_log_url, open_log
@@ -20,7 +19,7 @@ from ..ingest.app import IngestApp
 from .background_loop import BackgroundLoop
 from .tracked_request import current_request
 
-logger = structlog.get_logger(__name__)
+logger = Diagnostics(__name__)
 
 _WARN_SECONDS = 10.0
 _TRACKING = "/tracking"

@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
-import structlog
-
+from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.sparingly import Sparingly
 
-logger = structlog.get_logger(__name__)
+logger = Diagnostics(__name__)
 
 _WARN_SECONDS = 10.0
 

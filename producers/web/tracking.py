@@ -7,9 +7,9 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-import structlog
 from snowplow_tracker import Subject, Tracker
 
+from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.errors import ConfigurationError
 from snowbus.bus.payload import as_payload
 from snowbus.bus.sparingly import Sparingly
@@ -24,7 +24,7 @@ from .processes import look_after
 from .tracked_request import current_request
 from .visitor import UNKNOWN, Cookies, Visit, subject_of, visit_of
 
-logger = structlog.get_logger(__name__)
+logger = Diagnostics(__name__)
 
 _WARN_SECONDS = 10.0
 

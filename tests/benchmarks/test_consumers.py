@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import uvloop
 from aiokafka import AIOKafkaConsumer
-from structlog.testing import capture_logs
 from support.aio import eventually
+from support.diagnostics import capture_logs
 from support.forwarding import numbered
 
 from snowbus.bus.event import TopicPartition

@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
 from support.aio import run, soon
 from support.consuming import consume
+from support.diagnostics import capture_logs
 from support.processes import peak_megabytes
 from support.streams import Journal, append_backlog
 

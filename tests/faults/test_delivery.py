@@ -10,9 +10,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
 from support.aio import run, soon
 from support.collector_double import CollectorDouble
+from support.diagnostics import capture_logs
 from support.http_sink import events_taken, http_sink, wait_for_events
 from support.processes import peak_megabytes
 from support.snowbus import COMMAND, Process

@@ -7,13 +7,13 @@ import contextlib
 from collections.abc import Collection, Iterable
 from typing import Any
 
-import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, errors
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.client import ConnectionGroup
 from aiokafka.conn import AIOKafkaConnection, CloseReason
 from aiokafka.structs import OffsetAndMetadata
 
+from ...diagnostics import Diagnostics
 from ...errors import LogUnavailableError, NotAssignedError
 from ...event import Record, TopicPartition
 from ..interface import Assignment, Metadata, Offsets, OnAssigned, OnRevoked
@@ -23,7 +23,7 @@ from .connections import REFUSED, Node, is_alive
 from .driver import METADATA_SECONDS, Driver
 from .fetched import fetched
 
-logger = structlog.get_logger(__name__)
+logger = Diagnostics(__name__)
 
 _READ_TIMEOUT_MS = 20_000
 _STOP_SECONDS = 3.0

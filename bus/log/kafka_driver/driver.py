@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, TypeVar
 
-import structlog
 from aiokafka import errors
 from aiokafka.conn import AIOKafkaConnection, create_conn
 from aiokafka.protocol.admin import CreateTopicsRequest, ListGroupsRequest
@@ -20,6 +19,7 @@ from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
+from ...diagnostics import Diagnostics
 from ...errors import LogClosedError, LogUnavailableError
 from ...event import TopicPartition
 from ..interface import Committed, LogOptions, Metadata, Offsets, TopicInfo
@@ -29,7 +29,7 @@ from .batches import NEVER_MS, ProducerId
 from .connections import REFUSED, Node, check, drop, is_alive
 
 T = TypeVar("T")
-logger = structlog.get_logger(__name__)
+logger = Diagnostics(__name__)
 
 LATEST = -1
 EARLIEST = -2

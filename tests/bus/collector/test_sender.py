@@ -10,7 +10,6 @@ from contextlib import contextmanager
 
 import pytest
 import uvloop
-from structlog.testing import capture_logs
 from support.aio import eventually, run
 from support.collector_double import CollectorDouble, close_before_answer, close_mid_response, hang, slow_bytes, status
 from support.collector_faults import (
@@ -23,6 +22,7 @@ from support.collector_faults import (
     reset_mid_response,
     too_large_early,
 )
+from support.diagnostics import capture_logs
 from support.sending import BODY, LARGE, TAKEN, error_of, post, sender
 
 from snowbus.bus.collector.verdicts import Answer, NoAnswer

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 from support.aio import eventually, run
+from support.diagnostics import capture_logs
 
 from snowbus.bus.errors import RegistryError, SchemaError, SchemaLimitError
 from snowbus.bus.iglu.config import ResolverConfig

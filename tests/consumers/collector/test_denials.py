@@ -1,9 +1,9 @@
 """The collector consumer before a 403: a firewall may mean one event by it, or the collector everything."""
 
 import pytest
-from structlog.testing import capture_logs
 from support.aio import eventually, run
 from support.collector_double import CollectorDouble, status
+from support.diagnostics import capture_logs
 from support.forwarding import Forwarding, forwarding, numbered, publish, read_all
 
 from snowbus.bus.event import DEAD_TOPIC

@@ -4,9 +4,9 @@ import itertools
 from collections.abc import Iterator
 
 import pytest
-from structlog.testing import capture_logs
 from support.aio import eventually, run
 from support.collector_double import Behaviour, CollectorDouble, hang, status
+from support.diagnostics import capture_logs
 from support.forwarding import Forwarding, forwarding, numbered, publish, read_all
 
 from snowbus.bus.event import DEAD_TOPIC

@@ -7,9 +7,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 from support.aio import eventually, run
 from support.asking import get
+from support.diagnostics import capture_logs
 from support.gateway import DEFAULTS, Running, client, gateway, numbered, publish
 from support.inspector import Ngrok, Search, check_payload
 from support.memory_log import MemoryLog

@@ -20,8 +20,8 @@ import pytest
 import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from structlog.testing import capture_logs
 from support.asyncapi import PARAMETERS, check_client_message, check_gateway_message
+from support.diagnostics import capture_logs
 from support.gateway import Running, client, gateway, publish
 from support.group_clients import Worker, worker
 from support.raw_websocket import CLOSE, PING, PONG, TEXT, RawWebsocket, frame, raw_websocket, upgrade

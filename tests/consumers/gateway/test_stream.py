@@ -10,8 +10,8 @@ from socket import SO_LINGER, SOL_SOCKET
 from urllib.parse import quote
 
 import pytest
-from structlog.testing import capture_logs
 from support.aio import eventually, run
+from support.diagnostics import capture_logs
 from support.gateway import client, gateway, numbered, publish
 from websockets.asyncio.client import connect
 

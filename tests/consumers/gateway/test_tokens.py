@@ -12,8 +12,8 @@ from typing import Any
 
 import jwt
 import pytest
-from structlog.testing import capture_logs
 from support.aio import eventually, run
+from support.diagnostics import capture_logs
 from support.gateway import Client, Running, client, gateway, publish
 from support.memory_log import MemoryLog
 from support.signing import SECRET, KeyServer, claims, hs256, jwk, public_pem, rs256, rsa_key

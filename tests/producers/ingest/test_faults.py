@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 from support.aio import eventually, run
+from support.diagnostics import capture_logs
 from support.fakes import FakeLog, hang
 from support.ingest import TP2, Ingest, connect, payload_data, serving
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from structlog.testing import capture_logs
 from support.aio import eventually, run
+from support.diagnostics import capture_logs
 from support.ingest import payload_data, serving
 from support.memory_log import MemoryLog
 
