@@ -52,9 +52,12 @@ class Tail:
         try:
             while True:
                 try:
+                    begins = self._live.ring is None
                     reader = await self._open()
                     try:
                         backoff.reset()
+                        if begins:
+                            await self._warm(reader)
                         await self._follow(reader)
                     finally:
                         await to_its_end(reader.close())
@@ -94,6 +97,22 @@ class Tail:
         for gap in gaps:
             live.add_gap(gap)
         return positions
+
+    async def _warm(self, reader: Reader) -> None:
+        """Take what is there at the beginning all at once: a log gives it one partition after the other, and what is
+        newest would not stand at the end. Raises LogError.
+        """
+        found: list[Record] = []
+        reached = self._positions()
+        ends = await self._log.end_offsets(EVENTS_TOPIC)
+        while any(offset < ends.get(partition, 0) for partition, offset in reached.items()):
+            records = await reader.poll(max_records=_MAX_RECORDS, timeout=_POLL_SECONDS)
+            if not records:  # there are offsets without a record
+                break
+            found += records
+            reached |= {record.topic_partition: record.offset + 1 for record in records}
+        if found:
+            await self._take(found)
 
     async def _follow(self, reader: Reader) -> None:
         # A poll that fills half the ring could push out what the readers have not been offered yet.

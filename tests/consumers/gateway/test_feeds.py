@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from support.signing import SECRET, hs256
 from snowbus.bus.event import EVENTS_TOPIC, ProducerRecord
 from snowbus.bus.iglu.config import own_config_file
 from snowbus.bus.iglu.schema import compile_schema
-from snowbus.bus.log import Log
+from snowbus.bus.log import Log, open_log
 from snowbus.bus.settings import Settings
 from snowbus.consumers.gateway.feed import MOST_EVENTS
 
@@ -142,6 +143,21 @@ def test_a_gateway_that_begins_anew_repeats_nothing_and_misses_nothing() -> None
         await published(running, 41)
         assert numbers(reader.poll(await poll(running))) == [41]
         await running.stop()
+
+    run(main())
+
+
+def test_a_gateway_that_begins_anew_misses_nothing_of_any_partition(tmp_path: Path) -> None:
+    async def main() -> None:
+        url, reader = f"sqlite://{tmp_path}/log.db", Ngrok()
+        async with gateway(url) as running:
+            for first in range(0, 1_000, 100):
+                await published(running, *range(first, first + 100))
+                reader.poll(await poll(running))
+        async with await open_log(url) as log:
+            await publish(log, range(1_000, 1_040))
+        async with gateway(url) as running:
+            assert sorted(numbers(reader.poll(await poll(running)))) == list(range(1_000, 1_040))
 
     run(main())
 
