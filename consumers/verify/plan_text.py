@@ -82,12 +82,16 @@ def _load(text: str, source: str) -> _Document:
         mark = error.problem_mark or error.context_mark
         reason = f"is not YAML: {error.problem or error.context}"
         raise PlanError("", reason, line=mark.line + 1 if mark else None, source=source) from None
+    except RecursionError:
+        raise PlanError("", "is nested too deeply", source=source) from None
     finally:
         loader.dispose()
 
 
 def _check_tree(root: yaml.Node, source: str) -> None:
-    """Refuse what YAML would take in silence: a name that stands twice, one that is no text, and what never ends."""
+    """Refuse what YAML would take in silence: a name that stands twice, one that is no text, a value of a type that
+    JSON has not, or that is not of the type that its tag says, and what never ends.
+    """
     waiting = [(root, 0)]
     parts = 0
     while waiting:
@@ -97,6 +101,8 @@ def _check_tree(root: yaml.Node, source: str) -> None:
             raise PlanError("", f"has more than {_MAX_PARTS:,} parts", source=source)
         if depth > _MAX_DEPTH:
             raise PlanError("", "is nested too deeply", line=node.start_mark.line + 1, source=source)
+        if not _has_its_type(node):
+            raise PlanError("", f"{node.tag} is no type of this value", line=node.start_mark.line + 1, source=source)
         if isinstance(node, yaml.SequenceNode):
             waiting += [(item, depth + 1) for item in node.value]
         if not isinstance(node, yaml.MappingNode):
@@ -110,6 +116,16 @@ def _check_tree(root: yaml.Node, source: str) -> None:
                 raise PlanError("", f"{name.value} stands there twice", line=line, source=source)
             names.add(name.value)
             waiting.append((item, depth + 1))
+
+
+def _has_its_type(node: yaml.Node) -> bool:
+    """Whether a value can be what its tag says, which may have been written: `!!int x`."""
+    if isinstance(node, yaml.ScalarNode):
+        if node.tag == "tag:yaml.org,2002:str":
+            return True
+        plain = _Loader.yaml_implicit_resolvers.get(node.value[:1], ())
+        return any(tag == node.tag and pattern.match(node.value) for tag, pattern in plain)
+    return node.tag == f"tag:yaml.org,2002:{'seq' if isinstance(node, yaml.SequenceNode) else 'map'}"
 
 
 def _line(root: yaml.Node, place: str) -> int | None:

@@ -145,6 +145,14 @@ def test_plain_values_are_those_of_json():
             "parts",
         ),
         ("events: [" + "[" * 60 + "]" * 60 + "]", "p.yaml line 1: is nested too deeply"),
+        ("events: " + "[" * 5000 + "]" * 5000, "p.yaml: is nested too deeply"),
+        (
+            "events: [a]\nnever:\n- {name: b, where: {user_id: !!int x}}",
+            "p.yaml line 3: tag:yaml.org,2002:int is no type",
+        ),
+        ("events: [!!timestamp x]", "p.yaml line 1: tag:yaml.org,2002:timestamp is no type of this value"),
+        ("events: !!set {a}", "p.yaml line 1: tag:yaml.org,2002:set is no type of this value"),
+        ("events: [{name: a, where: {user_id: !!binary YWJj}}]", "tag:yaml.org,2002:binary is no type of this value"),
     ],
 )
 def test_what_cannot_work_is_told_with_its_place_and_the_reason(text, told):
