@@ -50,6 +50,15 @@ PAYLOADS: list[dict[str, str]] = [
     },
     {"e": "xx", "p": "moon", "cx": "no base64", "dtm": "-1", "cookie": "yes", "vp": "1x"},
     {"e": "ue", "ue_pr": "{no json"},
+    {
+        "e": "pv",
+        "ip": "10.0.0.1, 10.0.0.2",
+        "tid": "+5",
+        "vid": "null",
+        "vp": "-1x2",
+        "ttm": "1e3",
+        "dtm": "-62135596800001",
+    },
 ]
 
 

@@ -15,18 +15,21 @@ const URI = /^iglu:([^/]+)\/([^/]+)\/([^/]+)\/(\d+-\d+-\d+)$/;
 const EXPECTED = {
   event: "one of pv, pp, ue, se, tr, ti",
   platform: "one of web, mob, pc, srv, app, tv, cnsl, iot, headset",
-  ip: "an IP address",
   uuid: "a hyphenated UUID",
-  time: "milliseconds since 1970, before the year 10000",
+  time: "milliseconds since 1970, in the years 1 to 9999",
   integer: "an integer",
   number: "a number",
   boolean: "1 or 0",
   size: "WIDTHxHEIGHT",
 };
+const YEAR_1 = -62_135_596_800_000;
+const YEAR_10000 = 253_402_300_800_000;
+const INTEGER = /^[+-]?\d{1,19}$/;
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
-const BYTE = "(25[0-5]|2[0-4]\\d|1?\\d?\\d)";
-const IP = new RegExp(`^(${BYTE}\\.){3}${BYTE}$|^[0-9a-f:]*:[0-9a-f:.]*$`, "i");
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+/** Kinds of which "null", which an old JavaScript tracker sent, says that there is nothing. */
+const NULLABLE = new Set(["integer", "number"]);
 
 /** The canonical `event` of a payload (an object of strings), and the `errors` of what could not be decoded. */
 export function decode(payload) {
@@ -38,6 +41,7 @@ export function decode(payload) {
     if (!known || known.type.endsWith("json") || text === "" || (code === "nuid" && payload.tnuid)) continue;
     const typed = convert(text, known.type);
     if (typed === undefined) {
+      if (NULLABLE.has(known.type) && text.toLowerCase() === "null") continue;
       errors.push({ field: known.names[0], schema: "", path: "", expected: EXPECTED[known.type], got: text });
       event[known.names[0]] = text;
     } else known.names.forEach((name, index) => (event[name] = known.names.length > 1 ? typed[index] : typed));
@@ -56,26 +60,29 @@ function convert(text, type) {
     case "platform":
       return isPlatform(text) ? text : undefined;
     case "ip":
-      return IP.test(text) ? text : undefined;
+      return text.split(/[,| ]/, 1)[0];
     case "uuid":
       return UUID.test(text) ? text.toLowerCase() : undefined;
     case "time":
-      return /^\d{1,15}$/.test(text) && Number(text) < 253_402_300_800_000 ? new Date(Number(text)).toISOString() : undefined;
+      return INTEGER.test(text) && YEAR_1 <= Number(text) && Number(text) < YEAR_10000
+        ? new Date(Number(text)).toISOString()
+        : undefined;
     case "integer":
-      return /^-?\d{1,20}$/.test(text) ? Number(text) : undefined;
+      return INTEGER.test(text) ? Number(text) : undefined;
     case "number":
       return NUMBER.test(text) && Number.isFinite(Number(text)) ? Number(text) : undefined;
     case "boolean":
       return { 1: true, 0: false }[text];
     case "size":
-      return /^-?\d{1,20}x-?\d{1,20}$/.test(text) ? text.split("x").map(Number) : undefined;
+      return /^\d{1,19}x\d{1,19}$/.test(text) ? text.split("x").map(Number) : undefined;
     default:
       return text;
   }
 }
 
 function decodeUnstruct(payload, event, errors) {
-  const { data, problem } = selfDescribing(payload.ue_pr, payload.ue_px);
+  const { data, schema: envelope, problem } = selfDescribing(payload.ue_pr, payload.ue_px);
+  checkEnvelope(envelope, "unstruct_event", errors);
   const { schema, data: value } = asObject(data);
   const [, vendor, name, format, version] = URI.exec(asText(schema)) ?? [];
   if (vendor === undefined || value === undefined) {
@@ -87,7 +94,8 @@ function decodeUnstruct(payload, event, errors) {
 }
 
 function decodeContexts(payload, event, errors) {
-  const { data, problem } = selfDescribing(payload.co, payload.cx);
+  const { data, schema: envelope, problem } = selfDescribing(payload.co, payload.cx);
+  checkEnvelope(envelope, "contexts", errors);
   if (problem) errors.push(undecoded("contexts", problem));
   if (!Array.isArray(data)) return;
   data.forEach((item, position) => {
@@ -106,10 +114,18 @@ function named(event, vendor, name, format, version) {
 function selfDescribing(plain, base64) {
   if (!plain && !base64) return {};
   try {
-    return { data: asObject(JSON.parse(asText(plain) || decodeBase64(asText(base64)))).data };
+    const { schema, data } = asObject(JSON.parse(asText(plain) || decodeBase64(asText(base64))));
+    return { schema: asText(schema), data };
   } catch (error) {
     return { problem: String(error.message ?? error).slice(0, 200) };
   }
+}
+
+/** Enrich takes any version of the envelope's model, and no other schema for it. */
+function checkEnvelope(schema, name, errors) {
+  const beginning = `iglu:${SNOWPLOW}/${name}/jsonschema/1-0-`;
+  if (schema && !schema.startsWith(beginning))
+    errors.push({ field: name, schema: "", path: "/schema", expected: `${beginning}*`, got: schema.slice(0, 200) });
 }
 
 function undecoded(field, got) {
