@@ -188,7 +188,7 @@ def test_earlier_events_come_when_scrolled_to_or_by_a_button(
         scroll(page, "scroller.scrollHeight")
         expect(page.locator("#legend")).to_contain_text(f"{received} received")
     scroll(page, "scroller.scrollHeight")
-    expect(page.locator("#foot")).to_contain_text("The log holds nothing earlier.")
+    expect(page.locator("#foot")).to_contain_text("The log holds nothing earlier.", timeout=15_000)
     expect(rows(page).filter(has_text="e0000")).to_be_in_viewport()
     gateway.publish(at(now, "now"))
     expect(page.locator("#newer")).to_contain_text("1 new")
