@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
+from urllib.parse import unquote
 
 import orjson
 
@@ -78,6 +79,21 @@ def map_strings(value: Any, change: Callable[[str], str]) -> Any:
 def pointer(parts: Iterable[str | int]) -> str:
     """The JSON pointer (RFC 6901) of these parts."""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def pointer_parts(text: str) -> tuple[str, ...]:
+    """The parts of a JSON pointer, also of one that is the fragment of a URI (`#/a%20b`)."""
+    return tuple(unquote(part).replace("~1", "/").replace("~0", "~") for part in text.split("/")[1:])
+
+
+def value_at(value: Any, parts: Iterable[str | int]) -> Any:
+    """What stands in a value where these parts lead, or None."""
+    for part in parts:
+        try:
+            value = value[int(part) if isinstance(value, list) else part]
+        except (LookupError, TypeError, ValueError):
+            return None
+    return value
 
 
 def _parse_int(digits: str) -> int | str:

@@ -7,14 +7,13 @@ and an explanation ends after so many steps, as alternatives inside of alternati
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
-from urllib.parse import unquote
 
 from jsonschema import Draft4Validator, FormatChecker
 from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 from referencing import Registry
 
-from ..json_text import pointer
+from ..json_text import pointer, pointer_parts, value_at
 from .engine import has_unique_items, matcher, multiple_of
 from .formats import FORMATS
 from .lookups import Problem
@@ -78,23 +77,13 @@ def _place(parts: Iterable[str | int], schema: dict[str, Any]) -> tuple[str | in
         for _ in range(_MOST_REFERENCES):
             if not isinstance(node, dict) or not isinstance(node.get("$ref"), str):
                 break
-            place = tuple(unquote(step).replace("~1", "/").replace("~0", "~") for step in node["$ref"].split("/")[1:])
-            node = _at(schema, place)
-        node = _at(node, (part,))
+            place = pointer_parts(node["$ref"])
+            node = value_at(schema, place)
+        node = value_at(node, (part,))
         if node is None:
             break
         place = (*place, part)
     return place
-
-
-def _at(node: Any, parts: Iterable[str | int]) -> Any:
-    """What stands there, or None."""
-    for part in parts:
-        try:
-            node = node[int(part) if isinstance(node, list) else part]
-        except (LookupError, TypeError, ValueError):
-            return None
-    return node
 
 
 _Keyword = Callable[[Any, Any, Any, Any], Iterable[ValidationError] | None]

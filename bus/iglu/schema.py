@@ -15,6 +15,7 @@ from .engine import engine_for
 from .explain import explain
 from .lookups import Problem
 from .words import got_of
+from .written_out import MAX_WRITTEN_OUT, size_written_out
 
 MAX_BYTES = 500_000
 MAX_DEPTH = 100
@@ -85,6 +86,8 @@ def _check(document: dict[str, Any]) -> None:
                 raise SchemaLimitError(
                     f"{pointer(path)}: a pattern is longer than {_MAX_PATTERN_CHARACTERS:,} characters"
                 )
+    if size_written_out(document) > MAX_WRITTEN_OUT:
+        raise SchemaLimitError(f"with each $ref written out it holds more than {MAX_WRITTEN_OUT:,} schemas")
 
 
 def schemas_in(schema: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], dict[str, Any]]]:

@@ -51,7 +51,8 @@ class Feed:
     """What one filter and mask let through, in the order in which it was read.
 
     Each event has a time of its own, in ms, later than that of any before it: that of its record, as far as it is not
-    in the future. So a gateway that begins anew gives the same events the same times.
+    in the future. So a gateway that begins anew gives the same events about the same times: but for those of one ms,
+    and after more events in a second than there are ms.
     """
 
     def __init__(self, shape: Shape, wanted: Filter, mask: Mask | None) -> None:

@@ -11,7 +11,7 @@ from jsonschema import Draft4Validator, FormatChecker
 from referencing import Registry
 from support.node import node_package
 
-from snowbus.bus.errors import SchemaError
+from snowbus.bus.errors import SchemaError, SchemaLimitError
 from snowbus.bus.iglu.explain import explain
 from snowbus.bus.iglu.formats import FORMATS
 from snowbus.bus.iglu.schema import MAX_BYTES, Schema, compile_schema
@@ -297,6 +297,17 @@ def test_what_cannot_be_used_as_a_schema_is_refused_with_the_reason(text, reason
     with pytest.raises(SchemaError) as caught:
         compile_schema(text)
     assert reason in caught.value.reason
+
+
+@pytest.mark.parametrize("levels", [17, 2_000])
+@pytest.mark.parametrize("again", [lambda ref: ref, lambda ref: {"properties": {"a": ref}}])
+def test_a_schema_that_would_be_checked_for_ever_is_beyond_our_bounds(levels, again):
+    """Each definition asks twice for the next one: the time doubles with each."""
+    nexts = [again({"$ref": f"#/definitions/d{level + 1}"}) for level in range(levels)]
+    definitions = {f"d{level}": {"allOf": [each, each.copy()]} for level, each in enumerate(nexts)}
+    schema = {"definitions": definitions | {f"d{levels}": {"type": "string"}}, "$ref": "#/definitions/d0"}
+    with pytest.raises(SchemaLimitError, match="more than 100,000 schemas"):
+        compile_schema(json.dumps(schema).encode())
 
 
 def test_a_property_may_be_called_ref_and_a_value_may_look_like_one():
