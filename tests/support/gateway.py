@@ -31,7 +31,7 @@ def numbered(number: int, *, user: str = "", timestamp: int | None = None, **par
     return event_record(Event(payload["eid"], now, dump_payload(payload), {"ip": "203.0.113.7"}), payload)
 
 
-async def publish(log: Log, numbers: Iterable[int], **parameters: str) -> None:
+async def publish(log: Log, numbers: Iterable[int], **parameters: Any) -> None:
     """Append numbered events, making the topic when it is missing."""
     await log.create_topics([EVENTS_TOPIC])
     await log.append(EVENTS_TOPIC, [numbered(number, **parameters) for number in numbers])

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ async def poll(running: Running, path: str = NGROK, *headers: str) -> bytes:
     return answer.body
 
 
-async def published(running: Running, *numbers: int, **parameters: str) -> None:
+async def published(running: Running, *numbers: int, **parameters: Any) -> None:
     """Publish, and wait until who reads live has got it."""
     async with client(running) as live:
         await publish(running.log, numbers, **parameters)
@@ -150,9 +151,10 @@ def test_a_gateway_that_begins_anew_repeats_nothing_and_misses_nothing() -> None
 def test_a_gateway_that_begins_anew_misses_nothing_of_any_partition(tmp_path: Path) -> None:
     async def main() -> None:
         url, reader = f"sqlite://{tmp_path}/log.db", Ngrok()
+        a_minute_ago = time.time_ns() // 1_000_000 - 60_000
         async with gateway(url) as running:
             for first in range(0, 1_000, 100):
-                await published(running, *range(first, first + 100))
+                await published(running, *range(first, first + 100), timestamp=a_minute_ago + 10 * first)
                 reader.poll(await poll(running))
         async with await open_log(url) as log:
             await publish(log, range(1_000, 1_040))
