@@ -132,7 +132,7 @@ def retry_after_seconds(value: str, now: float) -> float | None:
         return min(LONGEST_RETRY_AFTER, float(value))
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

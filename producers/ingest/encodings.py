@@ -8,6 +8,7 @@ from .requests import RefusedError
 _GZIP = 16 + zlib.MAX_WBITS
 _PLAIN = ("", "identity")
 _PACKED = ("gzip", "x-gzip")
+_MOST_MEMBERS = 100
 
 
 def unpack(body: bytes, encoding: str, *, limit: int) -> bytes:
@@ -22,7 +23,11 @@ def unpack(body: bytes, encoding: str, *, limit: int) -> bytes:
         raise RefusedError("content_encoding", f"content encoding {encoding!r}: must be gzip, or none")
     unpacked = bytearray()
     rest = body
+    members = 0
     while rest:  # a gzip file may have several members
+        members += 1
+        if members > _MOST_MEMBERS:  # each costs a copy of all that follow
+            raise RefusedError("content_encoding", f"the body has more than {_MOST_MEMBERS} gzip members")
         member = zlib.decompressobj(_GZIP)
         try:
             unpacked += member.decompress(rest, limit + 1 - len(unpacked))

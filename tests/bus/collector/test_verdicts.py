@@ -112,6 +112,7 @@ def test_a_collector_that_says_when_is_obeyed(status: int) -> None:
         ("soon", None),
         ("١٢", None),
         ("Mon, 99 Foo 2024 99:99:99 GMT", None),
+        ("1 Jan 99999999999999999999 00:00:00 GMT", None),
     ],
 )
 def test_retry_after_is_seconds_or_a_date(value: str, seconds: float | None) -> None:

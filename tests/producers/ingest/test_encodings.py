@@ -37,6 +37,7 @@ def test_a_body_is_unpacked(packed: bytes, encoding: str) -> None:
         (BODY, "gzip", "incorrect header check"),
         (zlib.compress(BODY), "gzip", "incorrect header check"),
         (gzip(BODY), "br", "'br': must be gzip"),
+        (gzip(b"") * 101, "gzip", "more than 100 gzip members"),
         (gzip(BODY), "gzip, gzip", "must be gzip"),
     ],
 )
