@@ -21,6 +21,8 @@ Kind = Literal[
 ]
 
 _REASON_CHARACTERS = 300
+KEPT_APART = 1_000
+"""Of one request, the refused events that are kept each for itself; when there are more, they share one record."""
 _CONTENT_TYPES = frozenset(
     {
         "",
@@ -47,6 +49,10 @@ class Refused(NamedTuple):
     def sentence(self) -> str:
         """Where and why."""
         return f"{self.where}: {self.reason}" if self.where else self.reason
+
+
+_ONE_MORE = Refused("not_an_event", "not an event, as others before it", "", b"")
+"""Each of those beyond KEPT_APART."""
 
 
 class Understood(NamedTuple):
@@ -101,6 +107,9 @@ def _understand_items(items: "_Items", body: bytes, *, query: bytes, tracker_ver
         except PayloadError as error:
             if items.path is None:
                 refused.append(Refused("not_an_event", _cut(error.reason), "", body))
+                continue
+            if len(refused) >= KEPT_APART:  # else a body of numbers would come to gigabytes
+                refused.append(_ONE_MORE)
                 continue
             exact = exact or _exact_values(body)
             value = json_text.dump_bytes(exact[position])

@@ -19,14 +19,12 @@ from ..checking import Checker
 from .appends import Appends
 from .bad_records import Bad, bad_record
 from .reading import KEPT_BYTES, OverloadedError
-from .requests import Kind, Refused, Understood
+from .requests import KEPT_APART, Kind, Refused, Understood
 from .topics import Topics
 
 _CHECKED_IN_A_ROW = 200
 _INVALID_COUNTS = 10
 """As many events as one that is invalid: to say what is wrong takes longer than to see that all is well."""
-_KEPT_APART = 1_000
-"""Of one request, the refused events that get a record each; when there are more, they share one."""
 
 
 class Sent(NamedTuple):
@@ -149,7 +147,7 @@ class Writer:
         return Outcome(0, [refused] * len(understood.payloads))
 
     def _refused_records(self, refused: Sequence[Refused], whole: bytes, sent: Sent) -> list[ProducerRecord]:
-        if len(refused) > _KEPT_APART:
+        if len(refused) > KEPT_APART:
             return [self._bad_record(Bad(whole, _reasons(refused)), sent)]
         return [self._bad_record(Bad(each.value, each.sentence), sent) for each in refused]
 

@@ -13,7 +13,7 @@ from support.ingest import PAYLOAD_DATA, payload_data
 
 from snowbus.bus.payload import dump_payload, load_payload
 from snowbus.bus.tracker_protocol import EVENTS
-from snowbus.producers.ingest.requests import Understood, parse_query, understand_body, understand_query
+from snowbus.producers.ingest.requests import KEPT_APART, Understood, parse_query, understand_body, understand_query
 
 VERSION = "snowbus-test"
 FULL = {"e": "pv", "eid": "e-1", "p": "web", "tv": "js-3", "aid": "shop"}
@@ -278,3 +278,13 @@ def test_a_plain_event_that_is_refused_is_kept_as_it_came() -> None:
     understood = body(raw, plain=True)
     assert [each.value for each in understood.refused] == [raw]
     assert "empty" in reasons(body(b"[]", plain=True))[0]
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_of_very_many_refused_events_the_first_are_kept_apart(plain: bool) -> None:
+    """What is kept of the others does not grow with them: a body of numbers holds half a million."""
+    numbers = [*range(KEPT_APART + 500)]
+    understood = body(dumps(numbers if plain else {"schema": PAYLOAD_DATA, "data": numbers}), plain=plain)
+    assert len(understood.refused) == len(numbers)
+    assert [each.value for each in understood.refused[:KEPT_APART]] == [b"%d" % number for number in range(KEPT_APART)]
+    assert len({id(each) for each in understood.refused[KEPT_APART:]}) == 1
