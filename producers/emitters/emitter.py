@@ -64,7 +64,7 @@ class Emitter:
         )
         self._worker: Worker | None = None
         self._closed = False
-        self._is_out = True
+        self._is_out = False
         self._abandoned: list[Worker] = []
         if self._outbox.spool is not None and self._outbox.spool.has_files:
             self._start()

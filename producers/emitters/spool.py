@@ -158,7 +158,20 @@ class Spool:
             else:
                 self._remove(segment)
         self._ends = []
+        self._write_off()
         return []
+
+    def _write_off(self) -> None:
+        """Count no more on events that were written, and are not there: somebody has cut or damaged a file."""
+        with self._lock:  # so that nothing is being written
+            active = self._active
+            if active is not None and not active.is_drained:
+                if len(self._segments) > 1 or b"\n" in active.read(active.end - active.position):
+                    return  # it has been written to meanwhile
+                active.move(active.end)
+            lost, self._read = self._written - self._read, self._written
+        if lost > 0:
+            self._on_damaged(b"", f"{lost} events have gone from the spool")
 
     def _whole_lines(self, segment: Segment, count: int) -> list[Line]:
         size = _READ_BYTES

@@ -60,7 +60,8 @@ def lines_in(data: bytes, *, start: int, count: int) -> Iterator[Line]:
 
 
 def _event_in(text: bytes) -> Tracked | None:
-    checksum, _, body = text.partition(b" ")
+    # Where a disk or somebody has cut a file that was written on there are zeros, which no line of ours has.
+    checksum, _, body = text.rpartition(b"\0")[2].partition(b" ")
     if checksum != b"%08x" % crc32(body):
         return None
     at, _, payload = body.partition(b" ")

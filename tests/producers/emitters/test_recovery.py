@@ -179,6 +179,39 @@ def test_a_damaged_spool_is_told_and_kept(tmp_path):
     assert len((tmp_path / "refused.ndjson").read_text().splitlines()) == 2
 
 
+def cut(path):
+    os.truncate(path, 0)
+
+
+def cut_in_the_middle(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def glue_lines(path):
+    path.write_bytes(path.read_bytes().replace(b"}\n", b"} ", 3))
+
+
+def break_lines(path):
+    path.write_bytes(path.read_bytes().replace(b" {", b"\n{", 3))
+
+
+@pytest.mark.parametrize("damage", [cut, cut_in_the_middle, glue_lines, break_lines])
+def test_a_spool_damaged_under_an_emitter_does_not_hold_up_what_comes_after(tmp_path, damage):
+    with CollectorDouble() as collector:
+        collector.always(status(503))
+        emitter = CollectorEmitter(collector.url, spool=tmp_path, durability="written")
+        send(emitter, 0, 20)
+        soon(lambda: emitter.counts.retried)
+        (path,) = tmp_path.glob("*.spool")
+        damage(path)
+        collector.always(None)
+        send(emitter, 20, 25)
+        assert emitter.flush() is True
+        assert emitter.close() is True
+        assert emitter.counts.damaged
+        assert numbers(collector.accepted)[-5:] == [20, 21, 22, 23, 24]
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_processes_of_multiprocessing_deliver_their_own(tmp_path, method):
     path, script = tmp_path / "events.ndjson", tmp_path / "service.py"
