@@ -190,6 +190,11 @@ class Emitter:
         if self._worker is not None:
             self._worker.end(self._exit_timeout)
 
+    def wait_at_exit(self) -> None:
+        """See lifecycle.Running."""
+        if self._worker is not None:
+            self._worker.thread.join(self._exit_timeout + _GRACE_SECONDS)
+
 
 def _check(options: EmitterOptions) -> None:
     """Raise TypeError for what is no option, ConfigurationError for one that cannot work."""

@@ -34,6 +34,9 @@ class Running(Protocol):
     def at_exit(self) -> None:
         """Send what waits, or keep it: the interpreter ends."""
 
+    def wait_at_exit(self) -> None:
+        """Wait until that is done, no longer than it may take."""
+
 
 lock = threading.RLock()
 """Held by whoever starts or closes an emitter; a fork waits for them."""
@@ -48,7 +51,9 @@ def began(emitter: Running) -> None:
     _running.add(emitter)
     if _watching != os.getpid():
         _watching = os.getpid()
-        threading.Thread(target=_watch, name="snowbus-emitters-watch", daemon=True).start()
+        # Not a daemon: the interpreter waits for it when it ends, and only until then can threads be started. Workers
+        # are daemons, so that one that hangs in a callback does not keep the process from ending.
+        threading.Thread(target=_watch, name="snowbus-emitters-watch", daemon=False).start()
 
 
 def ended(emitter: Running) -> None:
@@ -59,8 +64,19 @@ def ended(emitter: Running) -> None:
 def _watch() -> None:
     # atexit comes too late: by then no thread can be started; and it is not called in multiprocessing's children.
     threading.main_thread().join()
-    for emitter in list(_running):
+    while others := [each for each in threading.enumerate() if _outlives_main(each)]:
+        for thread in others:
+            thread.join()
+    emitters = list(_running)
+    for emitter in emitters:
         emitter.at_exit()
+    for emitter in emitters:
+        emitter.wait_at_exit()
+
+
+def _outlives_main(thread: threading.Thread) -> bool:
+    """Whether a thread goes on when the main one has ended, and may track as it does."""
+    return not (thread.daemon or thread in (threading.main_thread(), threading.current_thread()))
 
 
 def _before_fork() -> None:

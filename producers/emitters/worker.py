@@ -69,8 +69,7 @@ class Worker:
         self._woken = asyncio.Event()
         self._crowded = asyncio.Event()
         self._hurry = asyncio.Event()
-        # Not a daemon: the interpreter waits for it when it ends, and only until then can threads be started.
-        self.thread = Thread(target=self._run, name=f"snowbus-emitter {name}", daemon=False)
+        self.thread = Thread(target=self._run, name=f"snowbus-emitter {name}", daemon=True)
 
     def start(self) -> None:
         """Begin."""

@@ -53,6 +53,38 @@ for number in range(100):
     assert len({payload["eid"] for payload in destination.arrived()}) == 100
 
 
+def test_threads_that_outlive_the_main_one_track_on(tmp_path):
+    script = f"""
+import threading
+from snowbus.producers.emitters import LogfileEmitter
+emitter = LogfileEmitter({str(tmp_path / "events.ndjson")!r})
+emitter.input({{"e": "pv", "eid": "0"}})
+def go_on():
+    threading.main_thread().join()
+    for number in range(1, 4):
+        emitter.input({{"e": "pv", "eid": str(number)}})
+        emitter.flush()
+threading.Thread(target=go_on).start()
+"""
+    assert run_script(script) == ""
+    assert [payload["eid"] for payload in lines_in(tmp_path / "events.ndjson")] == ["0", "1", "2", "3"]
+
+
+def test_a_callback_that_hangs_does_not_keep_the_program_from_ending(tmp_path):
+    script = f"""
+import threading
+from snowbus.producers.emitters import LogfileEmitter, emitter
+emitter._GRACE_SECONDS = 0.1
+called = threading.Event()
+def hang(outcome):
+    called.set()
+    threading.Event().wait()
+LogfileEmitter({str(tmp_path / "events.ndjson")!r}, exit_timeout=0.1, on_outcome=hang).input({{"e": "pv"}})
+called.wait()
+"""
+    assert run_script(script) == ""
+
+
 def test_forked_processes_deliver_their_own_events(destination, tmp_path):
     """As under a server that forks its workers when the application is loaded, and in the middle of the tracking."""
     script = f"""
