@@ -65,6 +65,7 @@ class Emitter:
         self._worker: Worker | None = None
         self._closed = False
         self._is_out = False
+        self._is_starting = False
         self._abandoned: list[Worker] = []
         if self._outbox.spool is not None and self._outbox.spool.has_files:
             self._start()
@@ -127,22 +128,25 @@ class Emitter:
 
     def _start(self, *, after: threading.Thread | None = None) -> None:
         with lifecycle.lock:
-            if self._closed or (self._worker is not None and after is None):
+            if self._closed or self._is_starting or (self._worker is not None and after is None):
                 return
-            self._worker = Worker(
-                self._outbox,
-                self._make,
-                at_once=self._at_once,
-                ledger=self._ledger,
-                name=self._name,
-                at_end=self._finish,
-                after=after,
-            )
-            lifecycle.began(self)
+            self._is_starting = True  # a signal handler or a `__del__` may track in the middle of it
             try:
+                self._worker = Worker(
+                    self._outbox,
+                    self._make,
+                    at_once=self._at_once,
+                    ledger=self._ledger,
+                    name=self._name,
+                    at_end=self._finish,
+                    after=after,
+                )
+                lifecycle.began(self)
                 self._worker.start()
             except RuntimeError:  # the interpreter is at its end
                 self._finish()
+            finally:
+                self._is_starting = False
 
     def _finish(self) -> None:
         """Keep what is left, or say that it is lost."""

@@ -31,14 +31,14 @@ class Ledger:
         self._name = name
         self._on_outcome = on_outcome
         self._refused = folder / REFUSED_FILE if folder is not None else None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._dropped_untold = 0
         self._warnings: dict[Kind, Sparingly] = {}
 
     def abandon(self) -> None:
         """Begin empty, in a forked child."""
         self.counts = Counts()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._dropped_untold = 0
 
     def drop(self, count: int, reason: str) -> None:

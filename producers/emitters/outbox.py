@@ -39,7 +39,12 @@ class Outbox:
         self._syncs = durability == "synced"
         self._crowd = max_queued
         self.spill_at_once(False)
-        self._lock = threading.Lock()
+        self._begin()
+
+    def _begin(self) -> None:
+        # One that its holder may take again: signal handlers and `__del__` track, too, in the middle of whatever it is.
+        self._lock = threading.RLock()
+        self._is_writing = False
         self._settled = threading.Condition()
 
     def spill_at_once(self, whether: bool) -> None:
@@ -76,12 +81,20 @@ class Outbox:
         return True
 
     def _put_through(self, event: Tracked) -> bool:
-        """Write an event to the spool; in the queue it waits while the spool takes none, or others wait there."""
+        """Write an event to the spool; in the queue it waits while the spool takes none, or others wait there.
+
+        So does one that is tracked in the middle of another's writing, by the same thread.
+        """
         spool, mark = self.spool, None
         with self._lock:
-            if spool is not None and not self._queue:
-                with contextlib.suppress(SpoolError):
+            if spool is not None and not self._queue and not self._is_writing:
+                self._is_writing = True
+                try:
                     mark = spool.append([event])
+                except SpoolError:
+                    pass
+                finally:
+                    self._is_writing = False
             if spool is None or mark is None:
                 return self._put(event)
         if self._syncs:
@@ -138,8 +151,7 @@ class Outbox:
     def abandon(self) -> None:
         """Begin empty, in a forked child: what waits is its parent's to deliver."""
         self._queue = deque()
-        self._lock = threading.Lock()
-        self._settled = threading.Condition()
+        self._begin()
         self.is_asleep = self.is_crowded = False
         if self.spool is not None:
             self.spool.abandon()

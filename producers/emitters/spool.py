@@ -55,8 +55,8 @@ class Spool:
 
     def _begin(self) -> None:
         self._owner = f"{os.getpid()}-{os.urandom(4).hex()}"
-        self._lock = threading.Lock()
-        self._syncing = threading.Lock()
+        self._lock = threading.RLock()  # as the outbox's
+        self._syncing = threading.RLock()
         self._segments: deque[Segment] = deque()
         self._active: Segment | None = None
         self._adopted: Segment | None = None
@@ -70,8 +70,8 @@ class Spool:
     @property
     def pending(self) -> int:
         """How many events this process holds here that are to leave."""
-        with self._lock:
-            return self._written - self._read
+        read = self._read  # first, lest what is written and read meanwhile make it too few
+        return self._written - read
 
     @property
     def has_files(self) -> bool:
@@ -87,15 +87,16 @@ class Spool:
         with self._lock:
             if self._full_until and time.monotonic() < self._full_until:
                 raise SpoolError(self._why_full)
+            self._written += len(events)  # now, as they can be read before this returns
             try:
                 segment = self._room_for(len(data))
                 segment.append(data)
             except OSError as error:
+                self._written -= len(events)
                 self._full_until = time.monotonic() + _FULL_SECONDS
                 self._why_full = error.strerror or str(error)
                 raise SpoolError(self._why_full) from error
             self._full_until = 0.0
-            self._written += len(events)
             return segment, segment.end
 
     def sync(self, mark: Mark) -> None:

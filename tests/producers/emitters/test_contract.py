@@ -70,6 +70,32 @@ threading.Thread(target=go_on).start()
     assert [payload["eid"] for payload in lines_in(tmp_path / "events.ndjson")] == ["0", "1", "2", "3"]
 
 
+@pytest.mark.parametrize("durability", ["memory", "written", "synced"])
+def test_what_is_tracked_in_the_middle_of_tracking_is_taken(tmp_path, durability):
+    """As by signal handlers, and by `__del__`, which garbage collection calls at any allocation."""
+    script = f"""
+import gc
+from snowbus.producers.emitters import LogfileEmitter
+emitter = LogfileEmitter(
+    {str(tmp_path / "events.ndjson")!r}, spool={str(tmp_path / "spool")!r}, durability={durability!r}
+)
+class Tracks:
+    def __init__(self):
+        self.myself = self
+    def __del__(self):
+        emitter.input({{"e": "pv"}})
+for number in range(1000):
+    gc.set_threshold(1 + number % 40)
+    Tracks()
+    emitter.input({{"e": "pv"}})
+gc.set_threshold(1000)
+gc.collect()
+assert emitter.flush()
+print(emitter.counts.delivered)
+"""
+    assert run_script(script) == "2000\n"
+
+
 def test_a_callback_that_hangs_does_not_keep_the_program_from_ending(tmp_path):
     script = f"""
 import threading
