@@ -7,6 +7,7 @@ from support.aio import eventually, run
 from support.fakes import FakeLog
 from support.ingest import TP2, Ingest, payload_data, raw, serving
 
+from snowbus.bus.envelope import decode_event
 from snowbus.bus.event import BAD_TOPIC, EVENTS_TOPIC
 from snowbus.bus.http_protocol import BoundedHttpProtocol
 from snowbus.producers.ingest import reading
@@ -50,6 +51,25 @@ def test_a_body_that_trickles_is_taken_when_it_is_there_in_time() -> None:
             pieces = [sent[start : start + 20] for start in range(0, len(sent), 20)]
             assert (await raw(ingest.address, *pieces)).startswith(b"HTTP/1.1 200 ")
             assert events(ingest) == 1
+
+    run(main())
+
+
+def test_a_trailer_does_not_pass_for_a_header() -> None:
+    """A proxy takes forged headers away, and writes its own; what stands behind the body it may leave as it is."""
+
+    async def main() -> None:
+        async with serving(FakeLog(), ingest_trusted_proxies=("127.0.0.1",)) as ingest:
+            head = f"POST {TP2} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Forwarded-For: 192.0.2.1\r\n"
+            sent = head.encode() + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (len(BODY), BODY)
+            answer = await raw(
+                ingest.address, sent + b"0\r\nX-Forwarded-For: 198.51.100.7\r\nUser-Agent: forged\r\n\r\n"
+            )
+            assert answer.startswith(b"HTTP/1.1 200 ")
+            assert isinstance(ingest.log, FakeLog)
+            (record,) = ingest.log.records[EVENTS_TOPIC]
+            source = decode_event(record.value).source
+            assert (source["ip"], source.get("user_agent")) == ("192.0.2.1", None)
 
     run(main())
 
