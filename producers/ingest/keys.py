@@ -141,7 +141,7 @@ def without_key(head: Head) -> Head:
     """A head whose query string has no key any more: it must not get on the log."""
     if _PARAMETER not in head.query:
         return head
-    kept = [pair for pair in head.query.split(b"&") if pair.partition(b"=")[0] != _PARAMETER]
+    kept = [pair for pair in head.query.split(b"&") if _PARAMETER.decode() not in parse_query(pair)]
     return head._replace(query=b"&".join(kept))
 
 

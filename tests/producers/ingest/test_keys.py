@@ -61,6 +61,7 @@ def test_without_a_key_nobody_is_let_in(path: Path, shown: Head, reason: str) ->
 
 def test_a_key_in_the_query_string_goes_no_further() -> None:
     assert without_key(head(b"e=pv&api_key=s3cret&aid=x")).query == b"e=pv&aid=x"
+    assert without_key(head(b"e=pv&api%5Fkey=s3cret&x=api_key")).query == b"e=pv&x=api_key"
     assert without_key(head(b"e=pv&my_api_key=1")).query == b"e=pv&my_api_key=1"
 
 
