@@ -57,7 +57,7 @@ class SqliteLog(Log):
         """Open or make the file. Raises ConfigurationError when it cannot be a log, LogError when it is damaged."""
         path = file_of(url)
         if not create and not path.exists():
-            raise ConfigurationError(f"there is no log at {path}")
+            raise ConfigurationError(f"there is no log at {path}; name the one to read with --log or SNOWBUS_LOG")
         return cls(url, SqliteFile(path, await asyncio.to_thread(prepare, path)), options)
 
     async def append(self, topic: str, records: Sequence[ProducerRecord]) -> list[tuple[int, int]]:

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Iterator
 
 from snowbus.bus.errors import ConfigurationError
 from snowbus.bus.http_server import bind
-from snowbus.bus.iglu.config import own_config_file
 from snowbus.bus.log import Log, open_log
+from snowbus.bus.log.kafka_url import without_password
 from snowbus.bus.settings import Settings
 
 from ..roles import Roles
@@ -31,12 +31,11 @@ async def run_demo(settings: Settings, *, rate: float) -> None:
                 update={
                     "log": log_url,
                     "collector": (collector_address,),
-                    "iglu_resolver": settings.iglu_resolver or str(own_config_file()),
                     **_free_addresses(settings),
                 }
             )
             async with await open_log(log_url, settings.log_options()) as log, Roles(log, settings) as roles:
-                _print_welcome(roles.addresses)
+                _print_welcome(roles.addresses, log_url)
                 shop = await asyncio.to_thread(
                     Shop, roles.addresses["ingest"], log=log_url, rate=rate, iglu_resolver=settings.iglu_resolver
                 )
@@ -96,7 +95,7 @@ async def _undelivered(log: Log, group: str) -> int:
     return lag
 
 
-def _print_welcome(addresses: dict[str, str]) -> None:
+def _print_welcome(addresses: dict[str, str], log_url: str) -> None:
     print(
         f"""
   Watch the events live:   {addresses["gateway"]}/
@@ -104,6 +103,11 @@ def _print_welcome(addresses: dict[str, str]) -> None:
 
     curl -H 'Content-Type: application/json' {addresses["ingest"]}/tracking \\
       -d '{{"schema": "iglu:dev.snowbus.demo/hello/jsonschema/1-0-0", "data": {{"from": "you"}}, "app_id": "my-app"}}'
+
+  Look into its log from another terminal:
+
+    export SNOWBUS_LOG={without_password(log_url)}
+    snowbus tail
 
   The stand-in collector is away for {_OUTAGE_SECONDS:g} of every {_OUTAGE_EVERY_SECONDS + _OUTAGE_SECONDS:g} seconds.
   Ctrl-C ends the demo.

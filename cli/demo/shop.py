@@ -93,7 +93,8 @@ class Shop:
             )
             yield self._web, PageView(page, name, context=[product], event_subject=visitor.subject())
             if self._random.random() < 0.5:
-                yield self._web, PagePing(page, name, max_y=900, event_subject=visitor.subject())
+                ping = PagePing(page, name, max_y=900, context=[product], event_subject=visitor.subject())
+                yield self._web, ping
             if self._random.random() < 0.6:
                 quantity = self._random.randint(1, 3)
                 cart += quantity * price
@@ -111,8 +112,9 @@ class Shop:
             "iglu:dev.snowbus.demo/order/jsonschema/1-0-0",
             {"order_id": f"O-{self._random.randrange(10**6):06}", "total": round(total, 2), "currency": "EUR"},
         )
-        yield self._api, SelfDescribing(order, event_subject=visitor.subject("srv"))
-        payment = StructuredEvent("payment", "captured", property_="EUR", event_subject=visitor.subject("srv"))
+        subject = visitor.subject("srv")
+        yield self._api, SelfDescribing(order, event_subject=subject)
+        payment = StructuredEvent("payment", "captured", property_="EUR", context=[order], event_subject=subject)
         amount = f"{total:.2f}"
         payment.payload.add("se_va", amount.replace(".", ",") if self._random.random() < 0.4 else amount)
         yield self._api, payment

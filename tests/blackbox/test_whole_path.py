@@ -5,6 +5,7 @@ import signal
 from contextlib import ExitStack
 
 import pytest
+import requests
 from snowplow_tracker import Emitter, PageView, SelfDescribing, SelfDescribingJson, StructuredEvent, Subject, Tracker
 from support.aio import soon
 from support.collector_double import CollectorDouble, status
@@ -184,9 +185,16 @@ def test_the_demo_shows_the_whole_path_and_says_what_was_delivered(tmp_path, num
         with Watcher(demo.address("gateway"), "from=earliest") as watcher:
             soon(lambda: len(watcher.event_ids) >= 50)
             assert {message["event"]["app_id"] for message in watcher.events} == {"shop-web", "shop-api"}
+            assert {message["validation"]["status"] for message in watcher.events} > {"valid"}
+            own = '{"schema": "iglu:com.acme/own/jsonschema/1-0-0", "data": {}, "app_id": "mine"}'
+            log = demo.line(r"SNOWBUS_LOG=(\S+)")[1]
+            requests.post(f"{demo.address('ingest')}/tracking", data=own, timeout=20).raise_for_status()
+            first = ("--from", "earliest", "--count", "1", "app_id=mine")
+            told = json.loads(snowbus("tail", "--json", *first, "--log", log, cwd=tmp_path).stdout)
+            assert told["validation"] == {"status": "unchecked", "errors": []}
             demo.send(number)
             assert demo.wait() == 0
         tracked, delivered = map(int, demo.line(r"tracked (\d+) events. The collector took (\d+)").groups())
-        assert tracked == delivered >= 50
+        assert tracked + 1 == delivered > 50
         assert demo.line(r"Undelivered: 0\.")
     assert list(tmp_path.iterdir()) == []

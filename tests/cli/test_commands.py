@@ -185,10 +185,13 @@ def test_tail_ends_when_nobody_reads_it_any_more(tmp_path, sqlite_url):
     assert "page_view" in answer.stdout
 
 
+NO_LOG = "snowbus: there is no log at typo/x.db; name the one to read with --log or SNOWBUS_LOG\n"
+
+
 @pytest.mark.parametrize("command", ["status", "tail", "topics"])
 def test_what_only_reads_makes_no_log(tmp_path, command):
     answer = snowbus(command, "--log", "sqlite:///typo/x.db", cwd=tmp_path)
-    assert (answer.returncode, answer.stderr) == (exit_codes.CONFIGURATION, "snowbus: there is no log at typo/x.db\n")
+    assert (answer.returncode, answer.stderr) == (exit_codes.CONFIGURATION, NO_LOG)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -52,7 +52,7 @@ def test_the_command_takes_the_flag_before_the_environment_before_the_file(tmp_p
     def log_of(*flags, **environment):
         answer = snowbus("status", *flags, cwd=tmp_path, settings=environment)
         assert answer.returncode == exit_codes.CONFIGURATION
-        return answer.stderr.removeprefix("snowbus: there is no log at ").strip()
+        return answer.stderr.removeprefix("snowbus: there is no log at ").partition(";")[0]
 
     assert log_of() == "snowbus.db"
     (tmp_path / "snowbus.toml").write_text('log = "sqlite:///file.db"')
