@@ -12,7 +12,7 @@ from snowbus.consumers.verify.report import checks
 
 from .terminal import printable
 
-_OPEN = ("missing", "too_few")  # they may still come
+_OPEN = ("missing", "too_few", "not_seen")  # they may still come
 
 
 class LiveView:

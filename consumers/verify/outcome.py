@@ -8,6 +8,7 @@ from .plan import Expectation, Order, Wanted
 from .seen import Seen
 
 Status = Literal["seen", "missing", "too_few", "too_many", "wrong"]
+OrderStatus = Literal["ok", "broken", "not_seen"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +21,17 @@ class Miss:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectationOutcome:
-    """How many events `fit` an expectation, and how many were `wrong`; the first of those, and the nearest of these."""
+    """How many events `fit` an expectation, and how many were `wrong`; the first of those, and the nearest of these.
+
+    `nearest` is, while there are too few, the one that would fit best of those that fit another expectation.
+    """
 
     expectation: Expectation
     fit: int
     wrong: int
     events: tuple[Seen, ...]
     misses: tuple[Miss, ...]
+    nearest: Miss | None = None
 
     @property
     def status(self) -> Status:
@@ -68,11 +73,22 @@ class Disorder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderOutcome:
-    """How often an order was broken; the first times."""
+    """How often an order was broken, the first times; and which names it could not be held for, as nothing was seen
+    of them: those `missing` had to come, those `absent` need not.
+    """
 
     order: Order
     count: int
     disorders: tuple[Disorder, ...]
+    missing: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+
+    @property
+    def status(self) -> OrderStatus:
+        """`ok` when it was kept by all that was seen, and all was that had to be."""
+        if self.count:
+            return "broken"
+        return "not_seen" if self.missing else "ok"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,5 +109,5 @@ class Outcome:
         return (
             all(each.status == "seen" for each in self.expectations)
             and not any(each.count for each in self.never)
-            and not any(each.count for each in self.orders)
+            and all(each.status == "ok" for each in self.orders)
         )

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from snowbus.bus.errors import FilterError, PlanError
@@ -15,6 +16,7 @@ from .shape import below, check_shape, near, text_of
 from .values import shown
 
 _KINDS = {"event", "event_name", "schema"}
+_NOT_ASKED = ("count", "others")
 _VALIDITIES: dict[str, Validity] = {"true": "valid", "false": "invalid", "any": "any"}
 _CANONICAL = frozenset(name for parameter in BY_CODE.values() for name in parameter.names) | {
     "collector_tstamp",
@@ -60,7 +62,7 @@ def parse_never(value: Any, place: str = "") -> Wanted:
     value = _as_mapping(value)
     if not value:
         raise PlanError(place, "does not say what must never come")
-    return _wanted(value, place, validity="any")
+    return replace(_wanted(value, place, validity="any"), name=_rule_name(value))
 
 
 def _as_mapping(value: Any) -> Mapping[str, Any]:
@@ -150,9 +152,15 @@ def _name(words: Mapping[str, Any]) -> str:
     return ""
 
 
+def _rule_name(value: Mapping[str, Any]) -> str:
+    """What a rule of `never` is called: by all that it asks, as several may be about one event."""
+    return str(value["name"]) if "name" in value and value.keys() & _KINDS else _described(value)
+
+
 def _described(value: Mapping[str, Any]) -> str:
     said = {name: item if isinstance(item, str) else shown(item) for name, item in value.items()}
-    return ", ".join(f"{name}: {item}" for name, item in said.items() if name not in ("count", "others")) or "any event"
+    parts = [item if name == "name" else f"{name}: {item}" for name, item in said.items() if name not in _NOT_ASKED]
+    return ", ".join(parts) or "any event"
 
 
 def _check_canonical(names: Iterable[str], place: str) -> None:

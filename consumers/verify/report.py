@@ -71,6 +71,7 @@ def report_json(outcome: Outcome, *, ended: str = "", notes: Sequence[str] = ())
                 "wrong": each.wrong,
                 "events": [_event(event) for event in each.events],
                 "misses": [_miss(miss) for miss in each.misses],
+                "nearest": _miss(each.nearest) if each.nearest else None,
             }
             for each in outcome.expectations
         ],
@@ -87,8 +88,9 @@ def report_json(outcome: Outcome, *, ended: str = "", notes: Sequence[str] = ())
             {
                 "events": list(each.order.names),
                 "by": each.order.by,
-                "status": "broken" if each.count else "ok",
+                "status": each.status,
                 "count": each.count,
+                "not_seen": [*each.missing, *each.absent],
                 "disorders": [_disorder(disorder) for disorder in each.disorders],
             }
             for each in outcome.orders
@@ -112,7 +114,9 @@ def expectation_check(outcome: ExpectationOutcome) -> Check:
     if status == "too_many":
         details = tuple(map(_where, outcome.events))
     elif status != "seen":
-        details = tuple(f"{_where(miss.event)}: {reason}" for miss in outcome.misses for reason in miss.reasons)
+        details = tuple(line for miss in outcome.misses for line in _miss_words(miss))
+        if outcome.nearest is not None:
+            details += tuple(f"nearest is {line}" for line in _miss_words(outcome.nearest))
     return Check(
         kind="expected",
         name=expectation.name,
@@ -120,6 +124,10 @@ def expectation_check(outcome: ExpectationOutcome) -> Check:
         summary=summary,
         details=details,
     )
+
+
+def _miss_words(miss: Miss) -> list[str]:
+    return [f"{_where(miss.event)}: {reason}" for reason in miss.reasons]
 
 
 def _never_check(outcome: NeverOutcome) -> Check:
@@ -136,15 +144,19 @@ def _never_check(outcome: NeverOutcome) -> Check:
 
 
 def _order_check(outcome: OrderOutcome) -> Check:
-    name = str(outcome.order)
-    if not outcome.count:
-        return Check(kind="order", name=name, status="ok", summary="in order")
+    having = f" with {outcome.order.by}" if outcome.order.by else ""
+    absent = ", ".join(outcome.absent)
     times = "" if outcome.count == 1 else f", {outcome.count} times"
+    summary = {
+        "ok": f"in order; not seen{having}, as it may be: {absent}" if absent else "in order",
+        "not_seen": f"cannot be said: not seen{having}: {', '.join(outcome.missing)}",
+        "broken": f"out of order{times}",
+    }[outcome.status]
     return Check(
         kind="order",
-        name=name,
-        status="broken",
-        summary=f"out of order{times}",
+        name=str(outcome.order),
+        status=outcome.status,
+        summary=summary,
         details=tuple(_disorder_words(disorder, outcome.order.by) for disorder in outcome.disorders),
     )
 

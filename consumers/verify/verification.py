@@ -21,12 +21,22 @@ class _Expected:
     wrong: int = 0
     events: list[Seen] = field(default_factory=list)
     misses: list[Miss] = field(default_factory=list)
+    nearest: Miss | None = None
+
+    @property
+    def is_met(self) -> bool:
+        return self.fit >= self.expectation.count.minimum
 
     def add_miss(self, miss: Miss) -> None:
         self.wrong += 1
         self.misses.append(miss)
         self.misses.sort(key=lambda each: len(each.reasons))
         del self.misses[_KEPT:]
+
+    def see_other(self, miss: Miss) -> None:
+        """Take an event that is right for another expectation."""
+        if not self.is_met and (self.nearest is None or len(miss.reasons) < len(self.nearest.reasons)):
+            self.nearest = miss
 
 
 @dataclass
@@ -74,9 +84,7 @@ class Verification:
     @property
     def has_seen_all(self) -> bool:
         """Whether everything that was expected has come, as often as it must at least."""
-        return self.plan.expects_something and all(
-            each.fit >= each.expectation.count.minimum for each in self._expected
-        )
+        return self.plan.expects_something and all(each.is_met for each in self._expected)
 
     def outcome(self) -> Outcome:
         """What came of it so far."""
@@ -93,6 +101,7 @@ class Verification:
                     wrong=each.wrong,
                     events=tuple(each.events),
                     misses=tuple(each.misses),
+                    nearest=None if each.is_met else each.nearest,
                 )
                 for each in self._expected
             ),
@@ -108,16 +117,19 @@ class Verification:
         for each in meant:
             reasons = reasons_against(each.expectation.wanted, seen)
             if reasons:
-                misses.append((len(reasons), each.fit >= each.expectation.count.minimum, each, reasons))
+                misses.append((each, Miss(seen, tuple(reasons))))
                 continue
             fits = True
             each.fit += 1
             _keep(each.events, seen)
             self._see_order(each.expectation.name, seen)
-        if not fits:
-            _, _, nearest, reasons = min(misses, key=lambda miss: miss[:2])
-            nearest.add_miss(Miss(seen, tuple(reasons)))
-            self._see_order(nearest.expectation.name, seen)  # that it is wrong is told already
+        if fits:
+            for each, miss in misses:
+                each.see_other(miss)
+            return
+        nearest, miss = min(misses, key=lambda found: (len(found[1].reasons), found[0].is_met))
+        nearest.add_miss(miss)
+        self._see_order(nearest.expectation.name, seen)  # that it is wrong is told already
 
     def _see_order(self, name: str, seen: Seen) -> None:
         for firsts in self._firsts:
@@ -162,7 +174,15 @@ class _Firsts:
             for by, firsts in self._firsts.items()
             if (disorder := self._disorder(by, firsts, needed)) is not None
         ]
-        return OrderOutcome(order=self._order, count=len(found), disorders=tuple(found[:_KEPT]))
+        seen = set().union(*self._firsts.values())
+        unseen = [name for name in self._order.names if name not in seen]
+        return OrderOutcome(
+            order=self._order,
+            count=len(found),
+            disorders=tuple(found[:_KEPT]),
+            missing=tuple(name for name in unseen if name in needed),
+            absent=tuple(name for name in unseen if name not in needed),
+        )
 
     def _disorder(self, by: str, firsts: dict[str, tuple[tuple[int, int], Seen]], needed: set[str]) -> Disorder | None:
         names = self._order.names

@@ -282,7 +282,7 @@ def test_the_report_for_programs_says_what_the_one_for_people_says():
         '      add_to_cart 6c5c5d0e-0000-4000-8000-000000000001 at line 1: data.sku: expected "A", got "B"',
         "  ✗ order                missing: none of 1 or more seen",
         "  ✓ never debug          never came",
-        "  ✓ add_to_cart → order  in order",
+        "  ✗ add_to_cart → order  cannot be said: not seen: order",
     ]
     report = report_json(outcome, ended="time was up", notes=["3 records are missing"])
     assert (report["fits"], report["ended"], report["events"]) == (False, "time was up", 1)
@@ -296,4 +296,41 @@ def test_the_report_for_programs_says_what_the_one_for_people_says():
             "reasons": [{"field": "data.sku", "kind": "value", "expected": '"A"', "got": '"B"'}],
         }
     ]
-    assert [each["status"] for each in report["never"] + report["order"]] == ["ok", "ok"]
+    assert [each["status"] for each in report["never"] + report["order"]] == ["ok", "not_seen"]
+    assert report["order"][0]["not_seen"] == ["order"]
+
+
+def test_an_order_of_which_a_step_may_stay_away_is_kept_by_the_others():
+    plan = {"events": ["page_view", {"name": "coupon", "count": "0.."}], "order": ["coupon", "page_view"]}
+    outcome = held(plan, seen(event="page_view"))
+    assert outcome.fits
+    assert report_lines(outcome)[-1] == "  ✓ coupon → page_view  in order; not seen, as it may be: coupon"
+
+
+def test_an_order_by_a_field_that_no_event_has_cannot_be_said():
+    plan = {"events": ["page_view", "order"], "order": {"events": ["page_view", "order"], "by": "user_id"}}
+    outcome = held(plan, seen(event="page_view"), seen(ORDER))
+    assert not outcome.fits
+    assert report_lines(outcome)[-1].endswith("cannot be said: not seen with user_id: page_view, order")
+
+
+def test_what_is_missing_is_told_the_nearest_of_what_fits_another_expectation():
+    plan = """
+events:
+  - {name: home, event: page_view, where: {page_url: {matches: "/$"}}, count: 1..}
+  - {name: cart, event: page_view, where: {page_url: {matches: /cart$}, user_id: u-1}}
+"""
+    home = seen(event="page_view", page_url="https://shop.example/", user_id="u-1", place="line 2")
+    outcome = held(plan, seen(event="page_view", page_url="https://shop.example/", place="line 1"), home)
+    line = report_lines(outcome)[-1]
+    assert line.startswith("      nearest is page_view ")
+    assert line.endswith('at line 2: page_url: expected text that matches "/cart$", got "https://shop.example/"')
+    assert report_json(outcome)["expectations"][1]["nearest"]["place"] == "line 2"
+    assert [each.nearest for each in outcome.expectations[:1]] == [None]
+
+
+def test_rules_on_one_event_are_named_by_all_that_they_ask():
+    rules = [{"name": "order", "user_id": "u-1"}, {"event_name": "order", "data": {"total": {"max": 0}}}]
+    rules += ["order", {"name": "free orders", "event_name": "order"}]
+    names = [each.wanted.name for each in held({"never": rules}).never]
+    assert names == ["order, user_id: u-1", 'event_name: order, data: {"total":{"max":0}}', "order", "free orders"]
