@@ -9,7 +9,7 @@ import click
 from snowbus.bus.acceptance import Draft, check, schemas_of
 from snowbus.bus.errors import JsonError, PayloadError, RegistryError, SnowbusError
 from snowbus.bus.iglu.config import settings_config
-from snowbus.bus.iglu.lint import problems_of
+from snowbus.bus.iglu.lint import lint
 from snowbus.bus.iglu.lookups import Lookups, NotFound, Unreachable
 from snowbus.bus.iglu.registries import registry_of
 from snowbus.bus.iglu.resolver import VERDICT_SECONDS, resolver_of
@@ -40,19 +40,21 @@ def check_(settings: Settings, *, paths: tuple[Path, ...]) -> None:
     """Check schemas: that each is one, stands where it belongs, and calls itself what it is.
 
     A FOLDER is a registry's, with schemas/VENDOR/NAME/jsonschema/VERSION below it; without any, those of the resolver
-    are checked. The exit code is 1 when something is wrong.
+    are checked. What has no effect in a schema is a warning. The exit code is 1 when something is wrong.
     """
-    schemas = problems = 0
+    schemas = problems = warnings = 0
     with until_nobody_reads():
         for file, uri, is_placed in _files(paths or settings_config(settings.iglu_resolver).folders):
             schemas += 1
-            found = problems_of(file.read_bytes(), uri)
+            found = lint(file.read_bytes(), uri)
             if is_placed and uri is None:
-                found.insert(0, "its path does not end in VENDOR/NAME/jsonschema/VERSION")
-            problems += len(found)
-            for problem in found:
-                print(printable(f"{file}: {problem}"))
-        print(f"{_count(schemas, 'schema')}, {_count(problems, 'problem')}")
+                found.problems.insert(0, "its path does not end in VENDOR/NAME/jsonschema/VERSION")
+            problems += len(found.problems)
+            warnings += len(found.warnings)
+            for told in (*found.problems, *(f"warning: {each}" for each in found.warnings)):
+                print(printable(f"{file}: {told}"))
+        counts = [_count(schemas, "schema"), _count(problems, "problem")]
+        print(", ".join([*counts, _count(warnings, "warning")] if warnings else counts))
     if not schemas:
         print("snowbus: no schemas are there", file=sys.stderr)
     sys.exit(exit_codes.FAILED if problems or not schemas else exit_codes.OK)

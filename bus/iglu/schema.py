@@ -68,13 +68,18 @@ def compile_schema(text: bytes) -> Schema:
     return Schema(read_schema(text))
 
 
-def _check(document: dict[str, Any]) -> None:
-    """Raise SchemaError for what is no schema of draft-04, SchemaLimitError for one beyond our bounds."""
+def mistakes_of(document: dict[str, Any]) -> list[str]:
+    """Everything for which a document is no schema of draft-04, with where. Raises SchemaLimitError."""
     if _is_deep(document):
         raise SchemaLimitError(f"it is nested deeper than {MAX_DEPTH}")
-    error = next(iter(sorted(_META_SCHEMA.iter_errors(document), key=lambda each: list(map(str, each.path)))), None)
-    if error is not None:
-        raise SchemaError(f"{pointer(error.absolute_path) or 'the whole'}: {error.message[:300]}")
+    errors = sorted(_META_SCHEMA.iter_errors(document), key=lambda each: list(map(str, each.path)))
+    return [f"{pointer(error.absolute_path) or 'the whole'}: {error.message[:300]}" for error in errors]
+
+
+def _check(document: dict[str, Any]) -> None:
+    """Raise SchemaError for what is no schema of draft-04, SchemaLimitError for one beyond our bounds."""
+    if mistakes := mistakes_of(document):
+        raise SchemaError(mistakes[0])
     for path, schema in schemas_in(document):
         reference = schema.get("$ref")
         if isinstance(reference, str) and not reference.startswith("#"):

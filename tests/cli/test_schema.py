@@ -70,6 +70,35 @@ def test_what_is_wrong_with_a_schema_is_told_with_its_file(tmp_path, document, p
     assert (last, answer.returncode) == ("1 schema, 1 problem", exit_codes.FAILED)
 
 
+def test_every_mistake_in_a_schema_is_told_and_what_has_no_effect_is_a_warning(tmp_path):
+    properties = {
+        "sku": {"type": "string", "maxLenght": 5, "format": "datetime"},
+        "kind": {"const": "a", "format": "colour"},
+        "price": {"minimum": 5, "maximum": 3},
+        "size": {"minimum": 5, "maximum": 5, "exclusiveMaximum": True},
+    }
+    file = put(tmp_path, SCHEMA | {"properties": properties})
+    answer = snowbus("schema", "check", str(tmp_path), cwd=tmp_path)
+    assert answer.stdout.replace(f"{file}: ", "").splitlines() == [
+        "/properties/price: minimum 5 is above maximum 3, and nothing fits",
+        "/properties/size: minimum and maximum are 5, which is excluded, and nothing fits",
+        "warning: /properties/sku/maxLenght: draft-04 does not know it, and it has no effect; did you mean maxLength?",
+        "warning: /properties/kind/const: draft-04 does not know it, and it has no effect",
+        "warning: /properties/sku/format: 'datetime' is no format that is checked; did you mean date-time?",
+        (
+            "warning: /properties/kind/format: 'colour' is no format that is checked; those are date, date-time, "
+            "email, hostname, ipv4, ipv6, uri, uuid"
+        ),
+        "1 schema, 2 problems, 4 warnings",
+    ]
+    put(tmp_path, SCHEMA | {"properties": {"a": {"type": "strin"}, "b": {"maxLength": "5"}}, "required": True, "x": 1})
+    told = snowbus("schema", "check", str(tmp_path), cwd=tmp_path).stdout
+    for place in ("/properties/a/type: ", "/properties/b/maxLength: ", "/required: ", "warning: /x: "):
+        assert place in told
+    put(tmp_path, SCHEMA | {"x": 1})
+    assert snowbus("schema", "check", str(tmp_path), cwd=tmp_path).returncode == exit_codes.OK
+
+
 def test_a_single_file_may_stand_anywhere(tmp_path):
     (tmp_path / "draft.json").write_text(json.dumps(SCHEMA))
     assert snowbus("schema", "check", "draft.json", cwd=tmp_path).returncode == exit_codes.OK
