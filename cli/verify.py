@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -14,13 +13,12 @@ from typing import Any
 
 import click
 
-from snowbus.bus.errors import ConfigurationError, FilterError, PlanError
+from snowbus.bus.errors import ConfigurationError, FilterError, PlanError, SnowbusError
 from snowbus.bus.filters import Filter
 from snowbus.bus.iglu.resolver import VERDICT_SECONDS, resolver_of
 from snowbus.bus.settings import Settings
 from snowbus.bus.start import Start
 from snowbus.consumers.gateway.subscription import parse_subscription
-from snowbus.consumers.streaming.address import read_address
 from snowbus.consumers.verify import Outcome, Verification, read_plan, report_json, report_lines
 from snowbus.consumers.verify.checking import Unchecked, check_all
 from snowbus.consumers.verify.junit import junit_xml
@@ -30,6 +28,7 @@ from snowbus.schemas import read_text
 
 from . import exit_codes
 from .arguments import event_filter, filter_pairs, now_ms
+from .gateway_stream import STREAM_HELP, check_stream
 from .running import run, stop_on_signals, with_log
 from .settings import RESOLVER, SettingsCommand, with_settings
 from .terminal import echo, printable, printable_json, until_nobody_reads
@@ -37,11 +36,11 @@ from .verify_files import FORMATS, Recorded, RecordedError, recorded_events
 from .verify_sources import Source, from_log, from_stream
 from .verify_view import LiveView
 
-_TOKEN = "SNOWBUS_STREAM_TOKEN"  # noqa: S105 - its name; a process's arguments are for everyone to see
 _INTERRUPTED = "stopped"
 _END_OF_FILE = "the file was read"
 _SHOWN_EVERY_SECONDS = 0.1
 _CHECKED_AT_ONCE = 500
+_OTHERS_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -76,8 +75,8 @@ class _Asked:
             raise click.UsageError("from is no filter but an option: --from earliest")
         if self.file is not None and (self.stream is not None or self.start is not None):
             raise click.UsageError("--file is read from its beginning to its end; leave out --stream and --from")
-        if self.stream is not None and read_address(self.stream, filters={}).group:
-            raise click.UsageError("--stream: a group would take the events from its other readers; leave out group=")
+        if self.stream is not None:
+            check_stream(self.stream)
         if self.junit is not None and not self.junit.absolute().parent.is_dir():
             raise click.UsageError(f"--junit: there is no folder {self.junit.parent}")
         _ = self.wanted, self.begin
@@ -85,11 +84,17 @@ class _Asked:
 
 @dataclass
 class _Found:
-    """What came of it, why it ended, and what is to be said beside it."""
+    """What came of it, why it ended, by which error if by one, and what is to be said beside it."""
 
     verification: Verification
     ended: str = ""
+    error: SnowbusError | None = None
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def error_words(self) -> str:
+        """The error in words; nothing when there is none."""
+        return str(self.error or "")
 
 
 def _print_schema(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -101,9 +106,7 @@ def _print_schema(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 @click.command(name="verify", cls=SettingsCommand, epilog=f"A FILE holds {FORMATS}.".replace("`", ""))
 @click.argument("plan", type=click.Path(path_type=Path))
 @click.argument("filters", nargs=-1, metavar="[NAME=VALUE]...")
-@click.option(
-    "--stream", metavar="URL", help=f"Take events from a gateway, ws://HOST:8081/v1/events; its token: {_TOKEN}."
-)
+@click.option("--stream", metavar="URL", help=STREAM_HELP)
 @click.option(
     "--from", "start", help="On the log or a gateway: latest (the default), earliest, -N, a time, or a cursor."
 )
@@ -146,17 +149,27 @@ def command(settings: Settings, *, plan: Path, **options: Any) -> None:
     except PlanError as error:
         raise click.UsageError(str(error)) from None
     began = time.monotonic()
-    if asked.file is not None:
-        _read_file(asked.file, settings, found, asked.wanted)
-    else:
-        with LiveView() as view:
-            run(_watch(settings, asked, found, view), settings)
+    try:
+        _hold(settings, asked, found)
+    except SnowbusError as error:
+        found.error = error
     outcome = found.verification.outcome()
     with until_nobody_reads():
         _print(outcome, found, as_json=asked.as_json)
     if asked.junit is not None:
-        _write(asked.junit, junit_xml(outcome, seconds=time.monotonic() - began))
+        _write(asked.junit, junit_xml(outcome, seconds=time.monotonic() - began, error=found.error_words))
+    if found.error is not None:
+        raise found.error
     sys.exit(exit_codes.OK if outcome.fits else exit_codes.DOES_NOT_FIT)
+
+
+def _hold(settings: Settings, asked: _Asked, found: _Found) -> None:
+    """See all events there are to see. Raises click.UsageError, and SnowbusError when it cannot go on."""
+    if asked.file is not None:
+        _read_file(asked.file, settings, found, asked.wanted)
+        return
+    with LiveView() as view:
+        run(_watch(settings, asked, found, view), settings)
 
 
 def _read_file(name: str, settings: Settings, found: _Found, wanted: Filter) -> None:
@@ -177,13 +190,18 @@ def _read_file(name: str, settings: Settings, found: _Found, wanted: Filter) -> 
 
 async def _see_recorded(recorded: Iterator[Recorded], settings: Settings, found: _Found, wanted: Filter) -> None:
     """See recorded events, those checked that have not been. Raises RecordedError."""
-    unknown = 0
+    unknown, others = 0, []
     async with resolver_of(settings.iglu_resolver, wait=VERDICT_SECONDS) as resolver:
         while part := list(islice(recorded, _CHECKED_AT_ONCE)):
             for each, seen in zip(part, await check_all(part, resolver), strict=True):
+                if not seen.is_event:
+                    others.append(f"{seen.place}: {seen.errors[0].got}")
                 if wanted.matches(seen.candidate):
                     found.verification.see(seen)
                     unknown += isinstance(each, Unchecked) and seen.validation == "unchecked"
+    if others:
+        shown = [*others[:_OTHERS_SHOWN], "…"] if len(others) > _OTHERS_SHOWN else others
+        found.notes.append(f"not understood, {len(others)} in all: {'; '.join(shown)}")
     if unknown and settings.iglu_resolver:
         found.notes.append(f"{unknown} events could not be checked: no answer from the registries of their schemas")
 
@@ -192,12 +210,7 @@ async def _watch(settings: Settings, asked: _Asked, found: _Found, view: LiveVie
     """See events as they come, until it is over or a signal says so."""
     if asked.stream is not None:
         source = from_stream(
-            asked.stream,
-            start=asked.start,
-            token=os.environ.get(_TOKEN, ""),
-            filters={name: list(values) for name, values in asked.wanted.conditions},
-            now=now_ms(),
-            give_up_after=max(asked.timeout, 1.0),
+            asked.stream, asked.wanted, start=asked.start, now=now_ms(), give_up_after=max(asked.timeout, 1.0)
         )
         await _see_until_over(source, asked, found, view)
         return
@@ -238,13 +251,13 @@ async def _see(source: Source, patience: Patience, found: _Found, view: LiveView
 
 def _print(outcome: Outcome, found: _Found, *, as_json: bool) -> None:
     if as_json:
-        report = report_json(outcome, ended=found.ended, notes=found.notes)
+        report = report_json(outcome, ended=found.ended, notes=found.notes, error=found.error_words)
         text = json.dumps(report, ensure_ascii=False, indent=2)
         click.echo("\n".join(map(printable_json, text.split("\n"))))
         return
     for note in found.notes:
         print(f"-- {printable(note)}", file=sys.stderr)
-    for line in report_lines(outcome, ended=found.ended):
+    for line in report_lines(outcome, ended=found.ended, error=found.error_words):
         echo(printable(line), _colour(line))
 
 

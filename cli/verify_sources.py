@@ -1,19 +1,21 @@
 """Where `snowbus verify` takes events from: the log, a gateway, a file; each gives them in batches, as they come."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from snowbus.bus.event import EVENTS_TOPIC
 from snowbus.bus.filters import Filter
 from snowbus.bus.log import Log
 from snowbus.bus.start import Gap, Start, find_start
-from snowbus.consumers import EventMessage, GapMessage, stream
+from snowbus.consumers import EventMessage
 from snowbus.consumers.gateway.frames import Reading
 from snowbus.consumers.gateway.history import History
 from snowbus.consumers.streaming.address import read_address
 from snowbus.consumers.verify.seen import Seen, seen_message, seen_record, seen_view
+
+from .gateway_stream import gateway_stream, missed_words
 
 _QUIET_SECONDS = 0.25
 _CATCHING_UP_SECONDS = 2.0
@@ -50,24 +52,16 @@ async def from_log(log: Log, start: Start, wanted: Filter) -> Source:
             yield Batch([seen_record(record) for record in records], is_live=False)
 
 
-async def from_stream(
-    url: str, *, start: str | None, token: str, filters: Mapping[str, Any], now: int, give_up_after: float
-) -> Source:
+async def from_stream(url: str, wanted: Filter, *, start: str | None, now: int, give_up_after: float) -> Source:
     """The events of a gateway, for ever; `now` is in ms since 1970. Raises StreamError and ConfigurationError.
 
     A gateway does not say when a reader has caught up: an event from after `now` says so, or that nothing comes.
     """
     loop = asyncio.get_running_loop()
     notes: list[str] = []
-    events = stream(
-        url,
-        start=start,
-        token=token,
-        give_up_after=give_up_after,
-        on_gap=lambda gap: notes.append(_missed_words(gap)),
-        **filters,
-    )
-    async with events:
+    async with gateway_stream(
+        url, wanted, start=start, give_up_after=give_up_after, on_gap=lambda gap: notes.append(missed_words(gap))
+    ) as events:
         coming = asyncio.ensure_future(anext(events))
         try:
             is_live, quiet_since = (start or read_address(url, filters={}).start) in ("", "latest"), loop.time()
@@ -103,12 +97,5 @@ def _seen(message: EventMessage) -> Seen:
 
 
 def _gap_words(gap: Gap) -> str:
-    return f"{_count(gap.missing)} of {gap.partition.topic}/{gap.partition.partition} could not be read: {gap.reason}"
-
-
-def _missed_words(gap: GapMessage) -> str:
-    return f"{_count(gap.count)} of {gap.topic}/{gap.partition} were left out by the gateway: {gap.reason}"
-
-
-def _count(missing: int | None) -> str:
-    return "an unknown number of records" if missing is None else f"{missing} records"
+    count = "an unknown number of records" if gap.missing is None else f"{gap.missing} records"
+    return f"{count} of {gap.partition.topic}/{gap.partition.partition} could not be read: {gap.reason}"

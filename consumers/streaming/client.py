@@ -187,8 +187,11 @@ class EventStream:
             except TryAgainError as error:
                 waited = loop.time() - since
                 if patience is not None and waited >= patience:
-                    raise StreamUnavailableError(self._asked.base, seconds=waited, reason=str(error)) from None
+                    raise StreamUnavailableError(
+                        self._asked.base, seconds=round(waited, 1), reason=str(error)
+                    ) from None
                 wait = self._backoff.next_wait()
+                wait = wait if patience is None else min(wait, patience - waited)
                 logger.warning("the gateway is away", url=self._asked.base, reason=str(error), next_try=round(wait, 1))
                 await self._wait(wait)
             else:

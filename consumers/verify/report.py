@@ -8,6 +8,7 @@ from .outcome import Disorder, ExpectationOutcome, Miss, NeverOutcome, OrderOutc
 from .seen import Seen
 
 _NAME_WIDTH = 40
+_BROKEN_OFF = "an error ended it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,13 +39,14 @@ def checks(outcome: Outcome) -> Iterator[Check]:
         yield _order_check(order)
 
 
-def report_lines(outcome: Outcome, *, ended: str = "") -> list[str]:
-    """The report for people."""
+def report_lines(outcome: Outcome, *, ended: str = "", error: str = "") -> list[str]:
+    """The report for people; an `error` is why not all could be seen."""
     found = list(checks(outcome))
     events = f"{outcome.events} event{'' if outcome.events == 1 else 's'}"
     told = [events, f"{outcome.invalid} invalid" if outcome.invalid else ""]
-    told += [f"{outcome.repeats} repeats left out" if outcome.repeats else "", ended]
-    lines = [f"{outcome.plan}: {'fits' if outcome.fits else 'does not fit'} ({', '.join(filter(None, told))})"]
+    told += [f"{outcome.repeats} repeats left out" if outcome.repeats else "", ended, _BROKEN_OFF if error else ""]
+    verdict = "cannot be said" if error else "fits" if outcome.fits else "does not fit"
+    lines = [f"{outcome.plan}: {verdict} ({', '.join(filter(None, told))})"]
     width = min(max((len(check.name) for check in found), default=0), _NAME_WIDTH)
     for check in found:
         lines.append(f"  {'✓' if check.is_ok else '✗'} {check.name:<{width}}  {check.summary}")
@@ -52,12 +54,13 @@ def report_lines(outcome: Outcome, *, ended: str = "") -> list[str]:
     return lines
 
 
-def report_json(outcome: Outcome, *, ended: str = "", notes: Sequence[str] = ()) -> dict[str, Any]:
+def report_json(outcome: Outcome, *, ended: str = "", notes: Sequence[str] = (), error: str = "") -> dict[str, Any]:
     """The report for programs; docs/verify.md says what its members are."""
     return {
         "plan": outcome.plan,
-        "fits": outcome.fits,
-        "ended": ended,
+        "fits": outcome.fits and not error,
+        "ended": _BROKEN_OFF if error else ended,
+        "error": error or None,
         "events": outcome.events,
         "invalid": outcome.invalid,
         "repeats": outcome.repeats,

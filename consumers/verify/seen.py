@@ -45,6 +45,11 @@ class Seen:
     place: str = ""
 
     @property
+    def is_event(self) -> bool:
+        """Whether it is an event at all."""
+        return bool(self.event or self.payload)
+
+    @property
     def event_id(self) -> str:
         """The event's id, or an empty string."""
         return str(self.event.get("event_id", ""))

@@ -1,6 +1,7 @@
 """`snowbus verify`: each way in which traffic does not fit a plan is told as itself, wherever it is read from."""
 
 import json
+import re
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -384,7 +385,31 @@ def test_a_gateways_token_is_taken_from_the_environment(tmp_path, sqlite_url):
         answer = verify(tmp_path, "never: [add]", *arguments, settings={"stream_token": "long-enough"})
         assert (answer.returncode, answer.stderr) == (exit_codes.OK, "")
         answer = verify(tmp_path, "never: [add]", *arguments)
-        assert (answer.returncode, "refuses the stream with 401" in answer.stderr) == (exit_codes.FAILED, True)
+        assert answer.returncode == exit_codes.FAILED
+        assert re.search("refuses the stream with 401: .*; SNOWBUS_STREAM_TOKEN is where", answer.stderr)
+
+
+def test_what_cannot_be_read_is_an_error_in_every_report(tmp_path):
+    arguments = ["--stream", "ws://127.0.0.1:1", "--timeout", "0", "--junit", "report.xml"]
+    answer = verify(tmp_path, "never: [add]", *arguments, "--json")
+    report = json.loads(answer.stdout)
+    assert (answer.returncode, report["fits"], report["ended"]) == (exit_codes.FAILED, False, "an error ended it")
+    assert report["error"].startswith("ws://127.0.0.1:1/v1/events cannot be reached for 1 s: ")
+    assert f"snowbus: {report['error']}" in answer.stderr
+    (suite,) = ET.parse(tmp_path / "report.xml").getroot()  # noqa: S314 - our own
+    assert [suite.get(name) for name in ("tests", "failures", "errors")] == ["2", "0", "1"]
+    assert suite.find("testcase/error").get("message") == report["error"]
+    answer = verify(tmp_path, "never: [add]", *arguments)
+    assert answer.stdout.startswith("plan: cannot be said (0 events, an error ended it)\n")
+
+
+def test_what_is_no_event_in_recorded_traffic_is_told_whatever_is_asked_for(tmp_path):
+    others = "\n".join(['{"foo":1}'] * 4)
+    answer = verify(tmp_path, "only: {app_id: shop}\nnever: [debug]", "--file", "-", "event=struct", stdin=others)
+    assert answer.returncode == exit_codes.OK
+    assert answer.stderr.startswith("-- not understood, 4 in all: line 1: not an event: it has neither e")
+    assert "; line 3: " in answer.stderr
+    assert answer.stderr.endswith("; …\n")
 
 
 @pytest.mark.parametrize(
