@@ -1,21 +1,25 @@
 """A gateway's stream, for the commands that read one with `--stream`."""
 
+import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 
 import click
 
 from snowbus.bus.errors import StreamRefusedError
 from snowbus.bus.filters import Filter
-from snowbus.consumers import EventStream, GapMessage, stream
+from snowbus.consumers import EventMessage, EventStream, GapMessage, stream
 from snowbus.consumers.streaming.address import read_address
 
 _TOKEN = "SNOWBUS_STREAM_TOKEN"  # noqa: S105 - its name; a process's arguments are for everyone to see
 _UNAUTHORIZED = 401
+_QUIET_SECONDS = 0.25
 
 STREAM_HELP = f"Take events from a gateway, ws://HOST:8081/v1/events; its token: {_TOKEN}."
+
+Events = AsyncGenerator[EventMessage | None]
 
 
 def check_stream(url: str) -> None:
@@ -25,17 +29,40 @@ def check_stream(url: str) -> None:
 
 
 @asynccontextmanager
-async def gateway_stream(url: str, wanted: Filter, **options: Any) -> AsyncIterator[EventStream]:
-    """A stream as `snowbus.consumers.stream` opens it, with the token of the environment. Raises StreamError."""
+async def gateway_events(url: str, wanted: Filter, **options: Any) -> AsyncIterator[Events]:
+    """The events of a gateway, and None when nothing came for a moment; `options` are those of the client's `stream`.
+
+    Its token is that of the environment. Raises StreamError, ConfigurationError.
+    """
     filters: dict[str, Any] = {name: list(values) for name, values in wanted.conditions}
     try:
-        async with stream(url, token=os.environ.get(_TOKEN, ""), **options, **filters) as events:
-            yield events
+        async with (
+            stream(url, token=os.environ.get(_TOKEN, ""), **options, **filters) as events,
+            aclosing(_paced(events)) as paced,
+        ):
+            yield paced
     except StreamRefusedError as error:
         if error.status != _UNAUTHORIZED:
             raise
         reason = f"{error.reason}; {_TOKEN} is where its token belongs"
         raise StreamRefusedError(error.url, status=error.status, reason=reason) from None
+
+
+async def _paced(events: EventStream) -> Events:
+    coming = asyncio.ensure_future(anext(events))
+    try:
+        while True:
+            await asyncio.wait({coming}, timeout=_QUIET_SECONDS)
+            if not coming.done():
+                yield None
+                continue
+            message = coming.result()
+            coming = asyncio.ensure_future(anext(events))
+            yield message
+    finally:
+        coming.cancel()
+        with suppress(asyncio.CancelledError, Exception):
+            await coming
 
 
 def missed_words(gap: GapMessage) -> str:

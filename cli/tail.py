@@ -4,28 +4,24 @@ import asyncio
 import select
 import sys
 from collections import deque
+from contextlib import aclosing
 from typing import Any
 
 import click
 
-from snowbus.bus.cursor import RunningCursor
 from snowbus.bus.errors import FilterError
-from snowbus.bus.event import EVENTS_TOPIC, Record
-from snowbus.bus.filters import Filter
 from snowbus.bus.json_text import loads
-from snowbus.bus.log import Log
 from snowbus.bus.settings import Settings
-from snowbus.bus.start import Gap, Start, find_start
-from snowbus.consumers.gateway.frames import Reading, gap_text, message_text
-from snowbus.consumers.gateway.history import History
 from snowbus.consumers.gateway.subscription import parse_subscription
 
 from .arguments import event_filter, filter_pairs, now_ms
 from .event_text import details, summary
+from .gateway_stream import STREAM_HELP, check_stream
 from .keys import pressed_keys
 from .running import run, until_stopped, with_log
 from .settings import SettingsCommand, with_settings
-from .terminal import echo, printable_json, until_nobody_reads
+from .tail_sources import Source, Told, from_gateway, from_log
+from .terminal import echo, printable, printable_json, until_nobody_reads
 
 _REMEMBERED = 200
 """As many events can be shown in full afterwards."""
@@ -37,16 +33,19 @@ _KEYS = "-- Enter: the last event in full, again: the one before; space: pause; 
 @click.option(
     "--from",
     "start",
-    default="latest",
-    show_default=True,
-    help="latest, earliest, -N, a time (ISO, or 2h for two hours ago), or a cursor.",
+    help="latest (the default), earliest, -N, a time (ISO, or 2h for two hours ago), or a cursor.",
 )
+@click.option("--stream", metavar="URL", help=STREAM_HELP)
 @click.option("--count", type=click.IntRange(min=1), help="End after so many events.")
 @click.option("--details", "in_full", is_flag=True, help="Print each event in full, what is wrong at its field.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines, each a message as the gateway sends it.")
 @with_settings()
-def command(settings: Settings, *, filters: tuple[str, ...], start: str, **options: Any) -> None:
+def command(
+    settings: Settings, *, filters: tuple[str, ...], start: str | None, stream: str | None, **options: Any
+) -> None:
     """Print events as they arrive on the log, those that match every filter: `app_id=shop event=add_to_cart`.
+
+    Each is marked: ✓ is valid, ✗ invalid, · unchecked, which is neither, as a schema of it is not known.
 
     Filters are those of the gateway: app_id, platform, event, event_name, schema, user_id, domain_userid, event_id,
     valid, q. In a terminal, Enter shows the last event in full, again Enter the one before it; space pauses, and goes
@@ -59,69 +58,58 @@ def command(settings: Settings, *, filters: tuple[str, ...], start: str, **optio
             raise click.UsageError(f"from is no filter but an option: --from {value or 'earliest'}")
     wanted = event_filter(filters)
     try:
-        begin = parse_subscription([("from", start)], now=now_ms()).start
+        begin = parse_subscription([("from", start or "latest")], now=now_ms()).start
     except FilterError as error:
         raise click.UsageError(f"--{error}") from None
-
-    async def main(log: Log) -> None:
-        await until_stopped(_Printer(wanted, **options).print(log, begin))
-
+    printer = _Printer(**options)
+    if stream is None:
+        printing = with_log(settings, lambda log: until_stopped(printer.print(from_log(log, begin, wanted))))
+    else:
+        check_stream(stream)
+        printing = until_stopped(printer.print(from_gateway(stream, start, wanted)))
     with until_nobody_reads():
-        run(with_log(settings, main), settings)
+        run(printing, settings)
 
 
 class _Printer:
     """Prints events as they come, until it has printed `count`; on a terminal, keys ask for more of those printed."""
 
-    def __init__(self, wanted: Filter, *, count: int | None, as_json: bool, in_full: bool) -> None:
-        self._wanted = wanted
+    def __init__(self, *, count: int | None, as_json: bool, in_full: bool) -> None:
         self._left = count
         self._as_json = as_json
         self._in_full = in_full
         self._going = asyncio.Event()
         self._going.set()
-        self._last: deque[Reading] = deque(maxlen=_REMEMBERED)
+        self._last: deque[str] = deque(maxlen=_REMEMBERED)
         self._shown = 0
 
-    async def print(self, log: Log, begin: Start) -> None:
-        """Print what there is from `begin` on. Raises LogError."""
-        await log.create_topics([EVENTS_TOPIC])
-        positions, gaps = await find_start(log, EVENTS_TOPIC, begin)
-        cursor = RunningCursor(positions)
-        for gap in gaps:
-            self._print_gap(gap, cursor)
+    async def print(self, source: Source) -> None:
+        """Print what comes. Raises what the source raises."""
         with pressed_keys(self._on_key) as any_keys:
             if any_keys and not self._as_json:
                 print(_KEYS, file=sys.stderr)
-            async with await History.open(log, EVENTS_TOPIC, positions) as history:
-                while self._left != 0 and not _reader_is_gone():
-                    for item in await history.next():
+            async with aclosing(source):
+                async for part in source:
+                    for told in part:
                         await self._going.wait()
-                        self._print_item(item, cursor)
+                        self._print(told)
                     sys.stdout.flush()
+                    if self._left == 0 or _reader_is_gone():
+                        return
 
-    def _print_item(self, item: Record | Gap, cursor: RunningCursor) -> None:
-        if isinstance(item, Gap):
-            self._print_gap(item, cursor)
-            return
-        reading = Reading(item)
-        place = cursor.advance(item.topic_partition, item.offset + 1)
-        if self._left == 0 or not self._wanted.matches(reading.candidate):
-            return
-        self._left = None if self._left is None else self._left - 1
+    def _print(self, told: Told) -> None:
+        if not told.missing:
+            if self._left == 0:
+                return
+            self._left = None if self._left is None else self._left - 1
         if self._as_json:
-            echo(printable_json(message_text(b"event", place, reading.body()).decode()))
-            return
-        self._last.append(reading)
-        self._shown = 0
-        _print_event(reading, in_full=self._in_full)
-
-    def _print_gap(self, gap: Gap, cursor: RunningCursor) -> None:
-        if self._as_json:
-            echo(printable_json(gap_text(cursor.advance(gap.partition, gap.end), gap).decode()))
-            return
-        count = "an unknown number of" if gap.missing is None else gap.missing
-        print(f"-- {count} records are missing: {gap.reason}", file=sys.stderr)
+            echo(printable_json(told.text))
+        elif told.missing:
+            print(f"-- {printable(told.missing)}", file=sys.stderr)
+        else:
+            self._last.append(told.text)
+            self._shown = 0
+            _print_event(told.text, in_full=self._in_full)
 
     def _on_key(self, key: str) -> None:
         if key == " ":
@@ -139,8 +127,8 @@ class _Printer:
             self._going.set()
 
 
-def _print_event(reading: Reading, *, in_full: bool) -> None:
-    message = loads("{" + reading.body().decode())
+def _print_event(text: str, *, in_full: bool) -> None:
+    message = loads(text)
     for line in [summary(message), *(details(message) if in_full else ())]:
         echo(*line)
 

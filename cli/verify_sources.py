@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import suppress
 from typing import NamedTuple
 
 from snowbus.bus.event import EVENTS_TOPIC
@@ -15,9 +14,8 @@ from snowbus.consumers.gateway.history import History
 from snowbus.consumers.streaming.address import read_address
 from snowbus.consumers.verify.seen import Seen, seen_message, seen_record, seen_view
 
-from .gateway_stream import gateway_stream, missed_words
+from .gateway_stream import gateway_events, missed_words
 
-_QUIET_SECONDS = 0.25
 _CATCHING_UP_SECONDS = 2.0
 
 
@@ -59,27 +57,17 @@ async def from_stream(url: str, wanted: Filter, *, start: str | None, now: int, 
     """
     loop = asyncio.get_running_loop()
     notes: list[str] = []
-    async with gateway_stream(
+    async with gateway_events(
         url, wanted, start=start, give_up_after=give_up_after, on_gap=lambda gap: notes.append(missed_words(gap))
     ) as events:
-        coming = asyncio.ensure_future(anext(events))
-        try:
-            is_live, quiet_since = (start or read_address(url, filters={}).start) in ("", "latest"), loop.time()
-            while True:
-                await asyncio.wait({coming}, timeout=_QUIET_SECONDS)
-                found = []
-                if coming.done():
-                    message, quiet_since = coming.result(), loop.time()
-                    is_live = is_live or message.timestamp >= now
-                    found.append(_seen(message))
-                    coming = asyncio.ensure_future(anext(events))
-                is_live = is_live or loop.time() - quiet_since >= _CATCHING_UP_SECONDS
-                yield Batch(found, is_live, tuple(notes))
-                notes.clear()
-        finally:
-            coming.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await coming
+        is_live, quiet_since = (start or read_address(url, filters={}).start) in ("", "latest"), loop.time()
+        async for message in events:
+            if message is not None:
+                quiet_since = loop.time()
+                is_live = is_live or message.timestamp >= now
+            is_live = is_live or loop.time() - quiet_since >= _CATCHING_UP_SECONDS
+            yield Batch([_seen(message)] if message else [], is_live, tuple(notes))
+            notes.clear()
 
 
 def _seen(message: EventMessage) -> Seen:

@@ -7,7 +7,7 @@ import signal
 import pytest
 from support.aio import run, soon
 from support.screen import Screen
-from support.snowbus import snowbus
+from support.snowbus import Process, environment, snowbus
 
 from snowbus.bus.event import EVENTS_TOPIC, ProducerRecord
 from snowbus.bus.log import open_log
@@ -158,3 +158,20 @@ def test_whatever_stands_on_the_log_is_printed(tmp_path, sqlite_url):
 def test_details_are_for_people_and_json_for_programs(tmp_path, sqlite_url):
     answer = snowbus("tail", "--log", sqlite_url, "--details", "--json", cwd=tmp_path)
     assert answer.returncode == exit_codes.USAGE
+
+
+def test_a_gateway_can_be_watched_as_the_log_is(tmp_path, sqlite_url):
+    publish(tmp_path, sqlite_url, {"e": "pv", "aid": "shop"}, WRONG, {"e": "pv", "aid": "blog"})
+    chosen = ("--from", "earliest", "--count", "1", "app_id=shop")
+    variables = environment(gateway_tokens="long-enough")
+    token = {"stream_token": "long-enough"}
+    arguments = ("--listen", "127.0.0.1:0", "--log", sqlite_url)
+    with Process("gateway", *arguments, cwd=tmp_path, variables=variables) as gateway:
+        stream = ("--stream", gateway.address("gateway"))
+        refused = snowbus("tail", *stream, *chosen, cwd=tmp_path)
+        assert (refused.returncode, "SNOWBUS_STREAM_TOKEN" in refused.stderr) == (exit_codes.FAILED, True)
+        group = snowbus("tail", "--stream", f"{stream[1]}/v1/events?group=g", cwd=tmp_path)
+        assert (group.returncode, "leave out group=" in group.stderr) == (exit_codes.USAGE, True)
+        for form in ((), ("--json",), ("--details",)):
+            told = snowbus("tail", *stream, *chosen, *form, cwd=tmp_path, settings=token)
+            assert told.stdout == snowbus("tail", "--log", sqlite_url, *chosen, *form, cwd=tmp_path).stdout != ""
