@@ -13,6 +13,8 @@ DEAD_TOPIC = "snowbus.dead"
 DELIVERIES_TOPIC = "snowbus.deliveries"
 RETRY_TOPIC = "snowbus.retry"
 
+_SHOWN = 120
+
 
 class TopicPartition(NamedTuple):
     """One partition of one topic."""
@@ -80,8 +82,10 @@ class FieldError:
 
     @property
     def sentence(self) -> str:
-        """The same in words."""
-        return f"{self.field}{self.path}: {self.got[:80]!r} is not {self.expected}"
+        """The same in words, on one line."""
+        place, got = f"{self.field}{self.path}", self.got[:_SHOWN]
+        told = f"expected {self.expected}, got {got if got.isprintable() else repr(got)}"
+        return f"{place}: {told}" if place else told
 
 
 ERROR_MEMBERS = tuple(each.name for each in fields(FieldError))

@@ -47,10 +47,10 @@ def _check(entity: Entity, lookups: Lookups) -> list[FieldError] | None:
             problems = schema.problems(entity.data)
             return [FieldError(entity.field, str(entity.schema), *problem) for problem in problems] if problems else []
         case Unusable(registry, reason):
-            return [_error(entity, "described by a schema that can be used", f"{registry}: {reason}")]
+            return [_error(entity, "a schema that can be used", f"one that cannot ({registry}: {reason})")]
         case NotFound(registries) if lookups.is_strict:
-            asked = ", ".join(registries) or "no registry"
-            return [_error(entity, "described by a schema that a registry has", f"not found in {asked}")]
+            asked = f" ({', '.join(registries)}: not found)" if registries else ""
+            return [_error(entity, "a schema that a registry has", f"one that no registry has{asked}")]
     return None
 
 

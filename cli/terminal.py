@@ -10,6 +10,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from snowbus.bus.event import FieldError
+
 _WIDE = 400
 
 
@@ -27,7 +29,7 @@ def printable_json(text: str) -> str:
 
 def problem(error: Mapping[str, str]) -> str:
     """A reason why an event is invalid, in words."""
-    return printable(f"{error['field']}{error['path']}: {error['got'][:80]!r} is not {error['expected']}")
+    return printable(FieldError(**error).sentence)
 
 
 def echo(text: str, colour: str | None = None) -> None:

@@ -30,7 +30,7 @@ def got_of(value: Any) -> str:
 
 
 def expected_of(error: ValidationError) -> str:
-    """What the keyword of an error expects, as the rest of a sentence that begins with `it is not`."""
+    """What the keyword of an error expects, as the rest of a sentence that begins with `expected`."""
     return _short(_expected(error))
 
 
@@ -72,7 +72,7 @@ def _expected(error: ValidationError) -> str:  # noqa: C901, PLR0911, PLR0912 - 
             return f"an object with {limit}"
         case "additionalProperties":
             known = ", ".join(schema.get("properties", {}))
-            return f"a property that the schema has ({known})" if known else "a property that the schema has"
+            return f"no property {limit} (there are {known})" if known else f"no property {limit}"
         case "dependencies":
             return f"complete: {error.message}"
         case "anyOf":

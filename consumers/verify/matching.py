@@ -1,11 +1,13 @@
 """Decides of one event whether it is what a plan wants, and why not."""
 
+from collections.abc import Collection
+
+from snowbus.bus.event import FieldError
 from snowbus.bus.filters import Candidate, schema_matcher
 
 from .conditions import Reason, reasons_of_fields
 from .plan import EntityWanted, Validity, Wanted
 from .seen import Seen
-from .values import shown
 
 _RIGHT: dict[Validity, tuple[str, ...]] = {
     "not_invalid": ("valid", "unchecked"),
@@ -32,7 +34,7 @@ def reasons_against(wanted: Wanted, seen: Seen) -> list[Reason]:
     found += reasons_of_fields(wanted.data, seen.data, "data")
     for entity in wanted.entities:
         found += _of_entities(entity, seen)
-    return found + _of_validity(wanted.validity, seen)
+    return found + _of_validity(wanted.validity, seen, told={reason.field for reason in found})
 
 
 def _of_schema(schemas: tuple[str, ...], seen: Seen) -> list[Reason]:
@@ -63,13 +65,23 @@ def _those_of(seen: Seen) -> str:
     return f"only {', '.join(names)}" if names else "no entities"
 
 
-def _of_validity(validity: Validity, seen: Seen) -> list[Reason]:
+def _of_validity(validity: Validity, seen: Seen, *, told: Collection[str]) -> list[Reason]:
+    """Why an event is not as valid as is wanted, less what is told of its fields already."""
     if seen.validation in _RIGHT[validity]:
         return []
     expected = "an event that is not invalid" if validity == "not_invalid" else f"an event found {validity}"
     if not seen.errors:
         return [Reason("validation", "invalid", expected, seen.validation)]
     return [
-        Reason(f"validation of {error.field}{error.path}", "invalid", error.expected, shown(error.got))
+        Reason(f"validation of {error.field}{error.path}", "invalid", error.expected, error.got)
         for error in seen.errors
+        if _field_of(error) not in told
     ]
+
+
+def _field_of(error: FieldError) -> str:
+    """The field of an error, as the conditions of a plan name it."""
+    if error.field != "unstruct_event":
+        return error.field + error.path
+    steps = [step.replace("~1", "/").replace("~0", "~") for step in error.path.split("/")[1:]]
+    return "data" + "".join(f"[{step}]" if step.isdigit() else f".{step}" for step in steps)

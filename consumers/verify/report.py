@@ -180,8 +180,7 @@ def _where(event: Seen, name: str = "") -> str:
 def _errors(event: Seen) -> str:
     if event.validation != "invalid" or not event.errors:
         return ""
-    first = event.errors[0]
-    return f": {first.field}{first.path}: expected {first.expected}, got {first.got[:80]}".replace(": : ", ": ")
+    return f": {event.errors[0].sentence}"
 
 
 def _event(event: Seen) -> dict[str, Any]:

@@ -117,7 +117,10 @@ def test_flags_describe_one_event(tmp_path, sqlite_url):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--set", "event=page_view", "--set", "dvce_created_tstamp=yesterday"], "dvce_created_tstamp: 'yesterday' is"),
+        (
+            ["--set", "event=page_view", "--set", "dvce_created_tstamp=yesterday"],
+            "dvce_created_tstamp: expected milli",
+        ),
         (["--event", "unstruct"], "unstruct_event: "),
         (["--schema", "foo", "--data", "{}"], "unstruct_event: "),
     ],
@@ -141,7 +144,7 @@ def test_published_events_are_checked_and_those_that_are_invalid_may_be_diverted
     assert (answer.stdout, answer.returncode) == ("1 published, 1 diverted\n", exit_codes.OK)
     event = ["--schema", "iglu:dev.snowbus.demo/hello/jsonschema/1-0-0", "--data", '{"from": 7}']
     answer = snowbus("publish", "--log", sqlite_url, *resolver, *event, cwd=tmp_path)
-    assert answer.stderr == "the event is invalid: unstruct_event/from: '7' is not a string\n"
+    assert answer.stderr == "the event is invalid: unstruct_event/from: expected a string, got 7\n"
     assert len(events_on(sqlite_url)) == 4
     answer = snowbus("publish", "--log", sqlite_url, "--iglu-resolver", "none.json", cwd=tmp_path)
     assert answer.returncode == exit_codes.CONFIGURATION
@@ -175,7 +178,7 @@ def test_tail_prints_a_line_an_event_and_only_those_that_match(tmp_path, log_url
     assert "u-1" in shop.stdout
     blog = snowbus("tail", "--log", log_url, "--from", "-2", "--count", "1", "q=cart", cwd=tmp_path)
     assert "✗ blog" in blog.stdout
-    assert "se_value: '12,5' is not a number" in blog.stdout
+    assert "se_value: expected a number, got 12,5" in blog.stdout
 
 
 def test_tail_ends_when_nobody_reads_it_any_more(tmp_path, sqlite_url):

@@ -130,8 +130,8 @@ def test_events_are_checked_with_the_resolver_that_is_configured(pytester, monke
     result.stdout.fnmatch_lines(
         [
             "*unstruct_event/from: expected a string, got 7*",
-            "*unstruct_event: expected described by a schema that a registry has, got not found in Snowbus*",
-            "*unstruct_event: expected described by a schema that a registry has, got not found in Snowbus*",
+            "*unstruct_event: expected a schema that a registry has, got one that no registry has (Snow*",
+            "*unstruct_event: expected a schema that a registry has, got one that no registry has (Snow*",
         ]
     )
 

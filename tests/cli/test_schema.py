@@ -147,15 +147,15 @@ def test_every_event_is_told_with_why_and_one_that_is_not_valid_fails(tmp_path):
     assert answer.stdout.splitlines() == [
         "-:1: valid",
         "-:2: invalid",
-        f"  unstruct_event/from: 'nothing' is not a value, which is required ({HELLO})",
+        f"  unstruct_event/from: expected a value, which is required, got nothing ({HELLO})",
         "-:4: invalid",
         (
-            "  unstruct_event: 'not found in Snowbus' is not described by a schema that a registry has "
-            "(iglu:com.acme/none/jsonschema/1-0-0)"
+            "  unstruct_event: expected a schema that a registry has, got one that no registry has "
+            "(Snowbus: not found) (iglu:com.acme/none/jsonschema/1-0-0)"
         ),
         "-:5, data[0]: valid",
         "-:5, data[1]: invalid",
-        "  se_value: '12,5' is not a number",
+        "  se_value: expected a number, got 12,5",
         "-:6: no event",
         "  not JSON: Expecting property name enclosed in double quotes, at character 2",
     ]

@@ -104,7 +104,7 @@ def test_recorded_traffic_that_fits(tmp_path):
             "events: [struct]",
             [
                 "✗ struct  wrong: 1 not as expected",
-                f'struct {EVENT_ID}5 at snowbus.events/0@4: validation of se_value: expected a number, got "12,5"',
+                f"struct {EVENT_ID}5 at snowbus.events/0@4: validation of se_value: expected a number, got 12,5",
             ],
         ),
         (
@@ -164,7 +164,7 @@ def test_programs_get_every_status_with_its_reasons_as_json_and_junit(tmp_path):
     (miss,) = report["expectations"][4]["misses"]
     assert (miss["event_id"], miss["place"]) == (f"{EVENT_ID}5", "snowbus.events/0@4")
     assert miss["reasons"] == [
-        {"field": "validation of se_value", "kind": "invalid", "expected": "a number", "got": '"12,5"'}
+        {"field": "validation of se_value", "kind": "invalid", "expected": "a number", "got": "12,5"}
     ]
     first = report["order"][0]["disorders"][0]
     assert (first["by"], first["first"]["expectation"], first["then"]) == ("u-9", "order", {"expectation": "page_view"})
@@ -181,7 +181,7 @@ def test_programs_get_every_status_with_its_reasons_as_json_and_junit(tmp_path):
         "never debug": ("came", "came once"),
         "page_view → order by user_id": ("broken", "out of order, 2 times"),
     }
-    assert 'validation of se_value: expected a number, got "12,5"' in found["struct"].text
+    assert "validation of se_value: expected a number, got 12,5" in found["struct"].text
 
 
 def test_what_xml_cannot_hold_is_written_out_in_junit(tmp_path):

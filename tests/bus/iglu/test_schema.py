@@ -146,7 +146,7 @@ def test_nothing_is_explained_where_nothing_is_wrong(schema, value):
             {"properties": {"a": {}}, "additionalProperties": False},
             {"b": [1]},
             "/b",
-            "a property that the schema has (a)",
+            "no property b (there are a)",
             "an array of 1 item",
         ),
         ({"properties": {"a": {"items": {"type": "string"}}}}, {"a": ["x", None]}, "/a/1", "a string", "null"),

@@ -1,9 +1,12 @@
 """Events held against a plan: what is seen, missing, too many, wrong, out of order or must not be, each as itself."""
 
+from dataclasses import replace
+
 import pytest
 
 from snowbus.bus.acceptance import accept
 from snowbus.bus.envelope import decode_event
+from snowbus.bus.event import FieldError
 from snowbus.bus.payload import payload_from_plain_json
 from snowbus.consumers.verify import Verification, as_plan, parse_plan_text, report_json, report_lines
 from snowbus.consumers.verify import verification as module
@@ -334,3 +337,13 @@ def test_rules_on_one_event_are_named_by_all_that_they_ask():
     rules += ["order", {"name": "free orders", "event_name": "order"}]
     names = [each.wanted.name for each in held({"never": rules}).never]
     assert names == ["order, user_id: u-1", 'event_name: order, data: {"total":{"max":0}}', "order", "free orders"]
+
+
+def test_what_a_condition_tells_of_a_field_its_schema_does_not_tell_again():
+    errors = [FieldError("unstruct_event", ADD, path, "an integer", '"two"') for path in ("/items/0/a~1b", "/size")]
+    event = replace(seen(ADD, {"items": [{"a/b": "two"}]}), validation="invalid", errors=tuple(errors))
+    plan = {"events": [{"name": "add_to_cart", "data": {"items": {"contains": {"a/b": {"type": "integer"}}}}}]}
+    assert [told for _, told in reasons(held(plan, event))] == [
+        'data.items[0].a/b: expected an integer, got the string "two"',
+        'validation of unstruct_event/size: expected an integer, got "two"',
+    ]

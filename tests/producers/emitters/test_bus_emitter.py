@@ -42,7 +42,7 @@ def test_events_are_checked_before_they_are_on_the_log(sqlite_url, diverts):
     bad, good = bad_and_good_on(sqlite_url)
     if diverts:
         assert good == {"valid": 2}
-        assert bad == ["invalid: unstruct_event/from: '\"\"' is not a string of at least 1 character"]
+        assert bad == ['invalid: unstruct_event/from: expected a string of at least 1 character, got ""']
     else:
         assert (bad, good) == ([], {"valid": 2, "invalid": 1})
 
