@@ -44,6 +44,7 @@ def parse_plan(value: Any) -> Plan:
         expectations=expectations,
         never=never,
         orders=tuple(_orders(value["order"], names)) if value.get("order") else (),
+        forbids_others=value.get("others") == "never",
     )
 
 

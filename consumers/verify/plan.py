@@ -65,13 +65,16 @@ class Order:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A plan; `only` says which events it is about, all unless given."""
+    """A plan; `only` says which events it is about, all unless given; `forbids_others`, that none of them may come that
+    no expectation means.
+    """
 
     name: str = "plan"
     only: Filter = field(default_factory=Filter)
     expectations: tuple[Expectation, ...] = ()
     never: tuple[Wanted, ...] = ()
     orders: tuple[Order, ...] = ()
+    forbids_others: bool = False
 
     @property
     def expects_something(self) -> bool:

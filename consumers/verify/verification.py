@@ -12,6 +12,7 @@ from .seen import Seen
 _KEPT = 3
 """Of each thing, so many events are kept as examples."""
 _MOST_KNOWN = 1_000_000
+_OTHERS = Wanted(name="anything else")
 
 
 @dataclass
@@ -58,6 +59,7 @@ class Verification:
         self._events = self._invalid = self._repeats = 0
         self._expected = [_Expected(expectation) for expectation in plan.expectations]
         self._never = [_Never(wanted) for wanted in plan.never]
+        self._others = [_Never(_OTHERS)] if plan.forbids_others else []
         self._firsts = [_Firsts(order) for order in plan.orders]
         self._known: dict[int, None] = {}
 
@@ -70,6 +72,8 @@ class Verification:
         violated = [
             each for each in self._never if is_meant(each.wanted, candidate) and not reasons_against(each.wanted, seen)
         ]
+        if not meant and not violated:
+            violated = self._others
         if (meant or violated) and self._is_repeat(seen):
             self._repeats += 1
             return
@@ -106,7 +110,8 @@ class Verification:
                 for each in self._expected
             ),
             never=tuple(
-                NeverOutcome(wanted=each.wanted, count=each.count, events=tuple(each.events)) for each in self._never
+                NeverOutcome(wanted=each.wanted, count=each.count, events=tuple(each.events))
+                for each in (*self._never, *self._others)
             ),
             orders=tuple(firsts.outcome(needed) for firsts in self._firsts),
         )

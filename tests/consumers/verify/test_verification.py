@@ -347,3 +347,16 @@ def test_what_a_condition_tells_of_a_field_its_schema_does_not_tell_again():
         'data.items[0].a/b: expected an integer, got the string "two"',
         'validation of unstruct_event/size: expected an integer, got "two"',
     ]
+
+
+def test_nothing_else_may_come_when_a_plan_says_so():
+    plan = {"only": {"app_id": "shop"}, "events": ["page_view"], "never": ["debug"], "others": "never"}
+    page, debug = seen(event="page_view", app_id="shop"), seen("iglu:com.acme/debug/jsonschema/1-0-0", app_id="shop")
+    assert held(plan, page, seen(event="page_ping", app_id="blog")).fits
+    ping = seen(event="page_ping", app_id="shop", place="line 3")
+    outcome = held(plan, page, debug, ping, ping)
+    assert [(each.wanted.name, each.count) for each in outcome.never] == [("debug", 1), ("anything else", 1)]
+    assert report_lines(outcome)[-2:] == [
+        "  ✗ never anything else  came once",
+        f"      page_ping {ping.event_id} at line 3",
+    ]
