@@ -1,6 +1,7 @@
 """Recorded traffic for `snowbus verify --file`: the events in a text, whichever of a few shapes it has."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from snowbus.bus.acceptance import Draft, draft
@@ -17,7 +18,7 @@ from .har import HarError, har_requests, is_har
 FORMATS = (
     "what `snowbus tail --json` or the websocket prints, events as `snowbus publish` takes them (payload_data, "
     "tracker protocol, self-describing, canonical names), canonical views as of the Analytics SDKs, each a line or in "
-    "an array; or a HAR file"
+    "an array; what Snowplow Micro has at /micro/good and /micro/bad; or a HAR file"
 )
 
 _OTHER_MESSAGES = ("hello", "heartbeat", "subscription", "delivery", "gap", "error")
@@ -61,7 +62,9 @@ def _lines(text: str) -> Iterator[Recorded]:
 
 def _events(value: Any, place: str) -> Iterator[Recorded]:
     """The events in one value."""
-    if isinstance(value, dict) and isinstance(value.get("event"), dict):
+    if isinstance(value, dict) and "rawEvent" in value:
+        yield from _of_micro(value, place)
+    elif isinstance(value, dict) and isinstance(value.get("event"), dict):
         yield _message(value, place)
     elif isinstance(value, dict) and value.get("type") in _OTHER_MESSAGES and "e" not in value:
         return
@@ -73,6 +76,24 @@ def _events(value: Any, place: str) -> Iterator[Recorded]:
                 yield _unchecked(read.event, read.at(place))
             else:
                 yield not_an_event(str(read.event), place=read.at(place))
+
+
+def _of_micro(value: dict[str, Any], place: str) -> Iterator[Recorded]:
+    """The event in an item of Snowplow Micro's /micro/good or /micro/bad, with what Micro found."""
+    told = "; ".join(map(str, value["errors"])) if isinstance(value.get("errors"), list) else ""
+    raw = value["rawEvent"]
+    parameters = raw.get("parameters") if isinstance(raw, dict) else None
+    for read in events_in(parameters):
+        if not isinstance(read.event, Draft):
+            yield not_an_event(told or str(read.event), place=place)
+            continue
+        seen = seen_draft(read.event, place=place)
+        if told:
+            yield replace(
+                seen, validation="invalid", errors=(FieldError("", "", "", "what Micro takes for good", told),)
+            )
+        else:
+            yield replace(seen, validation="valid")
 
 
 def _message(value: dict[str, Any], place: str) -> Recorded:

@@ -248,6 +248,22 @@ def test_recorded_traffic_may_have_any_of_several_forms(tmp_path, form):
     assert answer.returncode == exit_codes.OK, answer.stdout + answer.stderr
 
 
+def test_what_snowplow_micro_has_is_read_with_its_verdict(tmp_path):
+    def item(parameters, **others):
+        return {
+            "rawEvent": parameters and {"api": {"vendor": "v", "version": "tp2"}, "parameters": parameters}
+        } | others
+
+    good = item({"e": "pv", "aid": "shop", "eid": "1", "url": "https://shop.example/"}, event={"page_urlhost": "x"})
+    bad = [item({"e": "ue", "aid": "shop", "eid": "2"}, errors=["a", "b"]), item(None, errors=["no JSON"])]
+    plan = "events: [{name: page_view, valid: true, where: {page_url: {matches: shop}}}]\nnever: [{valid: false}]"
+    answer = verify(tmp_path, plan, "--file", "-", stdin=json.dumps([good]))
+    assert answer.returncode == exit_codes.OK, answer.stdout
+    answer = verify(tmp_path, plan, "--file", "-", stdin=json.dumps([good, *bad]))
+    assert "unstruct 2 at [1]: expected what Micro takes for good, got a; b" in answer.stdout
+    assert "not an event at [2]: expected an event, got no JSON" in answer.stdout
+
+
 def test_what_is_no_event_in_recorded_traffic_is_invalid_and_what_is_no_json_ends_it(tmp_path):
     plan = "never: [{valid: false}]"
     answer = verify(tmp_path, plan, "--file", "-", stdin='{"e":"pv"}\n{"colour":"red"}\n{"e":"zz"}\n')
