@@ -177,6 +177,7 @@ def test_earlier_events_come_when_scrolled_to_or_by_a_button(
     gateway.publish(*[at(now - (3300 - n) * 100, f"e{n:04}") | {"offset": n} for n in range(3300)])
     page = open_page("?hide=event_name%3De2000")
     expect(page.locator("#legend")).to_contain_text("200 received")
+    expect(page.locator("#strip-title")).to_have_text(re.compile(r"^Since \d\d:\d\d:\d\d$"))
     before = page.locator("#row-190").bounding_box()
     page.get_by_role("button", name="Show earlier events").dispatch_event("click")  # a click would scroll to it
     expect(page.locator("#legend")).to_contain_text("1,200 received")
@@ -189,11 +190,26 @@ def test_earlier_events_come_when_scrolled_to_or_by_a_button(
         expect(page.locator("#legend")).to_contain_text(f"{received} received")
     scroll(page, "scroller.scrollHeight")
     expect(page.locator("#foot")).to_contain_text("The log holds nothing earlier.", timeout=15_000)
+    expect(page.locator("#strip-title")).to_have_text("Last 30 minutes")
     expect(rows(page).filter(has_text="e0000")).to_be_in_viewport()
     gateway.publish(at(now, "now"))
     expect(page.locator("#newer")).to_contain_text("1 new")
     expect(page.locator("#legend")).to_contain_text("3,300 received")
     assert "from=" not in page.url
+
+
+def test_what_was_cleared_and_is_read_again_is_counted_once(
+    gateway: PageServer, open_page: Callable[..., Page]
+) -> None:
+    gateway.publish(*[an_event("order", event_id=f"e{number}") for number in range(350)])
+    page = open_page("?from=-300")
+    expect(page.locator("#legend")).to_contain_text("300 received")
+    page.click("#clear")
+    gateway.publish(an_event("new"))
+    expect(rows(page)).to_have_count(1)
+    page.get_by_role("button", name="Show earlier events").click()
+    expect(page.locator("#legend")).to_contain_text("351 received")
+    expect(page.locator("#legend")).to_contain_text("351 valid")
 
 
 def hold_fewer(page: Page, number: int) -> None:

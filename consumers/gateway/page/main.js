@@ -271,6 +271,8 @@ function drawState() {
   list.hasMore = stream.reach.stopped && !stream.reach.ended;
   list.isPast = stream.reach.bounded && stream.reach.until === Infinity;
   list.older = older.state;
+  minutes.isWhole = older.state === "all";
+  strip.update();
   list.update();
   collectorSign.draw();
   details.tell();
@@ -281,7 +283,7 @@ function drawToolbar() {
 }
 
 function clear() {
-  rows.clear();
+  rows.empty();
   list.reset();
   cleared = true;
   drawEmpty();

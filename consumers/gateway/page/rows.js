@@ -31,6 +31,12 @@ export class Rows {
     this.otherDays = false;
   }
 
+  /** Let every row leave, as the oldest do: what is read again of them is not new. */
+  empty() {
+    while (this.size > 0) this.#dropOldest();
+    this.otherDays = false;
+  }
+
   get size() {
     return this.last - this.first + 1;
   }
@@ -131,7 +137,10 @@ export class Rows {
 const MINUTE_MS = 60_000;
 export const STRIP_BARS = 30;
 
-/** Events by bar and validity, and in all: of the last half hour, or of another `{start, width}` in ms. */
+/**
+ * Events by bar and validity, and in all: of the last half hour, or of another `{start, width}` in ms. `since` is the time
+ * of the earliest that was counted: of what was before it nothing is known, unless it `isWhole`.
+ */
 export class Minutes {
   constructor() {
     this.clear();
@@ -141,7 +150,9 @@ export class Minutes {
     this.start = span?.start;
     this.width = span?.width ?? MINUTE_MS;
     this.byBar = new Map();
-    this.total = { valid: 0, invalid: 0, unchecked: 0 };
+    this.since = Infinity;
+    this.isWhole = false;
+    this.all = { valid: 0, invalid: 0, unchecked: 0 };
   }
 
   /** Forget what was counted, of the same span. */
@@ -150,7 +161,8 @@ export class Minutes {
   }
 
   add({ timestamp, validity }) {
-    this.total[validity] += 1;
+    this.all[validity] += 1;
+    if (timestamp < this.since) this.since = timestamp;
     const bar = Math.floor((timestamp - (this.start ?? 0)) / this.width);
     if (!Number.isFinite(bar) || (this.start !== undefined && (bar < 0 || bar >= STRIP_BARS))) return;
     const counts = this.byBar.get(bar) ?? { valid: 0, invalid: 0, unchecked: 0 };
@@ -164,6 +176,13 @@ export class Minutes {
       if (bar <= newest - STRIP_BARS) this.byBar.delete(bar);
     }
     for (const bar of [...this.byBar.keys()].slice(0, -4 * STRIP_BARS)) this.byBar.delete(bar);
+  }
+
+  /** Of a span, everything that was counted; of the last half hour, what is in its bars. */
+  total(window) {
+    if (this.start !== undefined) return this.all;
+    const sum = (state) => window.reduce((total, bar) => total + bar[state], 0);
+    return { valid: sum("valid"), invalid: sum("invalid"), unchecked: sum("unchecked") };
   }
 
   /** The bars, oldest first, up to `now` unless they are of a span: `{start, end, valid, invalid, unchecked}`, in ms. */

@@ -102,11 +102,12 @@ export class Strip {
 
   draw() {
     this.window = this.minutes.window(Date.now());
-    const { total } = this.minutes;
-    const state = JSON.stringify([this.window, total, this.#told]);
+    const total = this.minutes.total(this.window);
+    const state = JSON.stringify([this.window, total, this.#isPart, this.minutes.since, this.#told]);
     if (state === this.#drawn || document.hidden) return;
     this.#drawn = state;
     this.title.textContent = this.#inWords();
+    this.title.title = this.#isPart ? "Earlier events were not read yet: the foot of the list reads them" : "";
     const most = Math.max(
       1,
       ...this.window.map(({ valid, unchecked, invalid }) => Math.max(valid + unchecked, invalid * UP_TO_DOWN)),
@@ -119,7 +120,14 @@ export class Strip {
     return this.minutes.width % 60_000 === 0 ? minuteOfDay(ms) : secondOfDay(ms);
   }
 
+  /** Whether events of the last half hour may be missing, those before the earliest that was read. */
+  get #isPart() {
+    const { start, since, isWhole } = this.minutes;
+    return start === undefined && !isWhole && since > this.window[0].start && since < Infinity;
+  }
+
   #inWords() {
+    if (this.#isPart) return `Since ${secondOfDay(this.minutes.since)}`;
     if (this.minutes.start === undefined) return "Last 30 minutes";
     const [{ start }, { end }] = [this.window[0], this.window.at(-1)];
     const date = day(start) === day(Date.now()) ? "" : `${day(start)} `;
@@ -131,7 +139,9 @@ export class Strip {
     valid.style.height = percent(minute.valid / most, LEAST.valid);
     unchecked.style.height = percent(minute.unchecked / most, LEAST.unchecked);
     invalid.style.height = percent((minute.invalid * UP_TO_DOWN) / most, LEAST.invalid);
-    bar.setAttribute("aria-label", `${this.#time(minute.start)}: ${inWords(minute)}`);
+    const unread = this.#isPart && minute.end <= this.minutes.since;
+    bar.setAttribute("aria-label", `${this.#time(minute.start)}: ${unread ? "not read" : inWords(minute)}`);
+    bar.classList.toggle("unread", unread);
     bar.classList.toggle("none", sum(minute) === 0);
   }
 
