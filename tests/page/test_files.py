@@ -81,16 +81,17 @@ def test_the_list_is_saved_as_it_is_shown(gateway: PageServer, open_page: Callab
     gateway.publish(
         an_event("hidden"),
         {**an_event("order", user_id=HOSTILE), "payload": payload},
-        an_event("refund", app_id="back-office", se_value=-2.5),
+        an_event("refund", app_id="back-office", se_value=-2.5, data={"sku": "A-113", "big": 12345678901234567890}),
     )
     page = open_page("?hide=event_name%3Dhidden")
     expect(rows(page)).to_have_count(2)
+    expect(rows(page).filter(has_text="refund")).to_contain_text("big 12345678901234567890")
     lines = saved(page, "NDJSON").splitlines()
     assert [json.loads(line) for line in lines] == gateway.messages[1:]
     order, refund = csv.DictReader(io.StringIO(saved(page, "CSV")))
     assert order["user_id"] == f"'{HOSTILE}"  # no formula
     assert (refund["app_id"], refund["se_value"], refund["validation"]) == ("back-office", "-2.5", "valid")
-    assert json.loads(refund["unstruct_event_com_acme_x_1"])["sku"] == "A-113"
+    assert refund["unstruct_event_com_acme_x_1"] == '{"sku":"A-113","big":12345678901234567890}'
     entries = json.loads(saved(page, "HAR"))["log"]["entries"]
     assert [entry["response"]["status"] for entry in entries] == [200, 200]
     (sent,) = json.loads(entries[0]["request"]["postData"]["text"])["data"]

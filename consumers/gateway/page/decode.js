@@ -1,5 +1,6 @@
 // A payload → the canonical view, for what did not come through the gateway: as bus/canonical.py does. Pure.
 
+import { parseQuickly } from "./json.js";
 import { asObject, asText } from "./messages.js";
 import { columnOf, decodeBase64, eventOf, isPlatform, parameter } from "./parameters.js";
 
@@ -114,7 +115,7 @@ function named(event, vendor, name, format, version) {
 function selfDescribing(plain, base64) {
   if (!plain && !base64) return {};
   try {
-    const { schema, data } = asObject(JSON.parse(asText(plain) || decodeBase64(asText(base64))));
+    const { schema, data } = asObject(parseQuickly(asText(plain) || decodeBase64(asText(base64))));
     return { schema: asText(schema), data };
   } catch (error) {
     return { problem: String(error.message ?? error).slice(0, 200) };

@@ -1,6 +1,6 @@
 // Events as files: NDJSON of the gateway's messages, CSV for spreadsheets, HAR for Snowplow Inspector. Pure.
 
-import { memberText } from "./json.js";
+import { memberText, parseQuickly } from "./json.js";
 import { asObject, asText } from "./messages.js";
 import { decodeBase64 } from "./parameters.js";
 import { mapInSlices } from "./slices.js";
@@ -34,12 +34,12 @@ async function ndjson(rows) {
 async function csv(rows) {
   const columns = new Set(FIRST);
   await mapInSlices(rows, (row) => {
-    for (const name in asObject(JSON.parse(row.text).event)) columns.add(name);
+    for (const name in asObject(parseQuickly(row.text).event)) columns.add(name);
     return "";
   });
   const names = [...FIRST, ...[...columns].filter((name) => !FIRST.includes(name)).sort()];
   const lines = await mapInSlices(rows, (row) => {
-    const { event, validation } = JSON.parse(row.text);
+    const { event, validation } = parseQuickly(row.text);
     const values = { ...asObject(event), validation: row.validity, errors: errorsInWords(validation) };
     return `${names.map((name) => cell(values[name])).join(",")}\r\n`;
   });

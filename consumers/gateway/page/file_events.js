@@ -1,6 +1,7 @@
 // The events in a file, as messages: HAR, NDJSON or JSON of the gateway's messages, dead letters, payloads, bad rows. Pure.
 
 import { decode } from "./decode.js";
+import { parseQuickly } from "./json.js";
 import { asObject, asText } from "./messages.js";
 
 export const MAX_EVENTS = 20_000;
@@ -33,7 +34,7 @@ function parseFile(text) {
 
 function tryJson(text) {
   try {
-    return JSON.parse(text);
+    return parseQuickly(text);
   } catch {
     return undefined;
   }

@@ -1,9 +1,15 @@
 // JSON without loss: numbers that JavaScript cannot hold keep their digits, and a text is re-indented, not re-written.
 
-/** A number that JavaScript would round; `source` is how it was sent. */
+const LONG_NUMBER = /[:[,]\s*-?[\d.eE+-]{16}/; // in a text it is one, too, which costs time only
+
+/** A number that JavaScript would round; `source` is how it was sent, and how it is written again. */
 export class ExactNumber {
   constructor(source) {
     this.source = source;
+  }
+
+  toJSON() {
+    return JSON.rawJSON(this.source);
   }
 }
 
@@ -20,6 +26,11 @@ export function parseJson(text) {
     if (error instanceof RangeError) return JSON.parse(text); // nested too deep for a reviver
     throw error;
   }
+}
+
+/** As parseJson, several times as fast for a text that needs no ExactNumber, as most do. */
+export function parseQuickly(text) {
+  return LONG_NUMBER.test(text) ? parseJson(text) : JSON.parse(text);
 }
 
 /** The JSON type of a value: object, array, string, integer, number, boolean or null. */

@@ -1,6 +1,7 @@
 // Messages of the stream → what the page keeps of them. Pure; no message, however wrong, makes it throw.
 
 import { placeOf } from "./deliveries.js";
+import { ExactNumber, parseQuickly } from "./json.js";
 
 const STATUSES = new Set(["valid", "invalid", "unchecked"]);
 const DELIVERY_STATUSES = new Set(["delivered", "retrying", "dead", "done"]);
@@ -26,7 +27,7 @@ export function asText(value) {
  */
 export function readMessage(text) {
   try {
-    const message = asObject(JSON.parse(text));
+    const message = asObject(parseQuickly(text));
     if (message.type === "event") return eventRow(message, text);
     if (message.type === "gap") return gapRow(message);
     if (message.type === "delivery") return typeof message.group === "string" ? delivery(message) : {};
@@ -151,7 +152,8 @@ function tellingFields(data) {
   const found = [];
   for (const name in data) {
     const value = data[name];
-    if (value === null || typeof value === "object" || value === "") continue;
+    const isScalar = typeof value !== "object" || value instanceof ExactNumber;
+    if (!isScalar || value === "") continue;
     found.push(`${name} ${asText(value).slice(0, 60)}`);
     if (found.length === HINT_FIELDS) break;
   }
