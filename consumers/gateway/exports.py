@@ -2,7 +2,7 @@
 
     /v1/events.har       for the Snowplow Inspector, and whatever else reads HAR files
     /v1/events.ndjson    the messages of the websocket, one a line
-    /v1/events.csv       a table of the canonical fields
+    /v1/events.csv       a table of the canonical fields and the validation
 
 They take the parameters of a subscription, and `limit`. An export is bounded by count, by bytes and by time; where it
 ends before now, the header `Snowbus-Next` has the cursor to go on from.
@@ -30,7 +30,7 @@ from .inspector_shapes import har_document, har_entry
 from .masking import Mask
 from .pages import response
 from .subscription import Subscription, parse_subscription, query_pairs
-from .tables import csv_table
+from .tables import csv_row, csv_table
 
 _PATH = "/v1/events."
 _DEFAULT_FROM = ("from", "-1000")
@@ -66,15 +66,15 @@ def _message(reading: Reading, mask: Mask | None, cursor: bytes) -> bytes:
     return message_text(b"event", cursor, reading.body(mask))
 
 
-def _view(reading: Reading, mask: Mask | None, _: bytes) -> dict[str, Any]:
+def _row(reading: Reading, mask: Mask | None, _: bytes) -> dict[str, Any]:
     shown = reading.shown(mask)
-    return shown.view if shown else {}
+    return csv_row(shown.view if shown else {}, *reading.validation(mask))
 
 
 FORMATS = {
     "har": Format("application/json", lambda reading, mask, _: har_entry(reading, mask), har_document),
     "ndjson": Format("application/x-ndjson", _message, lambda lines, _: b"".join([line + b"\n" for line in lines])),
-    "csv": Format("text/csv; charset=utf-8", _view, lambda views, _: csv_table(views)),
+    "csv": Format("text/csv; charset=utf-8", _row, lambda rows, _: csv_table(rows)),
 }
 
 

@@ -93,6 +93,17 @@ class Shown(NamedTuple):
     view: dict[str, Any]
 
 
+class Validation(NamedTuple):
+    """Whether an event is valid, invalid or unchecked, and what is wrong with it."""
+
+    status: str
+    errors: tuple[FieldError, ...]
+
+    def members(self) -> dict[str, Any]:
+        """As it stands in a message."""
+        return {"status": self.status, "errors": [asdict(error) for error in self.errors]}
+
+
 class Reading:
     """A record as readers get it: decoded when somebody asks, at most once. Never raises, whatever the record holds."""
 
@@ -129,21 +140,25 @@ class Reading:
         """The canonical view as JSON text."""
         return self._decoded.view_json
 
+    def validation(self, mask: Mask | None = None) -> "Validation":
+        """Whether the event is valid, and why not; for readers with a mask, masked."""
+        event, problems = self._decoded.event, self._decoded.problems
+        status: str = event.validation if event else "invalid"
+        errors = event.errors if event else ()
+        if problems and status != "valid" and not errors:
+            status, errors = "invalid", problems
+        return Validation(status, mask.errors(errors) if mask else errors)
+
     def body(self, mask: Mask | None = None) -> bytes:
         """What follows the cursor in the message of this record; for readers with a mask, masked."""
         record = self.record
         decoded = self._decoded
         event = decoded.event
-        status = event.validation if event else "invalid"
-        errors = event.errors if event else ()
-        if decoded.problems and status != "valid" and not errors:
-            status, errors = "invalid", decoded.problems
         key = None if record.key is None else record.key.decode("utf-8", "replace")
         payload, source, view_json = decoded.payload, event.source if event else {}, decoded.view_json
         if mask is not None:
             key, payload, source = mask.key(key), mask.payload(payload), mask.source(source)
             view_json = json_text.dump_bytes(mask.view(event, payload, decoded.view)) if event and payload else b"{}"
-            errors = mask.errors(errors)
         place = {
             "topic": record.topic,
             "partition": record.partition,
@@ -154,7 +169,7 @@ class Reading:
         rest = {
             "payload": payload,
             "source": source,
-            "validation": {"status": status, "errors": [asdict(error) for error in errors]},
+            "validation": self.validation(mask).members(),
             "producer": event.producer if event else "",
         }
         parts = (json_text.dump_bytes(place)[1:-1], b'"event":' + view_json, json_text.dump_bytes(rest)[1:])

@@ -103,6 +103,7 @@ def har_entry(reading: Reading, mask: Mask | None) -> bytes:
         },
         "cache": {},
         "timings": {"send": 0, "wait": 0, "receive": 0},
+        "_snowbus": {"validation": reading.validation(mask).members()},
     }
     return json_text.dump_bytes(entry)
 

@@ -15,6 +15,8 @@ from support.page_server import Message, PageServer, an_event, rows
 from snowbus.bus.canonical import canonical_view, decode
 from snowbus.bus.event import Event
 from snowbus.bus.payload import UNSTRUCT_EVENT_SCHEMA, dump_payload
+from snowbus.consumers.gateway.inspector import safe_text
+from snowbus.consumers.gateway.tables import csv_row, csv_table
 
 pytestmark = pytest.mark.browser
 
@@ -88,16 +90,19 @@ def test_the_list_is_saved_as_it_is_shown(gateway: PageServer, open_page: Callab
     expect(rows(page).filter(has_text="refund")).to_contain_text("big 12345678901234567890")
     lines = saved(page, "NDJSON").splitlines()
     assert [json.loads(line) for line in lines] == gateway.messages[1:]
-    order, refund = csv.DictReader(io.StringIO(saved(page, "CSV")))
-    assert order["user_id"] == f"'{HOSTILE}"  # no formula
+    text = saved(page, "CSV")
+    order, refund = csv.DictReader(io.StringIO(text))
+    assert order["user_id"] == f"'{safe_text(HOSTILE)}"  # no formula
     assert (refund["app_id"], refund["se_value"], refund["validation"]) == ("back-office", "-2.5", "valid")
     assert refund["unstruct_event_com_acme_x_1"] == '{"sku":"A-113","big":12345678901234567890}'
     entries = json.loads(saved(page, "HAR"))["log"]["entries"]
     assert [entry["response"]["status"] for entry in entries] == [200, 200]
     (sent,) = json.loads(entries[0]["request"]["postData"]["text"])["data"]
-    assert sent == {"e": "pv", "url": "https://collector.invalid/relative?x=1", "aid": HOSTILE}
+    assert sent == {"e": "pv", "url": "https://host-unknown.invalid/relative?x=1", "aid": HOSTILE}
     (sent,) = json.loads(entries[1]["request"]["postData"]["text"])["data"]
     assert sent == gateway.messages[2]["payload"]
+    rows_of_gateway = [csv_row(message["event"], "valid", ()) for message in gateway.messages[1:]]
+    assert text.encode() == csv_table(rows_of_gateway).replace(b"\r\n", b"\n")  # as they are read here
 
 
 def test_payloads_are_decoded_as_the_bus_decodes_them(open_page: Callable[..., Page]) -> None:
@@ -180,12 +185,14 @@ def test_bad_rows_payloads_messages_and_dead_letters_can_be_looked_at(open_page:
 
 
 def test_what_is_saved_can_be_looked_at_again(gateway: PageServer, open_page: Callable[..., Page]) -> None:
-    gateway.publish(an_event("order"), an_event("refund"))
+    error = {"field": "user_id", "schema": "", "path": "", "expected": "fewer letters", "got": "too many"}
+    gateway.publish(an_event("order"), an_event("refund") | {"validation": {"status": "invalid", "errors": [error]}})
     page = open_page()
     expect(rows(page)).to_have_count(2)
     for format_ in ("NDJSON", "HAR"):
         open_file(page, "again", saved(page, format_))
         expect(page.locator("#file-banner")).to_contain_text("2 events")
+        expect(rows(page).locator(".validity.valid, .validity.invalid")).to_have_count(2)
         page.get_by_role("button", name="Back to the stream").click()
         expect(rows(page)).to_have_count(2)
 

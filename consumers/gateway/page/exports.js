@@ -6,7 +6,11 @@ import { decodeBase64 } from "./parameters.js";
 import { mapInSlices } from "./slices.js";
 
 const PAYLOAD_DATA = "iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4";
-const NOWHERE = "https://collector.invalid";
+const COLLECTOR = "https://websocket/com.snowplowanalytics.snowplow/tp2"; // as in the gateway's own HAR files: none is asked
+const UNKNOWN_HOST = "https://host-unknown.invalid/";
+const DANGEROUS =
+  /[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff\ud800-\udfff]/gu;
+const SHORT = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
 const FIRST = [
   "collector_tstamp",
   "app_id",
@@ -54,11 +58,16 @@ function errorsInWords(validation) {
     .join("; ");
 }
 
-/** One cell; text that a spreadsheet would take for a formula is kept from it. */
+/** One cell, as tables.py writes it; text that a spreadsheet would take for a formula is kept from it. */
 function cell(value) {
-  const text = asText(value);
-  const safe = typeof value === "string" && /^[=+\-@\t\r]/.test(text) && !/^[+-]?\d+(\.\d+)?$/.test(text) ? `'${text}` : text;
-  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+  const text = asText(value).replaceAll(DANGEROUS, escape);
+  const isFormula = typeof value === "string" && /^[=+\-@]/.test(text) && !/^[+-]?\d+(\.\d+)?$/.test(text);
+  const safe = isFormula ? `'${text}` : text;
+  return /[",]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+}
+
+function escape(character) {
+  return SHORT[character] ?? `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }
 
 async function har(rows) {
@@ -75,19 +84,21 @@ async function har(rows) {
 
 function entry(row, payload) {
   const text = JSON.stringify({ schema: PAYLOAD_DATA, data: [payload] });
+  const { source, validation } = parseQuickly(row.text);
+  const userAgent = asText(asObject(source).user_agent);
   return {
     startedDateTime: new Date(Number.isFinite(row.timestamp) ? row.timestamp : 0).toISOString(),
     time: 0,
     request: {
       method: "POST",
-      url: `${NOWHERE}/com.snowplowanalytics.snowplow/tp2`,
+      url: COLLECTOR,
       httpVersion: "HTTP/1.1",
-      headers: [{ name: "Content-Type", value: "application/json" }],
+      headers: userAgent ? [{ name: "User-Agent", value: userAgent }] : [],
       queryString: [],
       cookies: [],
       headersSize: -1,
       bodySize: -1,
-      postData: { mimeType: "application/json", text },
+      postData: { mimeType: "application/json; charset=utf-8", text },
     },
     response: {
       status: 200,
@@ -102,6 +113,7 @@ function entry(row, payload) {
     },
     cache: {},
     timings: { send: 0, wait: 0, receive: 0 },
+    _snowbus: { validation: asObject(validation) },
   };
 }
 
@@ -118,7 +130,7 @@ function sanitised(payload) {
 
 function absolute(text) {
   if (URL.canParse(text)) return text;
-  return URL.canParse(text, NOWHERE) ? new URL(text, NOWHERE).href : undefined;
+  return URL.canParse(text, UNKNOWN_HOST) ? new URL(text, UNKNOWN_HOST).href : undefined;
 }
 
 function isBroken(code, text) {

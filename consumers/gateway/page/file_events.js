@@ -87,7 +87,13 @@ function* ofPayloadData({ data }, context) {
   }
 }
 
-function* ofHar({ request, response, startedDateTime: time }) {
+/** What a request held; one of our own files says, too, what came of its validation. */
+function* ofHar({ _snowbus: ours, ...entry }) {
+  const { validation } = asObject(ours);
+  for (const message of ofRequest(entry)) yield validation === undefined ? message : { ...message, validation: asObject(validation) };
+}
+
+function* ofRequest({ request, response, startedDateTime: time }) {
   const { method, url, headers, postData } = asObject(request);
   const source = { method: asText(method), url: asText(url), status: asObject(response).status };
   for (const { name, value } of Array.isArray(headers) ? headers.map(asObject) : []) {

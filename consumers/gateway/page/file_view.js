@@ -75,9 +75,11 @@ export class FileView {
 
   #drawBanner(name, skipped) {
     const left = skipped ? `; ${count(skipped)} other entries left out` : "";
+    const isChecked = this.rows.every(({ validity }) => validity !== "unchecked");
+    const unchecked = isChecked ? "" : "; what it does not say of their validity is unchecked";
     this.banner.replaceChildren(
       icon("file"),
-      el("span", {}, "A file, not the live stream: ", untrusted(name, { class: "file-name" }), `, ${plural(this.rows.length, "event")}${left}`),
+      el("span", {}, "A file, not the live stream: ", untrusted(name, { class: "file-name" }), `, ${plural(this.rows.length, "event")}${left}${unchecked}`),
       el("button", { type: "button", click: () => this.leave() }, "Back to the stream"),
     );
     this.banner.hidden = false;

@@ -17,8 +17,8 @@ from support.inspector import events_of_post
 from support.memory_log import MemoryLog
 from support.signing import SECRET, hs256
 
-from snowbus.bus.event import EVENTS_TOPIC
-from snowbus.consumers.gateway.tables import csv_table
+from snowbus.bus.event import EVENTS_TOPIC, FieldError
+from snowbus.consumers.gateway.tables import csv_row, csv_table
 
 
 def on_gateway(test: Callable[[Running], Coroutine[Any, Any, None]], **settings: Any) -> None:
@@ -62,6 +62,9 @@ def test_a_har_file_holds_each_event_as_a_post_to_a_collector() -> None:
         assert (first["response"]["status"], first["response"]["cookies"]) == (200, [])
         (event,) = events_of_post(first["request"]["postData"]["text"])
         assert event["url"] == "https://host-unknown.invalid/relative"
+        lines = (await get(running.address, "/v1/events.ndjson?from=earliest")).body.splitlines()
+        checked = [json.loads(line)["validation"] for line in lines]
+        assert [entry["_snowbus"] for entry in (first, second)] == [{"validation": each} for each in checked]
         events_of_post(second["request"]["postData"]["text"])
 
     on_gateway(test)
@@ -163,16 +166,21 @@ def test_a_large_export_comes_whole() -> None:
 
 
 def test_a_table_has_the_canonical_fields_as_columns() -> None:
+    cart = {"sku": "a", "id": 12345678901234567890}
     views = [
-        {"app_id": "=1+1", "event_id": "1", "se_value": -1.5, "contexts_com_acme_cart_1": [{"sku": "a"}]},
+        {"app_id": "=1+1", "user_id": "-1", "event_id": "1", "se_value": -1.5, "contexts_com_acme_cart_1": [cart]},
         {"app_id": "a,\r\n\x00b", "event_id": "2", "br_cookies": True, "page_title": None},
     ]
-    rows = list(csv.reader(io.StringIO(csv_table(views).decode(), newline="")))
-    assert rows == [
-        ["app_id", "event_id", "br_cookies", "contexts_com_acme_cart_1", "page_title", "se_value"],
-        ["'=1+1", "1", "", '[{"sku":"a"}]', "", "-1.5"],
-        [r"a,\r\n\u0000b", "2", "true", "", "", ""],
-    ]
+    errors = [FieldError("contexts[0]", "", "/sku", "an integer", '"a"'), FieldError("platform", "", "", "srv", "")]
+    table = csv_table([csv_row(views[0], "invalid", errors), csv_row(views[1], "valid", [])])
+    first = "collector_tstamp,app_id,platform,event,event_name,validation,errors,user_id,domain_userid,event_id,"
+    assert table.decode().startswith(first + "br_cookies,contexts_com_acme_cart_1,page_title,se_value\r\n")
+    one, other = csv.DictReader(io.StringIO(table.decode(), newline=""))
+    assert (one["app_id"], one["user_id"], one["se_value"]) == ("'=1+1", "-1", "-1.5")
+    assert one["contexts_com_acme_cart_1"] == '[{"sku":"a","id":12345678901234567890}]'
+    assert one["errors"] == 'contexts[0]/sku: expected an integer, got "a"; platform: expected srv, got '
+    assert (other["app_id"], other["br_cookies"], other["page_title"]) == (r"a,\r\n\u0000b", "true", "")
+    assert (one["validation"], other["validation"], other["errors"]) == ("invalid", "valid", "")
 
 
 @given(st.lists(st.dictionaries(st.sampled_from(["app_id", "a", "b"]), st.text() | st.integers() | st.none())))
