@@ -252,6 +252,10 @@ class Settings(BaseModel):
 
     # Gateway
     gateway_listen: str = Field("127.0.0.1:8081", description="HOST:PORT of the gateway; port 0 picks a free one.")
+    gateway_ingest_url: str = Field(
+        "",
+        description="URL of ingest, without a path, for the commands that the live page offers; `up` knows its own.",
+    )
     gateway_insecure: bool = Field(
         default=False, description="Listen on an address beyond loopback without asking for tokens."
     )

@@ -33,7 +33,8 @@ class Roles:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
-        roles: dict[str, Role] = {"ingest": run_ingest, "gateway": run_gateway}
+        gateway = partial(run_gateway, ingest=lambda: self.addresses.get("ingest", ""))
+        roles: dict[str, Role] = {"ingest": run_ingest, "gateway": gateway}
         if self._settings.collector:
             roles["collect"] = run_collect
         listening = {name: asyncio.Event() for name in roles}

@@ -34,6 +34,7 @@ from .feeds import Feeds
 from .group import GroupOptions
 from .group_session import GroupSession
 from .groups import Groups
+from .ingest_address import IngestAddress
 from .live import Live
 from .pages import load_page, page_response, response, text_response
 from .schemas import SchemaFiles
@@ -65,14 +66,15 @@ async def run_gateway(
     ready: Callable[[str], None],
     begun: Callable[[], None] = lambda: None,
     own_listen: str = "",
+    ingest: Callable[[], str] = lambda: "",
     stop: asyncio.Event,
 ) -> None:
     """Stream events to websockets until `stop` is set, then say goodbye to the readers.
 
     `ready` is called with the address once connections are taken, and `begun` after it; the log need not be there by
     then. A gateway that shares its port with others listens on an `own_listen` of its own, too, which is the address
-    that `ready` is told then. Raises ConfigurationError when an address cannot be listened on, or must not be without
-    tokens.
+    that `ready` is told then. `ingest` says where ingest listens, once that is known. Raises ConfigurationError when an
+    address cannot be listened on, or must not be without tokens.
     """
     with ExitStack() as stack:
         bound = [bind(settings.gateway_listen, shared=bool(own_listen))]
@@ -81,7 +83,7 @@ async def run_gateway(
             bound.append(bind(own_listen))
             stack.callback(bound[1].close)
         access = access_for(bound[0].getsockname()[0].partition("%")[0], settings)
-        gateway = _Gateway(log, settings, metrics, access, Tokens(settings))
+        gateway = _Gateway(log, settings, metrics, access, Tokens(settings), ingest=ingest)
         servers = [await _serve(gateway, each) for each in bound]
         running: list[asyncio.Task[Any]] = [
             asyncio.create_task(gateway.tail.run(), name="snowbus-gateway-tail"),
@@ -129,13 +131,23 @@ async def _serve(gateway: "_Gateway", bound: socket.socket) -> Server:
 class _Gateway:
     """The readers of one gateway and what they share."""
 
-    def __init__(self, log: Log, settings: Settings, metrics: Metrics, access: Access, tokens: Tokens) -> None:
+    def __init__(
+        self,
+        log: Log,
+        settings: Settings,
+        metrics: Metrics,
+        access: Access,
+        tokens: Tokens,
+        *,
+        ingest: Callable[[], str],
+    ) -> None:
         self._settings = settings
         self._metrics = metrics
         self._access = access
         self.tokens = tokens
         self._log = log
         self._page = load_page()
+        self._ingest_address = IngestAddress(settings.gateway_ingest_url, ingest)
         self._schemas = SchemaFiles([*settings_config(settings.iglu_resolver).folders, *own_config().folders])
         self._operations = Operations(metrics, self._reason_not_ready)
         self.accepted = WeakSet[GatewayConnection]()
@@ -214,7 +226,7 @@ class _Gateway:
                 return None
             self._metrics.gateway_refused.labels(str(refused.status_code)).inc()
             found = refused
-        elif (served := await self._schemas.answer(path)) is not None:
+        elif (served := self._ingest_address.answer(path) or await self._schemas.answer(path)) is not None:
             found = served
         elif file := await self._exports.answer(path, query, request) or await self._feeds.answer(path, query, request):
             found = file

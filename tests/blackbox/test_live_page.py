@@ -15,6 +15,7 @@ def test_an_event_is_on_the_live_page_a_moment_after_it_was_tracked(tmp_path, sq
         page = browser.new_page()
         page.goto(up.address("gateway"))
         expect(page.locator("#status")).to_contain_text("live")
+        expect(page.locator("#empty")).to_contain_text(f"curl {up.address('ingest')}/tracking")
         tracker = Tracker("ns", Emitter(up.address("ingest"), protocol="http", batch_size=1))
         payment = StructuredEvent("payment", "captured")
         payment.payload.add("se_va", "12,50")

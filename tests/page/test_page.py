@@ -235,7 +235,7 @@ def test_hostile_text_stays_text(gateway: PageServer, open_page: Callable[..., P
 
 def test_what_is_copied_is_what_was_sent(gateway: PageServer, open_page: Callable[..., Page]) -> None:
     message = an_event(data={"big": 12345678901234567890})
-    message["payload"] |= {"se_la": "it's \u202e $(x)"}
+    message["payload"] |= {"e": "pv", "se_la": "it's \u202e $(x)"}
     gateway.publish(message)
     page = open_page()
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -250,6 +250,15 @@ def test_what_is_copied_is_what_was_sent(gateway: PageServer, open_page: Callabl
 
     assert json.loads(copied("Copy JSON")) == gateway.messages[0]
     assert json.loads(copied("Copy payload")) == message["payload"]
+    assert copied("Copy curl").startswith("curl 'http://127.0.0.1:8080/com.snow")
+    expect(page.locator("#quiet-line")).to_contain_text("http://127.0.0.1:8080 is a guess")
+    gateway.ingest = "http://0.0.0.0:9090"
+    with page.expect_response("**/v1/ingest"):
+        page.reload()
+    expect(page.locator("#details h2")).to_be_visible()
+    assert 'Emitter("127.0.0.1", protocol="http", port=9090)' in copied("Copy Python")
+    expect(page.locator("#quiet-line")).to_be_hidden()
+    assert copied("Copy curl").startswith("curl 'http://127.0.0.1:9090/com.snow")
     body = re.search(r"--data-raw '([^']*)'$", copied("Copy curl"))
     assert body
     assert body[1].isascii()
@@ -294,6 +303,11 @@ def test_clearing_empties_the_list_only(gateway: PageServer, open_page: Callable
 def test_empty_lists_teach(gateway: PageServer, open_page: Callable[..., Page]) -> None:
     page = open_page()
     expect(page.locator("#empty")).to_contain_text(f"ws://127.0.0.1:{gateway.port}/v1/events")
+    expect(page.locator("#empty")).to_contain_text("curl http://127.0.0.1:8080/tracking")
+    expect(page.locator("#empty")).to_contain_text("if ingest is there")
+    gateway.ingest = "https://events.example.com"
+    page = open_page()
+    expect(page.locator("#empty")).to_contain_text("curl https://events.example.com/tracking")
     gateway.publish(an_event())
     page = open_page("?app_id=other")
     expect(page.locator("#empty")).to_contain_text("No event matches")

@@ -109,6 +109,7 @@ class PageServer:
         self.refusal: tuple[int, str] | None = None
         self.said: list[Message] = []
         self.schemas: dict[str, Any] = {}  # by Iglu URI
+        self.ingest = ""
         self.awaits_permits = False  # a reader of the past gets nothing before it has said how much it takes
         self._open: dict[ServerConnection, Pairs] = {}
         self._flows: dict[ServerConnection, _Flow] = {}
@@ -211,7 +212,7 @@ class PageServer:
             if "Upgrade" in request.headers:
                 return None
             return _response(426, b"open a websocket here", "text/plain")
-        answered: dict[str, Any] = {"/schemas": list(self.schemas)}
+        answered: dict[str, Any] = {"/schemas": list(self.schemas), "/v1/ingest": {"url": self.ingest}}
         answered |= {uri.replace("iglu:", "/schemas/"): schema for uri, schema in self.schemas.items()}
         if path in answered:
             return _response(200, json.dumps(answered[path]).encode(), "application/json")

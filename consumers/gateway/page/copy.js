@@ -2,9 +2,6 @@
 
 import { indentJson, memberText } from "./json.js";
 
-/** Where ingest listens unless it was told otherwise. */
-export const INGEST = "http://127.0.0.1:8080";
-
 const PAYLOAD_DATA = "iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4";
 
 /** The whole message, indented, every value as it was written. */
@@ -17,12 +14,12 @@ export function asPayload(text) {
   return indentJson(memberText(text, "payload") ?? "{}");
 }
 
-/** A command that sends the event to a local ingest, safe to paste: one argument, nothing hidden in it. */
-export function asCurl(text) {
+/** A command that sends the event to an ingest, `{url}`, safe to paste: one argument, nothing hidden in it. */
+export function asCurl(text, { url }) {
   const payload = memberText(text, "payload") ?? "{}";
   const body = plainAscii(`{"schema":"${PAYLOAD_DATA}","data":[${payload}]}`);
   return [
-    `curl '${INGEST}/com.snowplowanalytics.snowplow/tp2' \\`,
+    `curl '${url}/com.snowplowanalytics.snowplow/tp2' \\`,
     "  -H 'Content-Type: application/json' \\",
     `  --data-raw '${body.replaceAll("'", "\\u0027")}'`,
   ].join("\n");

@@ -17,7 +17,7 @@ const MANY = 200;
 
 /**
  * Shows an event, and what `deliveries` know of it, in `pane`. `actions` are called: onTab(tab), onClose(),
- * onFilter([name, value]), onHide([name, value]), onSelect(row), announce(text), token(), fileRows().
+ * onFilter([name, value]), onHide([name, value]), onSelect(row), announce(text), say(text), token(), fileRows().
  */
 export class Details {
   #scheduled = false;

@@ -2,6 +2,7 @@
 
 import { asCurl, asJson, asPayload, copyText } from "./copy.js";
 import { el, icon, untrusted } from "./dom.js";
+import { ingest } from "./ingest.js";
 import { validity } from "./row.js";
 import { schemaName } from "./schema_links.js";
 import { clock, count, day, visible } from "./text.js";
@@ -10,11 +11,11 @@ import { asPython } from "./tracker_call.js";
 const COPIES = [
   ["JSON", "Copy the whole message as JSON", asJson],
   ["payload", "Copy the tracker-protocol parameters", asPayload],
-  ["curl", "Copy a curl command that sends this event again", asCurl],
-  ["Python", "Copy a call of the official Python tracker that sends such an event", asPython],
+  ["curl", "Copy a curl command that sends this event again", asCurl, { sends: true }],
+  ["Python", "Copy a call of the official Python tracker that sends such an event", asPython, { sends: true }],
 ];
 
-/** The header of a row's event; `sign` is its delivery. `actions` are onFilter, onHide, announce and jump(error). */
+/** The header of a row's event; `sign` is its delivery. `actions` are onFilter, onHide, announce, say and jump(error). */
 export function detailsHead(row, model, sign, actions) {
   const schema = model.data?.schema || (row.values.schema ?? "");
   return el(
@@ -32,7 +33,7 @@ export function detailsHead(row, model, sign, actions) {
       row.who ? untrusted(row.who) : "",
     ),
     errorSummary(model, actions.jump),
-    el("div", { class: "actions" }, likeButtons(row, actions), copyButtons(row, actions.announce)),
+    el("div", { class: "actions" }, likeButtons(row, actions), copyButtons(row, actions)),
   );
 }
 
@@ -64,13 +65,15 @@ function likeButtons(row, { onFilter, onHide }) {
   ];
 }
 
-function copyButtons(row, announce) {
-  const copies = COPIES.map(([label, title, write]) => {
+function copyButtons(row, { announce, say }) {
+  const copies = COPIES.map(([label, title, write, { sends = false } = {}]) => {
     const button = el("button", { type: "button", title, "aria-label": `Copy ${label}` }, label);
     button.addEventListener("click", async () => {
-      const copied = await copyText(write(row.text));
+      const copied = await copyText(write(row.text, ingest()));
       button.textContent = copied ? "Copied" : "Not allowed";
       announce(copied ? `Copied ${label}` : "The browser did not allow copying");
+      const { url, isGuess } = ingest();
+      if (copied && sends && isGuess) say(`That ingest is at ${url} is a guess; the setting gateway_ingest_url tells where it is.`);
       setTimeout(() => (button.textContent = label), 1500);
     });
     return button;

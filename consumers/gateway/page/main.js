@@ -7,6 +7,7 @@ import { byId } from "./dom.js";
 import { ExportMenu } from "./export_menu.js";
 import { FileView } from "./file_view.js";
 import { FilterBar } from "./filters.js";
+import { askForIngest } from "./ingest.js";
 import { Jump } from "./jump.js";
 import { EventList } from "./list.js";
 import { matches, passes } from "./matching.js";
@@ -69,6 +70,7 @@ const details = new Details({
     onHide: (filter) => filterBar.hide(filter),
     onSelect: (row) => selection.select(row),
     announce: (text) => announcer.say(text),
+    say: (text) => quietLine.say(text),
     token,
     fileRows: () => fileView.rows,
   },
@@ -319,3 +321,4 @@ window.addEventListener("popstate", () => {
 });
 bindKeys(actions, selection, jump);
 show(undefined);
+askForIngest().then(drawEmpty);

@@ -1,8 +1,9 @@
 // What the page says of itself: quiet lines, empty lists, and words for screen readers.
 
 import { eventsAddress } from "./connection.js";
-import { copyText, INGEST } from "./copy.js";
+import { copyText } from "./copy.js";
 import { el, icon, untrusted } from "./dom.js";
+import { ingest } from "./ingest.js";
 import { noMatch } from "./no_match.js";
 import { duration, plural } from "./text.js";
 
@@ -79,7 +80,7 @@ export class EmptyBox {
   draw(state) {
     this.box.hidden = !state;
     const { filters, q, hidden, from, until } = state?.view ?? {};
-    const drawn = state ? JSON.stringify([state.phase, filters, q, hidden, from, until, state.cleared]) : undefined;
+    const drawn = state ? JSON.stringify([state.phase, filters, q, hidden, from, until, state.cleared, ingest()]) : undefined;
     if (drawn === this.#drawn) return;
     this.#drawn = drawn;
     if (state) this.box.replaceChildren(...emptyState(state, this.actions));
@@ -160,8 +161,9 @@ function notConnected({ reason, unreachable, retryAt }, { onRetry }) {
 }
 
 function noEvents() {
+  const { url, isGuess } = ingest();
   const publish = [
-    `curl ${INGEST}/tracking \\`,
+    `curl ${url}/tracking \\`,
     "  -H 'Content-Type: application/json' \\",
     `  -d '{"event": "page_view", "app_id": "shop", "page_url": "http://localhost/cart"}'`,
   ].join("\n");
@@ -173,8 +175,9 @@ function noEvents() {
       "p",
       {},
       "Any Snowplow tracker can point at ",
-      el("code", {}, INGEST),
-      ", where ingest listens by default. Programs read the same events at:",
+      el("code", {}, url),
+      isGuess ? ", if ingest is there: this gateway does not know (gateway_ingest_url tells it)." : ", which is ingest.",
+      " Programs read the same events at:",
     ),
     snippet(eventsAddress()),
   ];

@@ -19,14 +19,14 @@ const SCROLL = [["min_x", "pp_mix"], ["max_x", "pp_max"], ["min_y", "pp_miy"], [
 const STRUCT = [["category", "se_ca"], ["action", "se_ac"], ["label", "se_la"], ["property_", "se_pr"]];
 const IMPORTS = ["Emitter", "PagePing", "PageView", "SelfDescribing", "SelfDescribingJson", "StructuredEvent", "Subject", "Tracker"];
 
-/** A Python program that tracks the event of a message's text again, by a local ingest. */
-export function asPython(text) {
+/** A Python program that tracks the event of a message's text again, by an ingest, `{url}`. */
+export function asPython(text, { url }) {
   const payload = asObject(parseJson(memberText(text, "payload") ?? "{}"));
   const call = eventCall(payload);
   if (call === undefined)
     return `# The Python tracker has no call for events of the type ${literal(asText(payload.e))}. Send the payload as it is: "Copy curl".\n`;
   const body = [
-    `emitter = Emitter("127.0.0.1", protocol="http", port=8080)`,
+    `emitter = ${emitter(new URL(url))}`,
     `subject = ${subject(payload)}`,
     `tracker = Tracker("snowbus", [emitter], subject=subject, app_id=${literal(asText(payload.aid))}, encode_base64=False)`,
     `tracker.track(${call})`,
@@ -34,6 +34,10 @@ export function asPython(text) {
   ].join("\n");
   const used = IMPORTS.filter((name) => new RegExp(`\\b${name}\\(`).test(body));
   return `from snowplow_tracker import ${used.join(", ")}\n\n${body}\n`;
+}
+
+function emitter({ hostname, protocol, port }) {
+  return `Emitter(${literal(hostname)}, protocol=${literal(protocol.slice(0, -1))}${port && `, port=${port}`})`;
 }
 
 function subject(payload) {
