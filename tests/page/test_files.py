@@ -197,6 +197,22 @@ def test_what_is_saved_can_be_looked_at_again(gateway: PageServer, open_page: Ca
         expect(rows(page)).to_have_count(2)
 
 
+def test_events_without_a_time_are_shown_without_one(open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    schema = "iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4"
+    data = [{"e": "pv", "tv": "js-4", "uid": "u-1", "url": f"https://a/{n}"} for n in range(2)]
+    open_file(page, "no-times.json", json.dumps({"schema": schema, "data": data}))
+    expect(rows(page).locator(".time")).to_have_text(["no time", "no time"])
+    expect(page.locator("#strip-title")).to_have_text("No times")
+    expect(page.locator("#legend")).to_contain_text("2 received")
+    rows(page).first.click()
+    for tab in ("event", "source", "delivery", "user"):
+        page.click(f"#tab-{tab}")
+        expect(page.locator("#panel")).not_to_be_empty()
+    expect(page.locator("#panel .user-event")).to_have_count(2)
+    assert "NaN" not in page.locator("body").inner_text()
+
+
 def test_a_file_without_events_is_told(open_page: Callable[..., Page]) -> None:
     page = open_page()
     open_file(page, f"{HOSTILE[:20]}.har", '{"log": {"entries": []}}')

@@ -2,7 +2,7 @@
 
 import { el, icon, untrusted } from "./dom.js";
 import { asText } from "./messages.js";
-import { clock, count, day, duration, plural, visible } from "./text.js";
+import { clock, count, day, dayAndClock, duration, plural, visible } from "./text.js";
 
 const SILENT_MS = 10_000;
 const STATES = { up: "valid", down: "lost", refusing: "refused" };
@@ -122,7 +122,7 @@ export function collectorLine({ url, state, since, error, nextTry }, row) {
 }
 
 function at(ms, today) {
-  return day(ms) === today ? clock(ms) : `${day(ms)} ${clock(ms)}`;
+  return day(ms) === today ? clock(ms) : dayAndClock(ms);
 }
 
 /** Steps below each other, each with its time and how long after the one before. */

@@ -5,7 +5,7 @@ import { el, icon, untrusted } from "./dom.js";
 import { ingest } from "./ingest.js";
 import { validity } from "./row.js";
 import { schemaName } from "./schema_links.js";
-import { clock, count, day, visible } from "./text.js";
+import { count, dayAndClock, visible } from "./text.js";
 import { asPython } from "./tracker_call.js";
 
 const COPIES = [
@@ -28,7 +28,7 @@ export function detailsHead(row, model, sign, actions) {
       { class: "facts" },
       validity(row),
       sign.element,
-      el("span", {}, `${day(row.timestamp)} ${clock(row.timestamp)}`),
+      el("span", {}, dayAndClock(row.timestamp)),
       row.app ? untrusted(row.app) : "",
       row.who ? untrusted(row.who) : "",
     ),

@@ -1,7 +1,7 @@
 // The filter bar: chips for what is filtered by, and a field that completes names and values seen.
 
 import { el, icon } from "./dom.js";
-import { clock, count, day, visible } from "./text.js";
+import { count, dayAndClock, visible } from "./text.js";
 import { FILTERS, parseFilter } from "./view_state.js";
 
 const MAX_OPTIONS = 12;
@@ -209,7 +209,7 @@ export class FilterBar {
 /** A time as the clock here says it; other text as it is. */
 function localTime(text) {
   if (!/^\d{4}-\d{2}-\d{2}T.*Z$/.test(text) || Number.isNaN(Date.parse(text))) return text;
-  return `${day(Date.parse(text))} ${clock(Date.parse(text)).replace(/\.000$/, "")}`;
+  return dayAndClock(Date.parse(text)).replace(/\.000$/, "");
 }
 
 function group(filters) {

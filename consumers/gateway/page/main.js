@@ -243,7 +243,7 @@ function count(row, { again = false } = {}) {
   if (row.type !== "event") return;
   minutes.add(row);
   if (!again) seen.add(row.values);
-  rows.otherDays ||= day(row.timestamp) !== day(Date.now());
+  rows.otherDays ||= Number.isFinite(row.timestamp) && day(row.timestamp) !== day(Date.now());
 }
 
 function onOlder(found) {

@@ -1,7 +1,7 @@
 // One row of the list: an element that is filled again and again, as rows scroll by.
 
 import { el, icon, setIcon } from "./dom.js";
-import { clock, count, day, duration, plural, visible } from "./text.js";
+import { clock, count, dayAndClock, duration, plural, visible } from "./text.js";
 
 const MANY = 99;
 
@@ -43,8 +43,7 @@ export class RowElement {
   }
 
   #fillEvent(row, withDay) {
-    const time = Number.isFinite(row.timestamp) ? clock(row.timestamp) : "no time";
-    this.time.textContent = withDay ? `${day(row.timestamp).slice(5)} ${time}` : time;
+    this.time.textContent = withDay ? dayAndClock(row.timestamp, { year: false }) : clock(row.timestamp);
     this.app.textContent = visible(row.app);
     this.name.textContent = visible(row.name);
     this.hint.textContent = visible(row.hint);
@@ -137,7 +136,7 @@ function timesOf(row) {
     const ms = field ? Date.parse(event[field]) : row.timestamp;
     if (!Number.isFinite(ms)) continue;
     const lag = before === undefined ? "" : `  ${ms < before ? "−" : "+"}${duration(ms - before)}`;
-    lines.push(`${word}: ${day(ms)} ${clock(ms)}${lag}`);
+    lines.push(`${word}: ${dayAndClock(ms)}${lag}`);
     before = ms;
   }
   return lines.join("\n");

@@ -206,10 +206,10 @@ export function timesOf(rows) {
   return start <= end ? { start, end } : undefined;
 }
 
-/** The span of the strip that shows all of some rows, `{start, width}` in ms; undefined when they have no times. */
+/** The span of the strip that shows all of some rows, `{start, width}` in ms; from NaN on when they have no times. */
 export function spanOf(rows) {
-  const times = timesOf(rows);
-  return times && { start: times.start, width: Math.max(1000, Math.ceil((times.end - times.start + 1) / STRIP_BARS)) };
+  const times = timesOf(rows) ?? { start: NaN, end: NaN };
+  return { start: times.start, width: Math.max(1000, Math.ceil((times.end - times.start + 1) / STRIP_BARS)) };
 }
 
 /** Values seen of the fields that can be filtered by, with how often; bounded. */

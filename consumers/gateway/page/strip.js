@@ -88,6 +88,7 @@ export class Strip {
     this.#anchor = undefined;
     this.#mark(0, 0);
     const { start } = this.window[first];
+    if (Number.isNaN(start)) return;
     if (first === last) this.onBar(this.window[first]);
     else this.onRange({ start, end: this.window[last].end });
   }
@@ -129,6 +130,7 @@ export class Strip {
   #inWords() {
     if (this.#isPart) return `Since ${secondOfDay(this.minutes.since)}`;
     if (this.minutes.start === undefined) return "Last 30 minutes";
+    if (Number.isNaN(this.minutes.start)) return "No times";
     const [{ start }, { end }] = [this.window[0], this.window.at(-1)];
     const date = day(start) === day(Date.now()) ? "" : `${day(start)} `;
     return `${date}${this.#time(start)} – ${this.#time(end)}`;

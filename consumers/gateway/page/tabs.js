@@ -5,7 +5,7 @@ import { parseJson } from "./json.js";
 import { asText } from "./messages.js";
 import { decodeBase64, inWords, parameter, typeOfField } from "./parameters.js";
 import { schemaName } from "./schema_links.js";
-import { clock, count, day, duration } from "./text.js";
+import { count, dayAndClock, duration } from "./text.js";
 import { fieldRow, scalar, tree } from "./tree.js";
 
 const GROUPS = [
@@ -181,7 +181,7 @@ function sourceTab({ source, message }) {
   const log = {};
   for (const name of ["topic", "partition", "offset", "key"])
     if (message[name] !== undefined) log[name] = message[name];
-  if (Number.isFinite(message.timestamp)) log.timestamp = `${day(message.timestamp)} ${clock(message.timestamp)}`;
+  if (Number.isFinite(message.timestamp)) log.timestamp = dayAndClock(message.timestamp);
   if (message.producer) log.producer = message.producer;
   if (message.cursor) log.cursor = message.cursor;
   const client = Object.keys(source).length ? tree(source) : nothing("Nothing is known of who sent this event.");

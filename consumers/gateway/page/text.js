@@ -56,16 +56,19 @@ export function plural(number, word) {
   return `${count(number)} ${word}${number === 1 ? "" : "s"}`;
 }
 
+const NO_TIME = "no time";
 const two = (number) => String(number).padStart(2, "0");
 
-/** The time of day here, with milliseconds, of `ms` since 1970. */
+/** The time of day here, with milliseconds, of `ms` since 1970; in words when it is NaN. */
 export function clock(ms) {
+  if (Number.isNaN(ms)) return NO_TIME;
   const time = new Date(ms);
   return `${minuteOfDay(ms)}:${two(time.getSeconds())}.${String(time.getMilliseconds()).padStart(3, "0")}`;
 }
 
 /** The time of day here, to the minute. */
 export function minuteOfDay(ms) {
+  if (Number.isNaN(ms)) return NO_TIME;
   const time = new Date(ms);
   return `${two(time.getHours())}:${two(time.getMinutes())}`;
 }
@@ -79,6 +82,11 @@ export function secondOfDay(ms) {
 export function day(ms) {
   const time = new Date(ms);
   return `${time.getFullYear()}-${two(time.getMonth() + 1)}-${two(time.getDate())}`;
+}
+
+/** The date and the time of day here, with milliseconds; `year: false` leaves the year out. */
+export function dayAndClock(ms, { year = true } = {}) {
+  return Number.isNaN(ms) ? NO_TIME : `${day(ms).slice(year ? 0 : 5)} ${clock(ms)}`;
 }
 
 /** A length of time in words: `840 ms`, `12.5 s`, `3 min 20 s`, `5 h 12 min`, `4 days`. */

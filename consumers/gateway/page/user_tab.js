@@ -61,7 +61,7 @@ function lines(items, selected, onSelect) {
   const shown = [];
   let before;
   for (const item of items) {
-    if (before) shown.push(gapLine(before, item));
+    if (before && Number.isFinite(item.at - before.at)) shown.push(gapLine(before, item));
     if (!drawn.has(item)) drawn.set(item, eventLine(item, onSelect));
     const line = drawn.get(item);
     const isSelected = keyOf(item.row) === keyOf(selected);
