@@ -150,6 +150,24 @@ def test_the_address_shows_the_same_view_to_somebody_else(gateway: PageServer, o
     assert ("event_id", "old") in gateway.subscriptions[-1]
 
 
+def test_an_event_that_is_not_there_is_not_looked_for_for_ever(
+    gateway: PageServer, open_page: Callable[..., Page]
+) -> None:
+    page = open_page()
+    page.clock.install()
+    page.goto(f"{gateway.url}?selected=nowhere")
+    expect(page.locator("#details")).to_contain_text("Looking for event nowhere")
+    expect(page.locator("#status")).to_contain_text("live")
+    page.clock.fast_forward(1500)
+    page.clock.fast_forward(10_500)
+    expect(page.locator("#details")).to_contain_text("Event nowhere was not found")
+    gateway.publish(an_event())
+    expect(rows(page)).to_have_count(1)
+    expect(page.locator("#details")).to_contain_text("Event nowhere was not found")
+    gateway.publish(an_event("late", event_id="nowhere"))
+    expect(page.locator("#details h2")).to_have_text("late")
+
+
 def test_pause_loses_nothing(gateway: PageServer, open_page: Callable[..., Page]) -> None:
     page = open_page()
     gateway.publish(an_event("before"))

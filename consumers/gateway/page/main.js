@@ -235,7 +235,7 @@ function onRows(arrivals, { again = false } = {}) {
   if (!again) announcer.arrived(arrivals);
   list.draw();
   strip.update();
-  selection.arrived();
+  selection.arrived(arrivals);
   drawEmpty();
 }
 

@@ -30,6 +30,8 @@ export function readOnce(query, { token, take, longestMs, quietMs = Infinity }) 
   });
 }
 
+export const LONGEST_LOOK_MS = 10_000;
+
 /** The message of one event by its id, or undefined when it is not found in time. Deliveries are handed on. */
 export async function lookUp(eventId, { token, onDelivery }) {
   let found;
@@ -38,6 +40,6 @@ export async function lookUp(eventId, { token, onDelivery }) {
     if (message.type === "event" && message.eventId === eventId) found = message;
     return found !== undefined;
   };
-  await readOnce({ from: "earliest", event_id: eventId }, { token, take, longestMs: 10_000 });
+  await readOnce({ from: "earliest", event_id: eventId }, { token, take, longestMs: LONGEST_LOOK_MS });
   return found;
 }

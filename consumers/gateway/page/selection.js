@@ -1,12 +1,18 @@
 // The event in hand: chosen in the list, by the keyboard or by the URL; shown in the details.
 
-import { lookUp } from "./read_once.js";
+import { LONGEST_LOOK_MS, lookUp } from "./read_once.js";
+import { duration, visible } from "./text.js";
 import { keyOf } from "./user_feed.js";
 
 const HISTORY_MS = 1200; // how long a selected event may come with the history before it is looked up
+const MISSING = `the log does not hold it, or not any more, or too much to find it in ${duration(LONGEST_LOOK_MS)}.`;
 
 /** Keeps list, details and `view().selected` together. `go(changes, options)` changes the view. */
 export class Selection {
+  #canSeek = false; // the gateway let the page in
+  #sought; // the id of the event that is looked for on the log, or was last,
+  #isMissing = false; // and whether it was not there
+
   constructor({ rows, list, details, scroller, view, go, token, onDelivery }) {
     Object.assign(this, { rows, list, details, scroller, view, go, token, onDelivery });
     this.narrow = window.matchMedia("(max-width: 840px)");
@@ -37,27 +43,41 @@ export class Selection {
     if (row) {
       if (!isShown && row.seq !== undefined) this.list.activate(row.seq, { reveal: false });
       this.details.show(row, tab);
-    } else this.details.say(`Looking for event ${selected.slice(0, 100)} …`);
+    } else this.#seek(selected);
   }
 
-  /** Show it once it has come, if it is not shown yet. */
-  arrived() {
-    if (this.view().selected && !this.details.row) this.show();
+  /** Show it when it is among the rows that have come, and not shown yet. */
+  arrived(rows) {
+    const { selected } = this.view();
+    if (selected && !this.details.row && rows.some((row) => idOf(row) === selected)) this.show();
   }
 
   /** The stream began: what does not come with it soon is looked up on the log. */
   began() {
+    this.#canSeek = true;
+    this.#sought = undefined;
     const { selected } = this.view();
-    if (selected && !this.details.row) setTimeout(() => this.#find(selected), HISTORY_MS);
+    if (selected && !this.details.row) this.#seek(selected);
+  }
+
+  #seek(eventId) {
+    if (this.#canSeek && this.#sought !== eventId) {
+      this.#sought = eventId;
+      this.#isMissing = false;
+      setTimeout(() => this.#find(eventId), HISTORY_MS);
+    }
+    const id = visible(eventId, 100);
+    this.details.say(this.#isMissing ? `Event ${id} was not found: ${MISSING}` : `Looking for event ${id} …`);
   }
 
   async #find(eventId) {
-    const isWanted = () => this.view().selected === eventId && !this.details.row;
+    const isWanted = () => this.#sought === eventId && this.view().selected === eventId && !this.details.row;
     if (!isWanted()) return;
     const row = await lookUp(eventId, { token: this.token(), onDelivery: this.onDelivery });
     if (!isWanted()) return;
+    this.#isMissing = row === undefined;
     if (row) this.details.show(row, this.view().tab);
-    else this.details.say(`Event ${eventId.slice(0, 100)} was not found. The log may not hold it any more.`);
+    else this.#seek(eventId);
   }
 
   close() {
