@@ -127,8 +127,14 @@ def test_a_filter_changes_the_subscription_and_the_address(gateway: PageServer, 
     expect(rows(page)).to_have_count(2)
     page.fill("#search", "refund")
     expect(rows(page)).to_have_count(1)
-    assert gateway.subscription()["q"] == "refund"
-    assert page.url.endswith("/?q=refund")
+    page.fill("#search", "order")
+    expect(rows(page).locator(".name")).to_have_text(["order"])
+    assert gateway.subscription()["q"] == "order"
+    assert page.url.endswith("/?q=order")
+    page.locator("#scroller").focus()
+    page.go_back()  # from all of what was typed
+    expect(rows(page)).to_have_count(2)
+    assert page.url.endswith(gateway.url.partition("//")[2])
 
 
 def test_a_wrong_filter_is_told_where_it_is_written(gateway: PageServer, open_page: Callable[..., Page]) -> None:
@@ -178,6 +184,12 @@ def test_pause_loses_nothing(gateway: PageServer, open_page: Callable[..., Page]
     expect(rows(page)).to_have_count(1)
     page.keyboard.press("p")
     expect(rows(page)).to_have_count(8)
+    page.keyboard.press("p")
+    page.keyboard.press("t")
+    page.keyboard.type("10m ago")
+    page.keyboard.press("Enter")
+    expect(page.locator("#quiet-line")).to_contain_text("No longer paused")
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
 
 
 def test_a_long_pause_is_read_again_from_the_log(gateway: PageServer, open_page: Callable[..., Page]) -> None:

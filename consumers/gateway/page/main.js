@@ -132,7 +132,7 @@ const fileView = new FileView({
   say: (text) => quietLine.say(text),
 });
 const actions = {
-  onSearch: (q) => q !== view.q && go({ q }, { replace: true }),
+  onSearch: (q, options) => go({ q }, options),
   pause: () => stream.togglePause(),
   clear,
   save: () => exportMenu.open(),
@@ -161,7 +161,7 @@ function show(before) {
 }
 
 function subscribe() {
-  if (stream.paused) quietLine.say("Playing again: the filter changed.");
+  if (stream.paused) quietLine.say("No longer paused: another part of the stream is shown.");
   else quietLine.clear();
   rows.clear();
   minutes.clear(fileView.isOpen ? spanOf(fileView.rows) : views.stripSpan(view, Date.now()));

@@ -5,9 +5,14 @@ import { listenToKeys } from "./keyboard.js";
 
 const TYPING_PAUSE_MS = 300;
 
-/** Listens to the search field and the buttons. `actions` are functions: onSearch(text), and one for each button. */
+/**
+ * Listens to the search field and the buttons. `actions` are functions: onSearch(text, {replace}), where `replace` says that
+ * the text before it was on the way to this one, and one for each button.
+ */
 export class Toolbar {
   #typing;
+  #searched; // the text that is searched for
+  #isOnTheWay = false;
 
   constructor(actions) {
     this.actions = actions;
@@ -16,6 +21,7 @@ export class Toolbar {
       clearTimeout(this.#typing);
       this.#typing = setTimeout(() => this.#search(), TYPING_PAUSE_MS);
     });
+    this.search.addEventListener("focus", () => (this.#isOnTheWay = false));
     this.search.addEventListener("blur", () => this.#search());
     this.search.addEventListener("keydown", ({ key }) => ["Enter", "Escape"].includes(key) && this.search.blur());
     byId("pause").addEventListener("click", actions.pause);
@@ -27,11 +33,15 @@ export class Toolbar {
 
   #search() {
     clearTimeout(this.#typing);
-    this.actions.onSearch(this.search.value.trim());
+    const text = this.search.value.trim();
+    if (text === this.#searched) return;
+    this.actions.onSearch(text, { replace: this.#isOnTheWay });
+    this.#isOnTheWay = true;
   }
 
   /** Show a view's text, unless somebody is typing, and whether the stream is paused. */
   draw({ q, paused }) {
+    this.#searched = q;
     if (document.activeElement !== this.search) this.search.value = q;
     const button = byId("pause");
     const word = paused ? "Play" : "Pause";
