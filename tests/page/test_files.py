@@ -66,7 +66,7 @@ PAYLOADS: list[dict[str, str]] = [
 
 def saved(page: Page, format_: str) -> str:
     """What the file holds that is saved."""
-    page.locator("#scroller").focus()
+    page.locator("#rows").focus()
     page.keyboard.press("e")
     with page.expect_download() as download:
         page.locator("#export-panel").get_by_role("button", name=format_).click()

@@ -131,7 +131,7 @@ def test_a_filter_changes_the_subscription_and_the_address(gateway: PageServer, 
     expect(rows(page).locator(".name")).to_have_text(["order"])
     assert gateway.subscription()["q"] == "order"
     assert page.url.endswith("/?q=order")
-    page.locator("#scroller").focus()
+    page.locator("#rows").focus()
     page.go_back()  # from all of what was typed
     expect(rows(page)).to_have_count(2)
     assert page.url.endswith(gateway.url.partition("//")[2])
@@ -231,6 +231,10 @@ def test_rows_wait_while_the_list_is_scrolled(gateway: PageServer, open_page: Ca
     assert rows(page).count() < 60
     page.click("#newer")
     expect(page.locator("#row-152")).to_be_visible()
+    options = page.get_by_role("listbox", name="Events, newest first").get_by_role("option").all()
+    assert [option.get_attribute("id") for option in options] == [f"row-{152 - n}" for n in range(len(options))]
+    assert [option.get_attribute("aria-posinset") for option in options] == [str(n + 1) for n in range(len(options))]
+    assert options[0].get_attribute("aria-setsize") == "152"
     expect(page.locator("#newer")).to_be_hidden()
 
 

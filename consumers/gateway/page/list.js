@@ -65,6 +65,10 @@ export class EventList {
     return this.rows.at(this.#active);
   }
 
+  focus() {
+    this.canvas.focus({ preventScroll: true });
+  }
+
   /** Draw what changed, in the next frame. */
   update() {
     if (this.#scheduled) return;
@@ -163,6 +167,7 @@ export class EventList {
     }
     for (let seq = newest; seq >= oldest; seq -= 1) this.#place(seq, seq > tint);
     for (const { element } of this.#spare.splice(0)) element.remove();
+    this.#order(newest, oldest);
     this.#toldMore = false;
     if (arrived > 0 && rows.size > 0) this.#firstPaint = false;
     this.canvas.style.height = `${this.#height()}px`;
@@ -226,8 +231,8 @@ export class EventList {
     button.hidden = this.older === "all";
     button.setAttribute("aria-disabled", String(this.older === "reading"));
     if (this.active && this.#shown.has(this.#active)) {
-      this.scroller.setAttribute("aria-activedescendant", `row-${this.#active}`);
-    } else this.scroller.removeAttribute("aria-activedescendant");
+      this.canvas.setAttribute("aria-activedescendant", `row-${this.#active}`);
+    } else this.canvas.removeAttribute("aria-activedescendant");
   }
 
   #place(seq, fresh) {
@@ -246,9 +251,17 @@ export class EventList {
       element.classList.toggle("active", active);
       element.setAttribute("aria-selected", String(active));
     }
-    if (active) {
-      element.setAttribute("aria-posinset", this.#head - seq + 1);
-      element.setAttribute("aria-setsize", this.#head - this.rows.first + 1);
+    element.setAttribute("aria-posinset", this.#head - seq + 1);
+    element.setAttribute("aria-setsize", this.#head - this.rows.first + 1);
+  }
+
+  /** Screen readers go through the rows in the order of their elements; most stand where they stood. */
+  #order(newest, oldest) {
+    let before = null;
+    for (let seq = newest; seq >= oldest; seq -= 1) {
+      const { element } = this.#shown.get(seq);
+      if (element.previousSibling !== before) this.canvas.insertBefore(element, before ? before.nextSibling : this.canvas.firstChild);
+      before = element;
     }
   }
 

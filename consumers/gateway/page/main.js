@@ -79,7 +79,6 @@ const selection = new Selection({
   rows,
   list,
   details,
-  scroller: byId("scroller"),
   view: () => view,
   go,
   token,

@@ -13,8 +13,8 @@ export class Selection {
   #sought; // the id of the event that is looked for on the log, or was last,
   #isMissing = false; // and whether it was not there
 
-  constructor({ rows, list, details, scroller, view, go, token, onDelivery }) {
-    Object.assign(this, { rows, list, details, scroller, view, go, token, onDelivery });
+  constructor({ rows, list, details, view, go, token, onDelivery }) {
+    Object.assign(this, { rows, list, details, view, go, token, onDelivery });
     this.narrow = window.matchMedia("(max-width: 840px)");
   }
 
@@ -83,7 +83,7 @@ export class Selection {
   close() {
     if (!this.view().selected) return;
     this.go({ selected: "" });
-    this.scroller.focus();
+    this.list.focus();
   }
 
   /** So many rows further down (older); in the details, too, when they are open. */
