@@ -63,6 +63,22 @@ def test_an_error_stands_at_its_field(gateway: PageServer, open_page: Callable[.
     expect(page.locator("#details .entity h3")).to_contain_text("iglu:com.acme/service/jsonschema/1-0-0")
 
 
+def test_a_press_on_the_number_of_invalid_events_shows_them(
+    gateway: PageServer, open_page: Callable[..., Page]
+) -> None:
+    gateway.publish(an_event("order", data={"long": "x" * 3000}), an_invalid_event())
+    page = open_page("?valid=true")
+    page.locator("#legend").get_by_role("button", name="1 invalid").click()
+    assert page.url.endswith("/?valid=false")
+    assert gateway.subscription()["valid"] == "false"
+    page.go_back()
+    expect(page.locator("#axis")).to_have_text(re.compile(r"^(\d\d:\d\d){4} (UTC|GMT.*)$"))
+    rows(page).filter(has_text="long").click()
+    expect(field(page, "long")).to_contain_text("show all, 2,600 more characters")
+    field(page, "long").get_by_role("button").click()
+    expect(field(page, "long").locator("bdi.scalar")).to_have_text("x" * 3000)
+
+
 def test_an_error_leads_to_the_line_of_the_schema(gateway: PageServer, open_page: Callable[..., Page]) -> None:
     properties = {"quantity": {"description": "how many", "type": "integer"}, "sku": {"type": "string"}}
     schema = {"type": "object", "properties": properties, "required": ["quantity", "sku"]}

@@ -1,6 +1,6 @@
 // Elements without markup: text from events only ever becomes text nodes.
 
-import { pieces } from "./text.js";
+import { count, pieces } from "./text.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -34,7 +34,7 @@ export function setIcon(svg, name) {
   svg.firstChild.setAttribute("href", `#i-${name}`);
 }
 
-const SHOWN_CHARACTERS = 1500;
+const SHOWN_CHARACTERS = 400;
 const MORE_CHARACTERS = 20_000;
 
 /** Text from an event: isolated from its neighbours, hidden characters as escapes, long ones behind a button. */
@@ -55,7 +55,7 @@ function appendPieces(box, text, start, limit) {
   const more = el(
     "button",
     { type: "button", class: "more" },
-    `show ${left > MORE_CHARACTERS ? "more of " : ""}${left.toLocaleString("en")} more characters`,
+    left > MORE_CHARACTERS ? `show more of ${count(left)} characters` : `show all, ${count(left)} more characters`,
   );
   more.addEventListener("click", () => {
     more.remove();

@@ -51,6 +51,11 @@ export class FilterBar {
     this.onChange({ filters: [...this.filters, [name, value]] });
   }
 
+  /** Let a name have this value alone. */
+  only(name, value) {
+    this.onChange({ filters: [...this.filters.filter(([other]) => other !== name), [name, value]] });
+  }
+
   /** Hide events that a filter matches. */
   hide([name, value]) {
     if (this.hidden.some(([other, its]) => other === name && its === value)) return;

@@ -107,10 +107,12 @@ const emptyBox = new EmptyBox(byId("empty"), {
 });
 const strip = new Strip({
   bars: byId("bars"),
+  axis: byId("axis"),
   title: byId("strip-title"),
   legend: byId("legend"),
   minutes,
   onBar: showBar,
+  onValid: (value) => filterBar.only("valid", value),
   onRange: ({ start, end }) => go({ from: isoTime(start), until: isoTime(end) }),
 });
 const jump = new Jump({

@@ -1,17 +1,17 @@
 // The strip: half an hour, a bar a minute, or another span; what is right above the line, what is wrong below it.
 
-import { el, icon } from "./dom.js";
+import { el } from "./dom.js";
+import { Legend, STATES, sum } from "./legend.js";
 import { STRIP_BARS } from "./rows.js";
-import { count, day, minuteOfDay, secondOfDay } from "./text.js";
+import { count, day, minuteOfDay, secondOfDay, zoneAt } from "./text.js";
 
-const STATES = ["valid", "unchecked", "invalid"];
 const LEAST = { valid: 8, unchecked: 8, invalid: 24 }; // percent: one event among thousands is still seen
 const DRAW_SOON_MS = 200;
 const UP_TO_DOWN = 2; // the space above the line is twice that below, on one scale
 
 /**
  * Draws `minutes` (see rows.js). `onBar({start, end})`, in ms, is called when a bar is pressed, `onRange({start, end})`
- * when several are: by dragging, or by the arrows with Shift.
+ * when several are: by dragging, or by the arrows with Shift; `onValid` as the legend says (legend.js).
  */
 export class Strip {
   #anchor; // where a range begins, while one is being chosen
@@ -20,8 +20,9 @@ export class Strip {
   #told;
   #timer;
 
-  constructor({ bars, title, legend, minutes, onBar, onRange }) {
-    Object.assign(this, { bars, title, legend, minutes, onBar, onRange });
+  constructor({ bars, axis, title, legend, minutes, onBar, onRange, onValid }) {
+    Object.assign(this, { bars, axis, title, minutes, onBar, onRange });
+    this.legend = new Legend(legend, { onValid });
     this.buttons = Array.from({ length: STRIP_BARS }, (_, index) => this.#newBar(index));
     bars.append(...this.buttons);
     bars.addEventListener("keydown", (event) => this.#move(event));
@@ -114,7 +115,9 @@ export class Strip {
       ...this.window.map(({ valid, unchecked, invalid }) => Math.max(valid + unchecked, invalid * UP_TO_DOWN)),
     );
     this.window.forEach((minute, index) => this.#drawBar(this.buttons[index], minute, most));
-    this.#drawLegend(this.#told === undefined ? total : this.window[this.#told]);
+    this.#drawAxis();
+    const told = this.window[this.#told];
+    this.legend.draw(told ?? total, told ? `at ${this.#time(told.start)}` : "received");
   }
 
   #time(ms) {
@@ -147,27 +150,18 @@ export class Strip {
     bar.classList.toggle("none", sum(minute) === 0);
   }
 
-  #drawLegend(counts) {
-    const label = this.#told === undefined ? "received" : `at ${this.#time(counts.start)}`;
-    const parts = STATES.map((state) =>
-      el(
-        "span",
-        { class: `validity ${counts[state] > 0 ? state : ""}` },
-        icon(state),
-        el("span", {}, count(counts[state]), el("span", { class: "word" }, ` ${state}`)),
-      ),
-    );
-    this.legend.replaceChildren(el("span", { class: "total" }, `${count(sum(counts))} ${label}`), ...parts);
+  /** When the thirds of the strip begin, when it ends, and by which clock. */
+  #drawAxis() {
+    const times = [0, STRIP_BARS / 3, (2 * STRIP_BARS) / 3].map((index) => this.window[index].start);
+    const labels = Number.isNaN(times[0]) ? [] : [...times, this.window.at(-1).end].map((ms) => this.#time(ms));
+    const end = labels.length ? `${labels.pop()} ${zoneAt(times[0])}` : "";
+    this.axis.replaceChildren(...labels.map((label) => el("span", {}, label)), el("span", {}, end));
   }
 
   #tell(index) {
     this.#told = index;
     this.draw();
   }
-}
-
-function sum({ valid, invalid, unchecked }) {
-  return valid + invalid + unchecked;
 }
 
 function percent(share, least) {

@@ -84,6 +84,13 @@ export function day(ms) {
   return `${time.getFullYear()}-${two(time.getMonth() + 1)}-${two(time.getDate())}`;
 }
 
+const zone = new Intl.DateTimeFormat("en", { timeZoneName: "short" });
+
+/** The name of the time zone here, as it was at `ms`: `UTC`, `GMT+1`. */
+export function zoneAt(ms) {
+  return zone.formatToParts(ms).find(({ type }) => type === "timeZoneName").value;
+}
+
 /** The date and the time of day here, with milliseconds; `year: false` leaves the year out. */
 export function dayAndClock(ms, { year = true } = {}) {
   return Number.isNaN(ms) ? NO_TIME : `${day(ms).slice(year ? 0 : 5)} ${clock(ms)}`;
