@@ -152,7 +152,7 @@ export class Minutes {
     this.byBar = new Map();
     this.since = Infinity;
     this.isWhole = false;
-    this.all = { valid: 0, invalid: 0, unchecked: 0 };
+    this.total = { valid: 0, invalid: 0, unchecked: 0 };
   }
 
   /** Forget what was counted, of the same span. */
@@ -161,7 +161,7 @@ export class Minutes {
   }
 
   add({ timestamp, validity }) {
-    this.all[validity] += 1;
+    this.total[validity] += 1;
     if (timestamp < this.since) this.since = timestamp;
     const bar = Math.floor((timestamp - (this.start ?? 0)) / this.width);
     if (!Number.isFinite(bar) || (this.start !== undefined && (bar < 0 || bar >= STRIP_BARS))) return;
@@ -176,13 +176,6 @@ export class Minutes {
       if (bar <= newest - STRIP_BARS) this.byBar.delete(bar);
     }
     for (const bar of [...this.byBar.keys()].slice(0, -4 * STRIP_BARS)) this.byBar.delete(bar);
-  }
-
-  /** Of a span, everything that was counted; of the last half hour, what is in its bars. */
-  total(window) {
-    if (this.start !== undefined) return this.all;
-    const sum = (state) => window.reduce((total, bar) => total + bar[state], 0);
-    return { valid: sum("valid"), invalid: sum("invalid"), unchecked: sum("unchecked") };
   }
 
   /** The bars, oldest first, up to `now` unless they are of a span: `{start, end, valid, invalid, unchecked}`, in ms. */

@@ -104,7 +104,7 @@ export class Strip {
 
   draw() {
     this.window = this.minutes.window(Date.now());
-    const total = this.minutes.total(this.window);
+    const { total } = this.minutes;
     const state = JSON.stringify([this.window, total, this.#isPart, this.minutes.since, this.#told]);
     if (state === this.#drawn || document.hidden) return;
     this.#drawn = state;
