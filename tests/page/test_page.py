@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
+from support.aio import soon
 from support.page_server import Message, PageServer, an_event, down, retrying, rows
 
 from snowbus.bus.tracker_protocol import BY_CODE
@@ -70,7 +71,7 @@ def test_a_press_on_the_number_of_invalid_events_shows_them(
     page = open_page("?valid=true")
     page.locator("#legend").get_by_role("button", name="1 invalid").click()
     assert page.url.endswith("/?valid=false")
-    assert gateway.subscription()["valid"] == "false"
+    soon(lambda: gateway.subscription()["valid"] == "false")
     page.go_back()
     expect(page.locator("#axis")).to_have_text(re.compile(r"^(\d\d:\d\d){4} (UTC|GMT.*)$"))
     rows(page).filter(has_text="long").click()
