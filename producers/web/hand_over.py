@@ -1,6 +1,7 @@
 """Hands events to an emitter in a thread of its own, so that no request waits for an emitter, whatever that does."""
 
 import queue
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -43,11 +44,12 @@ class HandOver:
 
     def put(self, payload: Mapping[str, Any]) -> None:
         """Let an event wait for its turn; neither blocks nor raises."""
-        if self._waiting.qsize() >= self._max_waiting:
-            self.dropped += 1
-            self._warn("events dropped: an emitter takes none", dropped=self.dropped)
-            return
-        self._put(partial(self._emitter.input, dict(payload)))
+        if sys.is_finalizing():  # no thread goes on by now, and to start one would wait for ever
+            self._drop("events dropped: the interpreter has ended")
+        elif self._waiting.qsize() >= self._max_waiting:
+            self._drop("events dropped: an emitter takes none")
+        else:
+            self._put(partial(self._emitter.input, dict(payload)))
 
     def mark(self, *, flush: bool) -> threading.Event:
         """What is set once the emitter has all that waits now, and has flushed it, if so asked."""
@@ -78,6 +80,10 @@ class HandOver:
             except Exception as error:  # noqa: BLE001 - whatever it is, the next event may be taken
                 self.failed += 1
                 self._warn("an emitter failed", reason=str(error) or type(error).__name__, failed=self.failed)
+
+    def _drop(self, why: str) -> None:
+        self.dropped += 1
+        self._warn(why, dropped=self.dropped)
 
     def _warn(self, what: str, **facts: Any) -> None:
         if self._warnings.due():

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
@@ -69,7 +70,7 @@ class TrackedRequest:
         self._request = request
         self._loop = loop
         self._clean_up = clean_up
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the garbage collector may complete a request at any time
         self._waiting: list[_Waiting] = []
         self._is_complete = False
         self._then: list[Callable[[], None]] = []
@@ -150,8 +151,10 @@ class TrackedRequest:
             self._tracking.warn("an event has no contexts", error)
         with self._lock:
             self._waiting.append(_Waiting(payload, lacks))
-            if not self._is_complete and len(self._waiting) < _MOST_WAITING:
-                return
+            if not self._is_complete:
+                self._tracking.open_requests.add(self)
+                if len(self._waiting) < _MOST_WAITING:
+                    return
             leaving, self._waiting = self._waiting, []
         self._leave(leaving)
 
@@ -165,12 +168,16 @@ class TrackedRequest:
 
         The answer of a mounted app is complete with that of the app around it.
         """
-        if self.outer is not None and self.outer.will_complete(self.complete):
-            return
+        if self.outer is None or not self.outer.will_complete(self.complete):
+            self.complete_now()
+
+    def complete_now(self) -> None:
+        """As `complete`, also when the app around a mounted one is not done: the process ends."""
         with self._lock:
             leaving, self._waiting = self._waiting, []
             then, self._then = self._then, []
             self._is_complete = True
+        self._tracking.open_requests.discard(self)
         self._leave(leaving)
         for call in then:
             call()
@@ -223,11 +230,11 @@ class TrackedRequest:
         ]
 
     def _surroundings(self) -> Surroundings:
-        return Surroundings(lambda: self._loop or self._tracking.background.loop, self._clean_up)
+        return Surroundings(lambda: self._tracking.loop_for(self._loop), self._clean_up)
 
     def _leave(self, leaving: Sequence[_Waiting]) -> None:
         """Let events go, in their order: later, where one lacks something."""
-        if any(each.lacks for each in leaving):
+        if any(each.lacks for each in leaving) and not sys.is_finalizing():
             self._tracking.later(self._build_and_leave(leaving), self._loop)
         else:
             self._tracking.hand_over(each.payload for each in leaving)

@@ -21,7 +21,7 @@ from .builder import Builder
 from .endpoint import IngestEndpoint
 from .hand_over import Emitter, HandOver
 from .processes import look_after
-from .tracked_request import current_request
+from .tracked_request import TrackedRequest, current_request
 from .visitor import UNKNOWN, Cookies, Visit, subject_of, visit_of
 
 logger = Diagnostics(__name__)
@@ -88,6 +88,7 @@ class Tracking:
         self._hand_overs = [HandOver(emitter, max_waiting=max_waiting) for emitter in emitters]
         self._warnings = Sparingly(_WARN_SECONDS)
         self._later: set[concurrent.futures.Future[None]] = set()
+        self.open_requests: set[TrackedRequest] = set()
         self.background = BackgroundLoop(closing=self.close_endpoint)
         look_after(self)
 
@@ -153,11 +154,13 @@ class Tracking:
 
     def later(self, coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop | None) -> None:
         """Run a coroutine in the app's loop, else in the one in the background."""
-        if loop is None or loop.is_closed():
-            loop = self.background.loop
-        future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+        future = asyncio.run_coroutine_threadsafe(coroutine, self.loop_for(loop))
         self._later.add(future)
         future.add_done_callback(self._later.discard)
+
+    def loop_for(self, loop: asyncio.AbstractEventLoop | None) -> asyncio.AbstractEventLoop:
+        """The app's loop, while it has one that runs; else the one in the background."""
+        return loop if loop is not None and loop.is_running() else self.background.loop
 
     async def aclose(self, timeout: float = 5.0) -> None:
         """Give what waits so many seconds before the server ends, and close the endpoint.
@@ -175,13 +178,16 @@ class Tracking:
     def begin_anew(self) -> None:
         """Forget what waits and runs: this is a child, and it stayed with the parent."""
         self._later = set()
+        self.open_requests = set()
         self.background.begin_anew()
         for each in self._hand_overs:
             each.begin_anew()
 
     def end(self, timeout: float) -> None:
-        """Give what waits so many seconds before the process ends."""
+        """Give what waits so many seconds before the process ends; also events of responses that nobody has closed."""
         until = time.monotonic() + timeout
+        for request in list(self.open_requests):
+            request.complete_now()
         self._drain(timeout, flush=False)  # emitters have an end of their own
         self.background.end(max(0.0, until - time.monotonic()))
 

@@ -94,6 +94,24 @@ if child:
     assert all("co" in event for event in written(folder))
 
 
+def test_a_response_that_is_kept_and_never_closed_hands_over_when_the_process_ends(folder):
+    """Its own end comes when no thread can be started any more; in a fork the event is not its own, and is dropped."""
+    script = """
+import os
+from pathlib import Path
+from shop import app
+Path("go").touch()
+kept = app.test_client().get("/view/kept")
+if child := os.fork():
+    assert os.waitpid(child, 0)[1] == 0
+else:
+    import logging
+    logging.disable()
+"""
+    python(folder, script)
+    assert [event["se_ac"] for event in written(folder)] == ["kept"]
+
+
 def test_a_worker_of_gunicorn_answers_while_the_emitter_hangs_and_hands_over_before_it_ends(folder):
     """The one worker has one thread, and is a fork of a process that has loaded the app."""
     command = ["-m", "gunicorn", "--preload", "--bind", "127.0.0.1:0", "--worker-tmp-dir", str(folder), "shop:app"]
