@@ -49,11 +49,6 @@ class Context:
         return self.function(request)
 
     @property
-    def is_async(self) -> bool:
-        """Whether a call gives a coroutine."""
-        return inspect.iscoroutinefunction(self.function)
-
-    @property
     def is_for_page(self) -> bool:
         """Whether its entities may stand in a page; there is no event there that a filter could look at."""
         return self.page and not self.wanted
@@ -94,7 +89,7 @@ def context(
     want (`event_name="add_to_cart"`, as for consumers): on all, when there are none. Those without filters also go in
     the page, unless `page` is false.
     A call may take `timeout` seconds. A plain function is called in a thread of its own for that; with None it is
-    called in the thread of the view, and must not hang.
+    called in the thread of the view, unless that is async, and must not hang.
     Raises ConfigurationError for what is no Iglu URI, and for filters that cannot be understood.
     """
     try:
@@ -112,6 +107,11 @@ def context(
         return Context(uri, function, timeout, path, page, wanted)
 
     return declare
+
+
+def is_async_function(function: Callable[[Any], Any]) -> bool:
+    """Whether a call gives a coroutine."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
 
 
 def candidate_of(payload: Payload) -> Candidate:

@@ -1,106 +1,172 @@
-"""Calls a builder of contexts so that nothing it does harms the request or its events."""
+"""Calls the app's own functions, for contexts and user ids, so that nothing they do harms a request or its events."""
 
 import asyncio
 import concurrent.futures
 import contextvars
+import inspect
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.sparingly import Sparingly
 
-from ..contexts import Context, ContextError, Entity
+from ..contexts import Context, ContextError, Entity, is_async_function
 
 logger = Diagnostics(__name__)
 
+T = TypeVar("T")
+
 _WARN_SECONDS = 10.0
 _RESTS = 10.0
+_USER_ID_SECONDS = 1.0
 
 
 class Surroundings(NamedTuple):
-    """Gives the loop that async builders of a request run in; and what the thread of a plain one does at its end."""
+    """Gives the loop that async functions of a request run in; and what the thread of a plain one does at its end."""
 
     loop: Callable[[], asyncio.AbstractEventLoop]
     clean_up: Callable[[], None]
 
 
-class Builder:
-    """One builder of one app. What fails, takes too long or makes nonsense makes no entity, and is logged now and then.
+class AppFunction(Generic[T]):
+    """A function that is called with requests. What fails, takes too long or makes nonsense gives `nothing`.
 
-    After a call that took too long it rests until that has ended, and ten times as long as a call may take.
+    That something is `missing` is logged now and then. After a call that took longer than `timeout` it rests until that
+    has ended, and ten times as long. A plain one `is_inline` when it runs in the view's own thread, where there is one.
     """
 
-    def __init__(self, context: Context) -> None:
-        self.context = context
+    def __init__(
+        self,
+        function: Callable[[Any], Any],
+        *,
+        read: Callable[[Any], T],
+        nothing: T,
+        timeout: float | None,
+        is_inline: bool,
+        missing: str,
+        **facts: str,
+    ) -> None:
+        self.is_async = is_async_function(function)
+        self._function = function
+        self._read = read
+        self._nothing = nothing
+        self._timeout = timeout
+        self._is_inline = is_inline
+        self._missing = missing
+        self._facts = facts
         self._late = 0
         self._rests_until = 0.0
         self._warnings = Sparingly(_WARN_SECONDS)
 
-    def build(self, request: Any, around: Surroundings) -> list[Entity]:
-        """Its entities, for who is in a thread that may wait."""
+    def call(self, request: Any, around: Surroundings) -> T:
+        """What it gives, for who is in a thread that may wait."""
         if self._is_resting():
-            return []
+            return self._nothing
         try:
-            if self.context.timeout is None and not self.context.is_async:
-                return self.context.entities(self.context(request))
+            if self._is_inline and not self.is_async and not is_in_a_loop():
+                return self._read(self._function(request))
             future = self._begin(request, around)
-            concurrent.futures.wait([future], self.context.timeout)
+            concurrent.futures.wait([future], self._timeout)
             return self._finish(future)
         except Exception as error:  # noqa: BLE001 - it is the app's own code, and the event comes first
             self.leave_out(_reason(error))
-            return []
+            return self._nothing
 
-    async def abuild(self, request: Any, around: Surroundings) -> list[Entity]:
-        """Its entities, for who is in the loop."""
+    async def acall(self, request: Any, around: Surroundings) -> T:
+        """What it gives, for who is in the loop."""
         if self._is_resting():
-            return []
+            return self._nothing
         try:
-            if self.context.timeout is None and not self.context.is_async:
-                return self.context.entities(self.context(request))
             future = self._begin(request, around)
             waited_for = asyncio.wrap_future(future)
             waited_for.add_done_callback(lambda done: done.cancelled() or done.exception())  # `future` is what is asked
-            await asyncio.wait([waited_for], timeout=self.context.timeout)
+            await asyncio.wait([waited_for], timeout=self._timeout)
             return self._finish(future)
         except Exception as error:  # noqa: BLE001 - as above
             self.leave_out(_reason(error))
-            return []
+            return self._nothing
 
     def leave_out(self, reason: str) -> None:
-        """Say now and then that an entity is missing."""
+        """Say now and then that something is missing."""
         if self._warnings.due():
-            name = getattr(self.context.function, "__name__", repr(self.context.function))
-            logger.warning("no context", schema=self.context.schema, builder=name, reason=reason)
+            name = getattr(self._function, "__name__", repr(self._function))
+            logger.warning(self._missing, function=name, reason=reason, **self._facts)
 
     def _begin(self, request: Any, around: Surroundings) -> "concurrent.futures.Future[Any]":
-        if self.context.is_async:
-            return asyncio.run_coroutine_threadsafe(self.context(request), around.loop())
-        call = partial(contextvars.copy_context().run, self.context, request)
+        if self.is_async:
+            return asyncio.run_coroutine_threadsafe(self._function(request), around.loop())
+        call = partial(contextvars.copy_context().run, self._function, request)
         future: concurrent.futures.Future[Any] = concurrent.futures.Future()
         # A daemon, unlike the threads of the library's pools: one that hangs must not keep the process from ending.
         threading.Thread(
-            target=_settle, args=(future, call, around.clean_up), name="snowbus-context", daemon=True
+            target=_settle, args=(future, call, around.clean_up), name="snowbus-app-function", daemon=True
         ).start()
         return future
 
-    def _finish(self, future: "concurrent.futures.Future[Any]") -> list[Entity]:
+    def _finish(self, future: "concurrent.futures.Future[Any]") -> T:
         if future.done():
-            return self.context.entities(future.result())
+            return self._read(future.result())
         self._late += 1
-        self._rests_until = time.monotonic() + _RESTS * (self.context.timeout or 0.0)
+        self._rests_until = time.monotonic() + _RESTS * (self._timeout or 0.0)
         future.add_done_callback(self._in_the_end)
-        if self.context.is_async:
+        if self.is_async:
             future.cancel()
-        raise ContextError(self.context.schema, f"the builder did not return within {self.context.timeout:g} seconds")
+        raise TimeoutError(f"it did not return within {self._timeout:g} seconds")
 
     def _is_resting(self) -> bool:
         return self._late > 0 or time.monotonic() < self._rests_until
 
     def _in_the_end(self, _: object) -> None:
         self._late -= 1
+
+
+class Builder(AppFunction[list[Entity]]):
+    """One builder of one app."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(
+            context.function,
+            read=context.entities,
+            nothing=[],
+            timeout=context.timeout,
+            is_inline=context.timeout is None,
+            missing="no context",
+            schema=context.schema,
+        )
+        self.context = context
+
+
+class UserId(AppFunction[str]):
+    """The function of one app that knows the user of a request; "" where there is none."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        super().__init__(
+            function,
+            read=_user_id,
+            nothing="",
+            timeout=_USER_ID_SECONDS,
+            is_inline=True,
+            missing="no user id",
+        )
+
+
+def is_in_a_loop() -> bool:
+    """Whether this thread runs a loop, which must not wait."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _user_id(made: Any) -> str:
+    if inspect.iscoroutine(made):
+        made.close()
+        raise TypeError("it returned a coroutine; declare it with `async def`")
+    return "" if made is None else str(made)
 
 
 def _reason(error: Exception) -> str:

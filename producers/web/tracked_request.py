@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import sys
 import threading
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from functools import cached_property
@@ -15,7 +16,7 @@ from snowbus.bus.errors import ConfigurationError
 from snowbus.bus.payload import Payload
 
 from ..contexts import Entity, with_entities
-from .builder import Builder, Surroundings
+from .builder import Builder, Surroundings, is_in_a_loop
 from .visitor import UNKNOWN, Visit, subject_of
 
 if TYPE_CHECKING:
@@ -30,10 +31,10 @@ _current: "ContextVar[TrackedRequest | None]" = ContextVar("snowbus_request", de
 
 
 class _Waiting(NamedTuple):
-    """An event, and the builders whose entities it still lacks."""
+    """An event, and whether it still lacks what the app knows of its request."""
 
     payload: dict[str, Any]
-    lacks: Sequence[Builder]
+    lacks: bool
 
 
 def current_request() -> "TrackedRequest | None":
@@ -72,6 +73,8 @@ class TrackedRequest:
         self._clean_up = clean_up
         self._lock = threading.RLock()  # the garbage collector may complete a request at any time
         self._waiting: list[_Waiting] = []
+        self._leaving: deque[_Waiting] = deque()
+        self._is_filling = False
         self._is_complete = False
         self._then: list[Callable[[], None]] = []
         self._made: dict[Builder, list[Entity]] = {}
@@ -140,23 +143,15 @@ class TrackedRequest:
         """Take an event, with what the request tells of it where it says nothing itself."""
         payload = {**self.visit.event, **payload}
         request = self.request  # now, as Flask has none later
-        if "uid" not in payload and (user_id := self._tracking.user_id_of(request)):
-            payload["uid"] = user_id
-        lacks: Sequence[Builder] = ()
-        try:
-            lacks = self._tracking.builders_for(payload, self.visit.path)
-            if lacks and not _is_in_a_loop():
-                payload, lacks = with_entities(payload, self.build(lacks, request)), ()
-        except Exception as error:  # noqa: BLE001 - the event comes first
-            self._tracking.warn("an event has no contexts", error)
+        lacks = self._tracking.adds_to(payload, self.visit.path)
+        if lacks and self._may_wait() and not self._is_filling:
+            payload, lacks = self._filled(payload, request), False
         with self._lock:
             self._waiting.append(_Waiting(payload, lacks))
-            if not self._is_complete:
+            if self._is_complete or len(self._waiting) >= _MOST_WAITING:
+                self._leave()
+            else:
                 self._tracking.open_requests.add(self)
-                if len(self._waiting) < _MOST_WAITING:
-                    return
-            leaving, self._waiting = self._waiting, []
-        self._leave(leaving)
 
     def flush(self) -> None:
         """Nothing to do: events leave when the answer is complete."""
@@ -174,11 +169,10 @@ class TrackedRequest:
     def complete_now(self) -> None:
         """As `complete`, also when the app around a mounted one is not done: the process ends."""
         with self._lock:
-            leaving, self._waiting = self._waiting, []
             then, self._then = self._then, []
             self._is_complete = True
+            self._leave()
         self._tracking.open_requests.discard(self)
-        self._leave(leaving)
         for call in then:
             call()
 
@@ -197,18 +191,18 @@ class TrackedRequest:
     def build(self, builders: Sequence[Builder], request: Any) -> list[Entity]:
         """The entities of builders, each called once, with the framework's request; for threads that may wait.
 
-        In the thread of a loop async ones can only be left out.
+        In the app's loop async ones can only be left out.
         """
         around = self._surroundings()
-        is_in_a_loop = _is_in_a_loop()
+        may_wait = self._may_wait()
         for builder in builders:
             if builder in self._made:
                 continue
-            if builder.context.is_async and is_in_a_loop:
+            if builder.is_async and not may_wait:
                 builder.leave_out("it is async; `await acontexts_json(request)` before the page is rendered")
             else:
                 with _no_request():
-                    self._made[builder] = builder.build(request, around)
+                    self._made[builder] = builder.call(request, around)
         return [entity for builder in builders for entity in self._made.get(builder, ())]
 
     async def abuild(self, builders: Sequence[Builder], request: Any) -> list[Entity]:
@@ -217,7 +211,7 @@ class TrackedRequest:
         for builder in builders:
             if builder not in self._made:
                 with _no_request():
-                    self._made[builder] = await builder.abuild(request, around)
+                    self._made[builder] = await builder.acall(request, around)
         return [entity for builder in builders for entity in self._made[builder]]
 
     async def enriched(self, payloads: Sequence[Payload]) -> list[Payload]:
@@ -232,21 +226,68 @@ class TrackedRequest:
     def _surroundings(self) -> Surroundings:
         return Surroundings(lambda: self._tracking.loop_for(self._loop), self._clean_up)
 
-    def _leave(self, leaving: Sequence[_Waiting]) -> None:
-        """Let events go, in their order: later, where one lacks something."""
-        if any(each.lacks for each in leaving) and not sys.is_finalizing():
-            self._tracking.later(self._build_and_leave(leaving), self._loop)
-        else:
-            self._tracking.hand_over(each.payload for each in leaving)
+    def _may_wait(self) -> bool:
+        """Whether only this request waits when the code that runs does; WSGI runs async views in loops of their own."""
+        return self._loop is None or not is_in_a_loop() or asyncio.get_running_loop() is not self._loop
 
-    async def _build_and_leave(self, leaving: Sequence[_Waiting]) -> None:
-        left = list(leaving)
+    def _filled(self, payload: dict[str, Any], request: Any) -> dict[str, Any]:
+        """An event with what the app knows of its request, for threads that may wait."""
+        if asked := self._tracking.user_id_for(payload):
+            with _no_request():
+                payload = _with_user_id(payload, asked.call(request, self._surroundings()))
         try:
-            while left:
-                entities = await self.abuild(left[0].lacks, self.request)
-                self._tracking.hand_over([with_entities(left.pop(0).payload, entities)])
-        finally:  # also when the loop ends meanwhile
-            self._tracking.hand_over(each.payload for each in left)
+            return with_entities(payload, self.build(self._tracking.builders_for(payload, self.visit.path), request))
+        except Exception as error:  # noqa: BLE001 - the event comes first
+            self._tracking.warn("an event has no contexts", error)
+            return payload
+
+    async def _afilled(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """As `_filled`, for the loop."""
+        if asked := self._tracking.user_id_for(payload):
+            with _no_request():
+                payload = _with_user_id(payload, await asked.acall(self.request, self._surroundings()))
+        try:
+            (filled,) = await self.enriched([payload])
+        except Exception as error:  # noqa: BLE001 - as above
+            self._tracking.warn("an event has no contexts", error)
+            return payload
+        return filled
+
+    def _leave(self) -> None:
+        """Let what waits go, in its order: later, where something is lacked. The caller has the lock."""
+        self._leaving.extend(self._waiting)
+        self._waiting = []
+        if self._is_filling:
+            return
+        if any(each.lacks for each in self._leaving) and not sys.is_finalizing():
+            self._is_filling = True
+            self._tracking.later(self._fill_and_leave(), self._loop)
+        else:
+            self._hand_over_leaving()
+
+    async def _fill_and_leave(self) -> None:
+        try:
+            while self._is_filling:
+                payload, lacks = self._leaving[0]
+                if lacks:
+                    payload = await self._afilled(payload)
+                with self._lock:
+                    self._leaving.popleft()
+                    self._tracking.hand_over([payload])
+                    self._is_filling = bool(self._leaving)
+        except BaseException:  # the loop ends meanwhile
+            with self._lock:
+                self._is_filling = False
+                self._hand_over_leaving()
+            raise
+
+    def _hand_over_leaving(self) -> None:
+        self._tracking.hand_over(each.payload for each in self._leaving)
+        self._leaving.clear()
+
+
+def _with_user_id(payload: dict[str, Any], user_id: str) -> dict[str, Any]:
+    return {**payload, "uid": user_id} if user_id else payload
 
 
 @contextlib.contextmanager
@@ -257,11 +298,3 @@ def _no_request() -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
-
-
-def _is_in_a_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

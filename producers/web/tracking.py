@@ -17,7 +17,7 @@ from snowbus.bus.sparingly import Sparingly
 from ..contexts import Context, candidate_of
 from ..ingest.source import Head, parse_networks
 from .background_loop import BackgroundLoop
-from .builder import Builder
+from .builder import Builder, UserId
 from .endpoint import IngestEndpoint
 from .hand_over import Emitter, HandOver
 from .processes import look_after
@@ -47,8 +47,9 @@ class Tracking:
     """`Tracking([BusEmitter("kafka://localhost:9092")], namespace="shop", app_id="shop-web")`; one for each app.
 
     `tracker` is the official tracker: in a request that of the request, whose events leave after the response is
-    complete; elsewhere one whose events leave at once. `user_id` is asked for the `uid` of events that have none, with
-    the request as the framework has it. `trusted_proxies` are networks (CIDR) whose `X-Forwarded-…` are believed.
+    complete; elsewhere one whose events leave at once. `user_id`, a plain or async function, is asked for the `uid` of
+    events that have none, with the request as the framework has it. `trusted_proxies` are networks (CIDR) whose
+    `X-Forwarded-…` are believed.
     `contexts` are the builders of the app (see `snowbus.producers.contexts`). `endpoint` takes the browsers' events, at
     `/tracking` of the app.
     Events wait for each emitter in a queue of `max_waiting`, from which a thread hands them over: an emitter that hangs
@@ -62,7 +63,7 @@ class Tracking:
         *,
         namespace: str,
         app_id: str | None = None,
-        user_id: Callable[[Any], str | None] | None = None,
+        user_id: Callable[[Any], Any] | None = None,
         contexts: Sequence[Context] = (),
         endpoint: IngestEndpoint | None = None,
         trusted_proxies: Sequence[str] = (),
@@ -80,7 +81,7 @@ class Tracking:
         self._emitters = list(emitters)
         self._namespace = namespace
         self._app_id = app_id
-        self._user_id = user_id
+        self._user_id = UserId(user_id) if user_id else None
         self._builders = [Builder(each) for each in contexts]
         self._proxies = parse_networks(trusted_proxies, setting="trusted_proxies")
         self._cookies = Cookies(cookie_prefix, network_cookie)
@@ -118,16 +119,13 @@ class Tracking:
         """A tracker of this app."""
         return _SafeTracker(self._namespace, list(emitters), subject, self._app_id, self._encode_base64)
 
-    def user_id_of(self, request: Any) -> str | None:
-        """The user of a request, where the app knows it. Never raises."""
-        if self._user_id is None:
-            return None
-        try:
-            user_id = self._user_id(request)
-        except Exception as error:  # noqa: BLE001 - it is the app's own code, and the event comes first
-            self.warn("no user id", error)
-            return None
-        return None if user_id is None else str(user_id)
+    def adds_to(self, payload: Mapping[str, Any], path: str) -> bool:
+        """Whether an event of a request for a path may lack something that the app knows."""
+        return self.user_id_for(payload) is not None or any(each.context.is_for_path(path) for each in self._builders)
+
+    def user_id_for(self, payload: Mapping[str, Any]) -> UserId | None:
+        """Who is asked for the user of an event, where it does not say so itself."""
+        return None if "uid" in payload else self._user_id
 
     def warn(self, what: str, error: Exception) -> None:
         """Say now and then what failed."""

@@ -1,15 +1,18 @@
 """What holds for each framework, on real servers: order, subject, contexts, and that tracking disturbs no view."""
 
+import asyncio
 import http.client
 import json
 from contextlib import contextmanager
 
 import pytest
+from django.utils.asyncio import async_unsafe
 from support.aio import soon
 from support.django_app import django_app
 from support.web import COOKIE, Blocking, Recorder, asgi_server, fetch, wsgi_server
 from support.web_apps import USER, Gate, fastapi_app, flask_app, user
 
+from snowbus.producers.contexts import context
 from snowbus.producers.web import Tracking
 
 APPS = {
@@ -33,6 +36,15 @@ def serving(request):
             yield address
 
     return serve
+
+
+def by_header(request):
+    return request.headers["X-User"]
+
+
+async def aby_header(request):
+    await asyncio.sleep(0)
+    return by_header(request)
 
 
 def contexts_of(payload):
@@ -90,7 +102,6 @@ def test_an_event_has_what_the_request_tells_of_its_user_and_page(serving):
         "Host": "shop.example",
         "X_User": "ann",
     }
-    by_header = lambda request: request.headers["X-User"]  # noqa: E731
     with serving(emitter, trusted_proxies=["127.0.0.0/8"], user_id=by_header) as address:
         fetch(address, "/view?q=a%20b", **headers)
         (payload,) = emitter.wait(1)
@@ -111,6 +122,34 @@ def test_an_event_has_what_the_request_tells_of_its_user_and_page(serving):
         "refr": "http://shop.example/before",
     }
     assert payload | expected == payload
+
+
+@pytest.mark.parametrize("user_id", [by_header, aby_header])
+def test_user_ids_may_be_async_in_plain_and_async_views(serving, user_id):
+    emitter = Recorder()
+    with serving(emitter, user_id=user_id) as address:
+        for path in ("/view", "/async", "/raises"):
+            fetch(address, path, X_User="ann")
+        assert [payload.get("uid") for payload in emitter.wait(3)] == ["ann"] * 3
+
+
+@pytest.mark.parametrize("asgi", [False, True])
+def test_what_django_lets_no_loop_do_works_in_its_async_views(asgi):
+    """As the user of a request, which is read from the database when it is first looked at."""
+
+    @async_unsafe
+    def read(request):
+        return request.headers["X-User"]
+
+    builder = context(USER, timeout=None)(lambda request: {"name": read(request)})
+    emitter = Recorder()
+    app = django_app(Tracking([emitter], namespace="web", user_id=read, contexts=[builder]), Gate(), asgi=asgi)
+    with asgi_server(app, lifespan="off") if asgi else wsgi_server(app) as address:
+        fetch(address, "/async", X_User="ann")
+        fetch(address, "/view", X_User="ann")
+        for payload in emitter.wait(2):
+            assert payload["uid"] == "ann"
+            assert contexts_of(payload) == [{"schema": USER, "data": {"name": "ann"}}]
 
 
 def test_a_builder_makes_the_same_entity_for_events_and_for_the_page(serving):

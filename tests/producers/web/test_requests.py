@@ -13,6 +13,7 @@ from support.web import Blocking, Recorder, asgi_server, fetch, wsgi_server
 from support.web_apps import track
 
 from snowbus.bus.errors import ConfigurationError
+from snowbus.producers.contexts import context
 from snowbus.producers.web import AsgiTracking, Tracking, WsgiTracking, current_tracker
 from snowbus.producers.web.starlette import install
 
@@ -42,10 +43,15 @@ def test_what_cannot_be_tracked_does_not_fail_the_view():
     assert emitter.actions == ["next"]
 
 
-def test_what_a_request_or_the_app_cannot_tell_is_left_out():
-    """The environ is empty, and the function that knows the user fails."""
+async def auser_id(environ):
+    return environ["user"]
+
+
+@pytest.mark.parametrize("user_id", [lambda environ: environ["user"], auser_id, lambda environ: auser_id(environ)])  # noqa: PLW0108 - of what a plain function returns, only the call tells
+def test_what_a_request_or_the_app_cannot_tell_is_left_out(user_id):
+    """The environ is empty, and the function that knows the user fails, or is not async where it should be."""
     emitter = Recorder()
-    tracking = tracking_to(emitter, user_id=lambda environ: environ["user"])
+    tracking = tracking_to(emitter, user_id=user_id)
 
     def app(environ, start_response):
         track("view")
@@ -97,6 +103,37 @@ def test_events_of_background_tasks_leave_at_once_and_those_of_the_view_before()
         assert emitter.actions == ["view", "task-first"]
         gate.set()
         emitter.wait(3)
+
+
+def test_events_of_a_request_keep_their_order_when_one_waits_for_its_builder():
+    """The view's waits for an async builder when a task in a thread tracks the next."""
+    emitter = Recorder()
+    gate, calls = threading.Event(), []
+
+    @context("iglu:com.acme/user/jsonschema/1-0-0", timeout=60)
+    async def slow(request):
+        calls.append(request)
+        await asyncio.to_thread(gate.wait, 60)
+        return {}
+
+    app = FastAPI()
+    install(app, tracking_to(emitter, contexts=[slow]))
+
+    def task():
+        soon(lambda: calls)
+        track("task")
+        gate.set()
+
+    @app.get("/")
+    async def view(tasks: BackgroundTasks):
+        track("view")
+        tasks.add_task(task)
+
+    with asgi_server(app) as address:
+        fetch(address)
+        assert all("co" in payload for payload in emitter.wait(2))
+    assert emitter.actions == ["view", "task"]
+    assert len(calls) == 1
 
 
 def test_events_of_a_websocket_leave_once_it_is_accepted():
