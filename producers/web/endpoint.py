@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from snowbus.bus.diagnostics import Diagnostics
-from snowbus.bus.errors import SnowbusError
+from snowbus.bus.errors import ConfigurationError, SnowbusError
 from snowbus.bus.http_server import Receive, Scope, Send
 from snowbus.bus.log import Log, check_log_url, open_log
 from snowbus.bus.metrics import Metrics
@@ -45,11 +45,15 @@ class IngestEndpoint:
     It takes what `/tracking` of `snowbus ingest` takes, and answers as that does: 200 means durable on the log.
     `settings` are those of ingest, as far as they are not about listening. Events get the entities that the app's
     builders make of the request. It is an ASGI app; the log is opened with its first request. Raises ConfigurationError
-    for what names no log.
+    for what names no log, or is no path.
     """
 
     def __init__(self, log: str, *, path: str = _TRACKING, settings: Settings | None = None) -> None:
         check_log_url(log)
+        if not path.startswith("/"):
+            raise ConfigurationError(
+                f'IngestEndpoint(path={path!r}): a path begins with a slash, such as "{_TRACKING}"'
+            )
         self.path = path
         self._settings = (settings or Settings()).model_copy(update={"log": log})
         self._warnings = Sparingly(_WARN_SECONDS)

@@ -92,6 +92,8 @@ async def atrack_view(tracker):
         lambda: Tracking([Recorder()], namespace="web", contexts=[lambda _: {}]),
         lambda: Tracking([], namespace="web"),
         lambda: IngestEndpoint("amqp://host"),
+        lambda: IngestEndpoint("memory:", path="t"),
+        lambda: IngestEndpoint("memory:", path=""),
         lambda: Tracking([Recorder()], namespace="web", trusted_proxies=["nonsense"]),
     ],
 )
