@@ -144,7 +144,7 @@ class TrackedRequest:
         payload = {**self.visit.event, **payload}
         request = self.request  # now, as Flask has none later
         lacks = self._tracking.adds_to(payload, self.visit.path)
-        if lacks and self._may_wait() and not self._is_filling:
+        if lacks and self._may_fill(payload):
             payload, lacks = self._filled(payload, request), False
         with self._lock:
             self._waiting.append(_Waiting(payload, lacks))
@@ -230,6 +230,16 @@ class TrackedRequest:
         """Whether only this request waits when the code that runs does; WSGI runs async views in loops of their own."""
         return self._loop is None or not is_in_a_loop() or asyncio.get_running_loop() is not self._loop
 
+    def _may_fill(self, payload: dict[str, Any]) -> bool:
+        """Whether an event can have at once what it lacks.
+
+        Not behind one that waits; nor from a plain view if it takes the app's loop: what Django does there waits for
+        the thread of that view.
+        """
+        asked = self._tracking.user_id_for(payload)
+        takes_loop = asked is not None and asked.is_async and self._loop is not None
+        return self._may_wait() and not takes_loop and not self._is_filling
+
     def _filled(self, payload: dict[str, Any], request: Any) -> dict[str, Any]:
         """An event with what the app knows of its request, for threads that may wait."""
         if asked := self._tracking.user_id_for(payload):
@@ -275,7 +285,11 @@ class TrackedRequest:
                     self._leaving.popleft()
                     self._tracking.hand_over([payload])
                     self._is_filling = bool(self._leaving)
-        except BaseException:  # the loop ends meanwhile
+        except asyncio.CancelledError:  # the app's loop ends meanwhile
+            self._loop = None
+            self._tracking.later(self._fill_and_leave(), None)
+            raise
+        except BaseException:  # so does the one in the background
             with self._lock:
                 self._is_filling = False
                 self._hand_over_leaving()

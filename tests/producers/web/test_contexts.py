@@ -284,6 +284,31 @@ def test_the_page_gets_what_is_for_it():
     assert [json.loads(text) for text in rendered] == [[{"schema": USER, "data": {"name": "ann"}}]] * 2
 
 
+def test_an_event_has_its_entities_when_the_loop_ends_before_its_builder():
+    emitter, begun = Recorder(), []
+
+    @context(USER)
+    async def slow(request):
+        begun[0].set()
+        await asyncio.sleep(60 if len(begun) == 1 else 0)
+        return {}
+
+    tracking = Tracking([emitter], namespace="web", contexts=[slow])
+
+    async def app(scope, receive, send):
+        track_view(tracking.tracker)
+
+    async def main():
+        begun.append(asyncio.Event())
+        await AsgiTracking(app, tracking)({"type": "http", "path": "/"}, None, None)
+        await begun[0].wait()
+        begun.append(None)
+
+    run(main())
+    (payload,) = emitter.wait(1)
+    assert schemas_of(payload) == [USER]
+
+
 def test_a_page_outside_of_requests_has_no_contexts():
     assert contexts_json({}) == "[]"
 

@@ -6,6 +6,7 @@ import json
 from contextlib import contextmanager
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.utils.asyncio import async_unsafe
 from support.aio import soon
 from support.django_app import django_app
@@ -131,6 +132,17 @@ def test_user_ids_may_be_async_in_plain_and_async_views(serving, user_id):
         for path in ("/view", "/async", "/raises"):
             fetch(address, path, X_User="ann")
         assert [payload.get("uid") for payload in emitter.wait(3)] == ["ann"] * 3
+
+
+@pytest.mark.parametrize("asgi", [False, True])
+def test_an_async_user_id_may_ask_django_in_plain_views(asgi):
+    """Under ASGI what Django's own async functions do waits for the thread of the view."""
+    user_id = sync_to_async(by_header)
+    emitter = Recorder()
+    app = django_app(Tracking([emitter], namespace="web", user_id=user_id), Gate(), asgi=asgi)
+    with asgi_server(app, lifespan="off") if asgi else wsgi_server(app) as address:
+        fetch(address, "/view", X_User="ann")
+        assert emitter.wait(1)[0]["uid"] == "ann"
 
 
 @pytest.mark.parametrize("asgi", [False, True])
