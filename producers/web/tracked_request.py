@@ -71,7 +71,7 @@ class TrackedRequest:
         self._request = request
         self._loop = loop
         self._clean_up = clean_up
-        self._lock = threading.RLock()  # the garbage collector may complete a request at any time
+        self._lock = threading.RLock()  # the garbage collector and signal handlers may come in the middle
         self._waiting: list[_Waiting] = []
         self._leaving: deque[_Waiting] = deque()
         self._is_filling = False
@@ -269,7 +269,7 @@ class TrackedRequest:
         self._waiting = []
         if self._is_filling:
             return
-        if any(each.lacks for each in self._leaving) and not sys.is_finalizing():
+        if any(each.lacks for each in list(self._leaving)) and not sys.is_finalizing():
             self._is_filling = True
             self._tracking.later(self._fill_and_leave(), self._loop)
         else:
@@ -296,8 +296,8 @@ class TrackedRequest:
             raise
 
     def _hand_over_leaving(self) -> None:
-        self._tracking.hand_over(each.payload for each in self._leaving)
-        self._leaving.clear()
+        while self._leaving:  # one by one: a signal handler may track in the middle of this
+            self._tracking.hand_over([self._leaving.popleft().payload])
 
 
 def _with_user_id(payload: dict[str, Any], user_id: str) -> dict[str, Any]:
