@@ -5,7 +5,6 @@ one that does not arrive.
 """
 
 import asyncio
-import re
 from typing import Any
 
 import httptools
@@ -15,7 +14,6 @@ MAX_HEAD_BYTES = 65_535
 """The most that httptools parses of a URL, and as much as anyone needs for a head."""
 
 _LINGER_SECONDS = 2.0
-_UPGRADE = re.compile(rb"(?<=\r\n)upgrade(?=:)", re.IGNORECASE)
 
 
 class _HeadTooLargeError(Exception):
@@ -32,6 +30,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.url = b""
         self._in_head = False
         self._completed_here = False
+        self._plain_head = b""
         self._head_bytes = 0
         self._arrived = 0
         self._refusal: tuple[int, str] | None = None
@@ -52,14 +51,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Parse what arrived, within the bounds."""
         if self._refusal is not None:
             return
-        if b"pgrade:" in data or b"PGRADE:" in data:
-            data = self._without_upgrade(data)
         self._unset_keepalive_if_required()
         self._completed_here = False
         self._arrived = len(data)
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:  # the app was called, without a body
+            self._parse(data)
+        except httptools.HttpParserUpgrade:  # CONNECT: the app was called, without a body
             self.cycle.keep_alive = False
             self._refusal = (400, "")
         except httptools.HttpParserError as error:
@@ -93,10 +90,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
             if size > MAX_HEAD_BYTES:
                 raise _HeadTooLargeError  # the parser stops, and wraps it
+        if self.parser.should_upgrade() and any(name == b"upgrade" for name, _ in self.headers):
+            self._plain_head = self._head_without_upgrade()
+            return
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """End a request."""
+        if self._plain_head:  # it is to begin again
+            return
         self._completed_here = True
         super().on_message_complete()
 
@@ -153,13 +155,26 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._timer.cancel()
             self._timer = None
 
-    def _without_upgrade(self, data: bytes) -> bytes:
-        """A head without its `Upgrade`, which we may ignore (RFC 9110, 7.8), but for which httptools drops the body.
+    def _parse(self, data: bytes) -> None:
+        """Parse what arrived; of a request that offers to upgrade, the head again without that.
 
-        Clients that would rather speak HTTP/2 send one with their first request: Java's, and curl's.
+        We may ignore the offer (RFC 9110, 7.8), but httptools drops the body for it. Clients that would rather speak
+        HTTP/2 make one with their first request: Java's, and curl's.
         """
-        cycle = self._unanswered()
-        if cycle is not None and not self._in_head and cycle.more_body:
-            return data  # it is in a body
-        head, end, rest = data.partition(b"\r\n\r\n")
-        return _UPGRADE.sub(b"Ignored", head) + end + rest
+        rest = memoryview(data)
+        while True:
+            try:
+                self.parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as upgrade:
+                if not self._plain_head:
+                    raise
+                rest = rest[upgrade.args[0] :]
+            else:
+                return
+            head, self._plain_head = self._plain_head, b""
+            self.parser.feed_data(head)
+
+    def _head_without_upgrade(self) -> bytes:
+        lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+        lines += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"\r\n".join([*lines, b"", b""])
