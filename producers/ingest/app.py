@@ -200,6 +200,7 @@ class IngestApp:
                     query=sender.sent.query,
                     tracker_version=self._tracker_version,
                     plain=endpoint is Endpoint.TRACKING,
+                    most=self._writer.most_events(sender.sent),
                 )
         accepted = answers.PIXEL if endpoint is Endpoint.PIXEL else answers.OK
         answer = await self._write(understood, whole, sender, accepted=accepted)

@@ -81,12 +81,18 @@ def understand_query(query: bytes, *, tracker_version: str) -> Understood:
 
 
 def understand_body(
-    body: bytes, *, content_type: str, query: bytes, tracker_version: str, plain: bool = False
+    body: bytes, *, content_type: str, query: bytes, tracker_version: str, plain: bool = False, most: int | None = None
 ) -> Understood:
-    """The events in a body: a payload_data, or, where `plain` events are taken, one of them or an array of them."""
+    """The events in a body: a payload_data, or, where `plain` events are taken, one of them or an array of them.
+
+    When there are more than `most` the whole body is refused.
+    """
     try:
         _check_content_type(content_type)
         items = _plain_items(body) if plain else _payload_data_items(body)
+        if most is not None and len(items.values) > most:
+            held = f"the body holds {len(items.values):,} events, and a request with such a head may hold {most:,}"
+            raise RefusedError("too_large", f"{held}; send them in parts")
         return _understand_items(items, body, query=query, tracker_version=tracker_version)
     except RefusedError as error:
         return Understood([], [Refused(error.kind, _cut(error.reason), "", body)])

@@ -9,17 +9,20 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any, NamedTuple
 
+from snowbus.bus.atomic_fields import MAX_LENGTHS
 from snowbus.bus.errors import ConfigurationError
 
 Network = IPv4Network | IPv6Network
 
+_MAX_TEXT = 255
 _HEADERS = (
-    ("user_agent", b"user-agent"),
-    ("referer", b"referer"),
-    ("accept_language", b"accept-language"),
-    ("content_type", b"content-type"),
-    ("host", b"host"),
+    ("user_agent", b"user-agent", MAX_LENGTHS["useragent"]),
+    ("referer", b"referer", MAX_LENGTHS["page_referrer"]),
+    ("accept_language", b"accept-language", MAX_LENGTHS["br_lang"]),
+    ("content_type", b"content-type", _MAX_TEXT),
+    ("host", b"host", _MAX_TEXT),
 )
+"""By its name in the source, each header, and how much of it is kept: every event of the request carries it."""
 
 
 class Head(NamedTuple):
@@ -48,13 +51,13 @@ def head_of(scope: Mapping[str, Any]) -> Head:
 
 
 def source_of(head: Head, *, network_userid: str | None, proxies: Sequence[Network]) -> dict[str, str]:
-    """The `source` of the events in a request; what is unknown is absent."""
+    """The `source` of the events in a request; what is unknown is absent, what is too long cut."""
     headers = head.headers
-    source = {"method": head.method, "path": head.path}
-    for name, header in _HEADERS:
+    source = {"method": head.method, "path": head.path[:_MAX_TEXT]}
+    for name, header, most in _HEADERS:
         value = headers.get(header)
         if value:
-            source[name] = header_text(value)
+            source[name] = header_text(value)[:most]
     if not head.anonymous:
         if network_userid:
             source["network_userid"] = network_userid

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple, get_args
 
 from snowbus.bus.acceptance import Draft, draft, schemas_of
@@ -23,6 +24,7 @@ from .requests import KEPT_APART, Kind, Refused, Understood
 from .topics import Topics
 
 _CHECKED_IN_A_ROW = 200
+_PARAMETER_BYTES = 100
 _INVALID_COUNTS = 10
 """As many events as one that is invalid: to say what is wrong takes longer than to see that all is well."""
 
@@ -33,6 +35,12 @@ class Sent(NamedTuple):
     source: Mapping[str, str]
     received: int
     query: bytes
+
+    @property
+    def added(self) -> int:
+        """The bytes that each record has of them, and of the parameters in the query, what they take in memory."""
+        parameters = (self.query.count(b"&") + 1) * _PARAMETER_BYTES if self.query else 0
+        return sum(map(len, self.source.values())) + len(self.query) + parameters
 
 
 class _Made(NamedTuple):
@@ -71,17 +79,51 @@ class Writer:
         self._validated = {each: metrics.ingest_validated.labels(each) for each in get_args(Validation)}
         metrics.ingest_pending.set_function(lambda: self._pending)
 
+    def most_events(self, sent: Sent) -> int:
+        """How many events one request may hold, so that with what is on each of their records there is room for it."""
+        return max(1, self._max_pending_bytes // sent.added)
+
     async def write(self, understood: Understood, whole: bytes, *, sent: Sent) -> Outcome:
         """Write the events, and what was refused, of a request whose body (or query string) is `whole`.
 
         Raises OverloadedError, LogError; then none of the events counts as accepted, though some may be durable.
         """
+        events = len(understood.payloads) + min(len(understood.refused), KEPT_APART)
+        with self._room_for(len(whole) + events * sent.added):
+            return await self._write(understood, whole, sent)
+
+    async def write_bad(self, bad: Bad, kind: Kind, *, sent: Sent) -> None:
+        """Write a whole request that was refused. Raises OverloadedError, LogError."""
+        with self._room_for(len(bad.value) + sent.added):
+            await self._write_bad(bad, kind, sent)
+
+    async def close(self) -> None:
+        """Wait for what is under way."""
+        await self._appends.close()
+        await self._resolver.close()
+
+    @contextmanager
+    def _room_for(self, size: int) -> Iterator[None]:
+        """A place among the requests that wait for the log, taken before their records are made."""
+        if self._pending and (
+            self._pending >= self._max_pending or self._pending_bytes + size > self._max_pending_bytes
+        ):
+            raise OverloadedError("too many requests wait for the log")
+        self._pending += 1
+        self._pending_bytes += size
+        try:
+            yield
+        finally:
+            self._pending -= 1
+            self._pending_bytes -= size
+
+    async def _write(self, understood: Understood, whole: bytes, sent: Sent) -> Outcome:
         made = await self._make_records(understood.payloads, sent)
         refused = [*understood.refused, *made.oversized]
         accepted = len(made.records) + len(made.diverted)
         # Refused ones first: if this fails the whole request comes again, and no good event is there twice for it.
         if not accepted:
-            await self.write_bad(Bad(whole, _reasons(refused)), refused[0].kind, sent=sent)
+            await self._write_bad(Bad(whole, _reasons(refused)), refused[0].kind, sent)
             return Outcome(0, refused)
         if refused or made.diverted:
             set_aside = self._refused_records(refused, whole, sent) if refused else []
@@ -96,15 +138,9 @@ class Writer:
             self._metrics.ingest_events.inc(len(made.records))
         return Outcome(accepted, refused)
 
-    async def write_bad(self, bad: Bad, kind: Kind, *, sent: Sent) -> None:
-        """Write a whole request that was refused. Raises OverloadedError, LogError."""
+    async def _write_bad(self, bad: Bad, kind: Kind, sent: Sent) -> None:
         await self._append(BAD_TOPIC, [self._bad_record(bad, sent)])
         self._metrics.ingest_refused.labels(kind).inc()
-
-    async def close(self) -> None:
-        """Wait for what is under way."""
-        await self._appends.close()
-        await self._resolver.close()
 
     async def _make_records(self, payloads: Sequence[dict[str, str]], sent: Sent) -> _Made:
         drafts = await self._read(payloads)
@@ -143,7 +179,7 @@ class Writer:
         refused = Refused("too_large", str(error), "", whole)
         first = whole[:KEPT_BYTES]
         bad = Bad(first, refused.reason, truncated=len(first) < len(whole), size=len(whole))
-        await self.write_bad(bad, refused.kind, sent=sent)
+        await self._write_bad(bad, refused.kind, sent)
         return Outcome(0, [refused] * len(understood.payloads))
 
     def _refused_records(self, refused: Sequence[Refused], whole: bytes, sent: Sent) -> list[ProducerRecord]:
@@ -157,13 +193,6 @@ class Writer:
         )
 
     async def _append(self, topic: str, records: Sequence[ProducerRecord]) -> None:
-        size = sum(len(record.value) for record in records)
-        if self._pending and (
-            self._pending >= self._max_pending or self._pending_bytes + size > self._max_pending_bytes
-        ):
-            raise OverloadedError("too many requests wait for the log")
-        self._pending += 1
-        self._pending_bytes += size
         try:
             if not self._topics.made:
                 await self._topics.make()
@@ -175,9 +204,6 @@ class Writer:
             raise
         else:
             self._topics.took()
-        finally:
-            self._pending -= 1
-            self._pending_bytes -= size
 
 
 def _reasons(refused: Sequence[Refused]) -> str:

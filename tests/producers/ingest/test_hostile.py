@@ -221,6 +221,24 @@ def test_an_offer_to_upgrade_costs_no_event(name: str) -> None:
     run(main())
 
 
+@pytest.mark.parametrize("path", [TP2, f"{TP2}?aid={'a' * 30_000}", f"{TP2}?{'a&' * 15_000}"])
+def test_a_small_body_whose_head_would_make_it_huge_gets_413(path: str) -> None:
+    """What is in the head goes on the record of each event."""
+
+    async def main() -> None:
+        async with serving(FakeLog()) as ingest:
+            body = payload_data(*[{"e": "pv"}] * 7_000)
+            status, told = await ingest.post(body, path, Referer="r" * 20_000)
+            assert status == 413
+            assert "the body holds 7,000 events, and a request with such a head may hold " in told["error"]
+            assert isinstance(ingest.log, FakeLog)
+            [record] = ingest.log.records[BAD_TOPIC]
+            assert record.value == body
+            assert events(ingest) == 0
+
+    run(main())
+
+
 def test_what_follows_a_broken_request_is_not_read_and_the_one_before_is_answered() -> None:
     async def main() -> None:
         async with serving(FakeLog()) as ingest:

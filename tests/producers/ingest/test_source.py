@@ -36,6 +36,21 @@ def test_what_is_known_of_the_sender_is_its_source_and_what_is_not_is_absent() -
     assert source_of(head("", referer=""), network_userid=None, proxies=()) == {"method": "POST", "path": "/a/b"}
 
 
+def test_what_is_longer_than_snowplow_keeps_is_cut() -> None:
+    """Every event of the request carries it."""
+    long = "x" * 60_000
+    sent = head(user_agent=long, referer=long, accept_language=long, content_type=long, host=long)
+    told = source_of(sent._replace(path=long), network_userid=None, proxies=())
+    assert {name: len(text) for name, text in told.items() if text[0] == "x"} == {
+        "path": 255,
+        "user_agent": 1_000,
+        "referer": 10_000,
+        "accept_language": 255,
+        "content_type": 255,
+        "host": 255,
+    }
+
+
 def test_sp_anonymous_drops_address_and_network_user_id_only() -> None:
     told = source_of(head(sp_anonymous="*", user_agent="curl/8"), network_userid="n-1", proxies=())
     assert told == {"method": "POST", "path": "/a/b", "user_agent": "curl/8"}
