@@ -134,6 +134,9 @@ class Settings(BaseModel):
     ingest_max_body_bytes: PositiveInt = Field(
         1_000_000, description="The largest request body, also once it is unpacked; what is larger gets 413."
     )
+    ingest_max_events: PositiveInt = Field(
+        10_000, description="Events in one request at most, as all wait while they are read; with more it gets 413."
+    )
     ingest_max_pending: PositiveInt = Field(
         2_000, description="Requests that may wait for the log; what comes beyond gets 503."
     )

@@ -91,7 +91,7 @@ def understand_body(
         _check_content_type(content_type)
         items = _plain_items(body) if plain else _payload_data_items(body)
         if most is not None and len(items.values) > most:
-            held = f"the body holds {len(items.values):,} events, and a request with such a head may hold {most:,}"
+            held = f"the body holds {len(items.values):,} events, and this request may hold {most:,}"
             raise RefusedError("too_large", f"{held}; send them in parts")
         return _understand_items(items, body, query=query, tracker_version=tracker_version)
     except RefusedError as error:

@@ -72,6 +72,7 @@ class Writer:
         self._appends = Appends(log, seconds=settings.append_timeout + 1.0)
         self._metrics = metrics
         self._max_record_bytes = settings.max_record_bytes
+        self._max_events = settings.ingest_max_events
         self._max_pending = settings.ingest_max_pending
         self._max_pending_bytes = settings.ingest_max_pending_bytes
         self._pending = 0
@@ -80,8 +81,8 @@ class Writer:
         metrics.ingest_pending.set_function(lambda: self._pending)
 
     def most_events(self, sent: Sent) -> int:
-        """How many events one request may hold, so that with what is on each of their records there is room for it."""
-        return max(1, self._max_pending_bytes // sent.added)
+        """How many events one request may hold, as many as the settings allow, or as there is room for."""
+        return max(1, min(self._max_events, self._max_pending_bytes // sent.added))
 
     async def write(self, understood: Understood, whole: bytes, *, sent: Sent) -> Outcome:
         """Write the events, and what was refused, of a request whose body (or query string) is `whole`.

@@ -221,6 +221,18 @@ def test_an_offer_to_upgrade_costs_no_event(name: str) -> None:
     run(main())
 
 
+def test_more_events_than_may_hold_up_the_others_get_413() -> None:
+    async def main() -> None:
+        async with serving(FakeLog(), ingest_max_events=3) as ingest:
+            assert (await ingest.post(b'[{"e":"pv"},1,{"e":"pv"}]', "/tracking"))[0] == 200
+            status, told = await ingest.post(b"[1,1,1,1]", "/tracking")
+            assert status == 413
+            assert told == {"error": "the body holds 4 events, and this request may hold 3; send them in parts"}
+            assert events(ingest) == 2
+
+    run(main())
+
+
 @pytest.mark.parametrize("path", [TP2, f"{TP2}?aid={'a' * 30_000}", f"{TP2}?{'a&' * 15_000}"])
 def test_a_small_body_whose_head_would_make_it_huge_gets_413(path: str) -> None:
     """What is in the head goes on the record of each event."""
@@ -230,7 +242,7 @@ def test_a_small_body_whose_head_would_make_it_huge_gets_413(path: str) -> None:
             body = payload_data(*[{"e": "pv"}] * 7_000)
             status, told = await ingest.post(body, path, Referer="r" * 20_000)
             assert status == 413
-            assert "the body holds 7,000 events, and a request with such a head may hold " in told["error"]
+            assert "the body holds 7,000 events, and this request may hold " in told["error"]
             assert isinstance(ingest.log, FakeLog)
             [record] = ingest.log.records[BAD_TOPIC]
             assert record.value == body
