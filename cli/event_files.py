@@ -20,6 +20,7 @@ from .events_in import Read, events_in
 from .har import HarError, har_requests, is_har
 
 _GZIP = b"\x1f\x8b"
+_BLANK = b"\xef\xbb\xbf \t\r\n"
 _BATCH_ITEMS = 500
 _BATCH_BYTES = 1_000_000
 _BLOCK_BYTES = 1_048_576
@@ -91,7 +92,8 @@ class EventFile:
 
     def _document(self) -> tuple[Any, bytes] | None:
         """The file as one JSON document that is more than an event, and its bytes; None when it is lines."""
-        first, second = self._file.readline(), self._file.readline()
+        lines = (line for line in self._file if line.strip(_BLANK))
+        first, second = next(lines, b""), next(lines, b"")
         self._file.seek(0)
         if not _begins_document(first, second):
             return None
@@ -153,11 +155,14 @@ class EventFile:
 
 
 def _begins_document(first: bytes, second: bytes) -> bool:
-    """Whether a file that begins with these lines may be one document, rather than a line for each event."""
+    """Whether a file may be one document, rather than a line for each event, by its first lines that are not blank."""
+    begun = first.strip(_BLANK)
+    if begun[:1] not in (b"{", b"["):
+        return False
     try:
         value = loads(_text(first))
     except JsonError:
-        return first.strip(b"\xef\xbb\xbf \t\r\n") in (b"", b"{", b"[") or not _is_json(second)
+        return begun in (b"{", b"[") or not _is_json(second)
     return is_har(value) or isinstance(value, list)
 
 

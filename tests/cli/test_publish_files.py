@@ -3,6 +3,7 @@
 import gzip
 import json
 import signal
+import tracemalloc
 
 import pytest
 from support.aio import run, soon
@@ -13,6 +14,7 @@ from snowbus.bus.envelope import decode_event
 from snowbus.bus.event import EVENTS_TOPIC
 from snowbus.bus.log import open_log
 from snowbus.cli import exit_codes
+from snowbus.cli.event_files import EventFile
 from snowbus.producers.emitters import LogfileEmitter
 
 
@@ -45,11 +47,13 @@ def har(*events):
 
 
 SHAPES = {
+    "lines after a blank one": b'\n{"e":"pv","eid":"a"}\n{"e":"pv","eid":"b"}\n{"e":"pv","eid":"c"}',
     "lines": b'{"e":"pv","eid":"a"}\n\n{"event":"page_view","event_id":"b"}\n{"e":"pv","eid":"c"}',
     "payload_data": json.dumps({"schema": PAYLOAD_DATA, "data": [{"e": "pv", "eid": each} for each in "abc"]}).encode(),
     "HAR": json.dumps(har("a", "b", "c"), indent=2).encode(),
     "HAR on a line": b"\xef\xbb\xbf" + json.dumps(har("a", "b", "c")).encode(),
     "an array": json.dumps([{"e": "pv", "eid": each} for each in "abc"], indent=2).encode(),
+    "an array after a blank line": b'\n[{"e":"pv","eid":"a"},\n{"e":"pv","eid":"b"},{"e":"pv","eid":"c"}]',
     "packed lines": gzip.compress(b'{"e":"pv","eid":"a"}\n{"e":"pv","eid":"b"}\n{"e":"pv","eid":"c"}\n'),
 }
 
@@ -62,6 +66,19 @@ def test_a_file_is_known_by_what_is_in_it_and_published_once(tmp_path, sqlite_ur
     assert (answer.stdout, answer.returncode) == ("3 published\n", exit_codes.OK), answer.stderr
     assert snowbus(*arguments, cwd=tmp_path).stdout == "0 published\n"
     assert ids(sqlite_url) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("first", ["", "\ufeff \n\n", "no event\nnor this\n"])
+def test_a_large_file_of_lines_is_read_line_by_line_whatever_it_begins_with(tmp_path, first):
+    path = tmp_path / "events.ndjson"
+    path.write_text(first + f"{json.dumps({'e': 'pv', 'page': 'x' * 2_000})}\n" * 10_000, "utf-8")
+    tracemalloc.start()
+    try:
+        with EventFile(path) as file:
+            assert len(next(file.batches()).items) > 400
+        assert tracemalloc.get_traced_memory()[1] < path.stat().st_size / 2
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_trackers_logfile_that_grows_and_is_rotated_is_published_once(tmp_path, sqlite_url):
