@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
 
 from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.errors import ConfigurationError, SnowbusError
@@ -138,11 +139,12 @@ def parse_keys(text: str, *, rate: float) -> Iterator[tuple[bytes, Key]]:
 
 
 def without_key(head: Head) -> Head:
-    """A head whose query string has no key any more: it must not get on the log."""
-    if _PARAMETER not in head.query:
-        return head
-    kept = [pair for pair in head.query.split(b"&") if _PARAMETER.decode() not in parse_query(pair)]
-    return head._replace(query=b"&".join(kept))
+    """A head in whose query string, and in its Referer's, there is no key any more: it must not get on the log."""
+    page, mark, query = head.headers.get(b"referer", b"").partition(b"?")
+    if mark:
+        headers = {**head.headers, b"referer": page + mark + _without_parameter(query)}
+        head = head._replace(headers=headers)
+    return head._replace(query=_without_parameter(head.query))
 
 
 def _shown(head: Head) -> Iterator[bytes]:
@@ -154,6 +156,13 @@ def _shown(head: Head) -> Iterator[bytes]:
         yield header
     if _PARAMETER in head.query and (text := parse_query(head.query).get(_PARAMETER.decode())):
         yield text.encode("utf-8", "surrogateescape")
+
+
+def _without_parameter(query: bytes) -> bytes:
+    """A query string without the keys in it; as it was when there are none."""
+    if _PARAMETER not in unquote_to_bytes(query):
+        return query
+    return b"&".join(pair for pair in query.split(b"&") if _PARAMETER.decode() not in parse_query(pair))
 
 
 def _digest(key: bytes) -> bytes:

@@ -62,7 +62,21 @@ def test_without_a_key_nobody_is_let_in(path: Path, shown: Head, reason: str) ->
 def test_a_key_in_the_query_string_goes_no_further() -> None:
     assert without_key(head(b"e=pv&api_key=s3cret&aid=x")).query == b"e=pv&aid=x"
     assert without_key(head(b"e=pv&api%5Fkey=s3cret&x=api_key")).query == b"e=pv&x=api_key"
+    assert without_key(head(b"e=pv&api%5Fkey=s3cret")).query == b"e=pv"
     assert without_key(head(b"e=pv&my_api_key=1")).query == b"e=pv&my_api_key=1"
+
+
+@pytest.mark.parametrize(
+    ("referer", "kept"),
+    [
+        ("https://shop/?a=%20&api_key=s3cret&b=2#c", "https://shop/?a=%20&b=2#c"),
+        ("https://shop/?api%5Fkey=s3cret", "https://shop/?"),
+        ("https://shop/?my_api_key=1#api_key", "https://shop/?my_api_key=1#api_key"),
+    ],
+)
+def test_a_key_in_the_referer_goes_no_further(referer: str, kept: str) -> None:
+    told = without_key(head(referer=referer, x_api_key="s3cret")).headers
+    assert told[b"referer"] == kept.encode()
 
 
 def test_a_key_that_has_sent_more_than_its_rate_waits_for_what_it_sent(path: Path) -> None:
