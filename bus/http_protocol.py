@@ -172,6 +172,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             else:
                 return
             head, self._plain_head = self._plain_head, b""
+            self.parser = httptools.HttpRequestParser(self)  # the one before takes nothing after a `Connection: close`
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
             self.parser.feed_data(head)
 
     def _head_without_upgrade(self) -> bytes:

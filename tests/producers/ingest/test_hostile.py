@@ -214,7 +214,7 @@ def test_an_offer_to_upgrade_costs_no_event(name: str) -> None:
             offer = post(BODY, "Connection: Upgrade, HTTP2-Settings", f"{name}: h2c", "HTTP2-Settings: AAMAAABk")
             before, after = offer[: offer.index(name.encode())], offer[offer.index(name.encode()) :]
             pieces = (offer, offer + offer, before, after, before + after[:3], after[3:-9], after[-9:])
-            answers = await raw(ingest.address, *pieces, post(BODY, "Connection: close"))
+            answers = await raw(ingest.address, *pieces, post(BODY, "Connection: close, Upgrade", f"{name}: h2c"))
             assert answers.count(b"HTTP/1.1 200 OK") == 6
             assert events(ingest) == 6
 
