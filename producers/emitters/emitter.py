@@ -126,7 +126,7 @@ class Emitter:
                 worker.thread.join(timeout + _GRACE_SECONDS)
         return self._is_out
 
-    def _start(self, *, after: threading.Thread | None = None) -> None:
+    def _start(self, *, after: Worker | None = None) -> None:
         with lifecycle.lock:
             if self._closed or self._is_starting or (self._worker is not None and after is None):
                 return
@@ -172,14 +172,17 @@ class Emitter:
     def wait_for_fork(self, seconds: float) -> None:
         """See lifecycle.Running."""
         if self._worker is not None and threading.current_thread() is not self._worker.thread:
-            self._worker.thread.join(seconds)
+            self._worker.wait_until_left(seconds)
 
     def after_fork_in_parent(self) -> None:
         """See lifecycle.Running."""
+        if self._worker is None:
+            return
         if self._closed:
+            self._worker.dismiss(None)
             self._finish()  # it was about to end, and has no time left
-        elif self._worker is not None:
-            self._start(after=self._worker.thread)
+        else:
+            self._start(after=self._worker)
 
     def after_fork_in_child(self) -> None:
         """See lifecycle.Running."""

@@ -5,7 +5,8 @@ import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AsyncExitStack, closing, suppress
-from threading import Thread
+from queue import SimpleQueue
+from threading import Event, Thread
 from typing import Any
 
 from snowbus.bus.backoff import wait_before_retry
@@ -35,8 +36,9 @@ _CALL_SECONDS = 1.0
 class Worker:
     """Sends events, so many at once, until it is told to end, and then for some seconds more.
 
-    `make` makes the destination, `at_end` is called last, in the thread. That begins when the one
-    `after` which it comes has ended. What is left at the end is in the outbox.
+    `make` makes the destination, `at_end` is called last, in the thread. What is left at the end is in the outbox.
+    For a fork it leaves, and its thread waits for who comes `after` it: a thread that ended might do so in the middle
+    of the fork, with a lock of OpenSSL's, whose destructors run when `join` has returned.
     """
 
     def __init__(
@@ -48,7 +50,7 @@ class Worker:
         ledger: Ledger,
         name: str,
         at_end: Callable[[], None],
-        after: Thread | None = None,
+        after: "Worker | None" = None,
     ) -> None:
         self._outbox = outbox
         self._make = make
@@ -56,6 +58,8 @@ class Worker:
         self._ledger = ledger
         self._at_end = at_end
         self._after = after
+        self._next: SimpleQueue[Worker | None] = SimpleQueue()
+        self._has_left = Event()
         self._destination: Destination[Any] | None = None
         self._failures = 0
         self._is_ending = False
@@ -69,12 +73,18 @@ class Worker:
         self._woken = asyncio.Event()
         self._crowded = asyncio.Event()
         self._hurry = asyncio.Event()
-        self.thread = Thread(target=self._run, name=f"snowbus-emitter {name}", daemon=True)
+        self.thread: Thread = (
+            after.thread if after else Thread(target=_run, args=(self,), name=f"snowbus-emitter {name}", daemon=True)
+        )
 
     def start(self) -> None:
         """Begin."""
         self._outbox.wake = self._wake
-        self.thread.start()
+        after, self._after = self._after, None
+        if after is None:
+            self.thread.start()
+        else:
+            after.dismiss(self)
 
     def end(self, seconds: float) -> None:
         """Send what waits, for so many seconds at most, then end. From any thread."""
@@ -88,6 +98,14 @@ class Worker:
             self._end(seconds)
 
         self._in_loop(leave)
+
+    def wait_until_left(self, seconds: float) -> None:
+        """Wait until it sends nothing any more, for so many seconds at most. From any thread but its own."""
+        self._has_left.wait(seconds)
+
+    def dismiss(self, successor: "Worker | None") -> None:
+        """Once it has left for a fork: have its thread go on with another worker, or end. From any thread."""
+        self._next.put(successor)
 
     def _in_loop(self, callback: Callable[[], None]) -> None:
         with suppress(RuntimeError):  # it has ended
@@ -113,14 +131,18 @@ class Worker:
         if self._serving is not None and self._deadline is not None:
             self._loop.call_at(self._deadline, self._serving.cancel)
 
-    def _run(self) -> None:
-        if self._after is not None:
-            self._after.join()
-        with closing(self._loop):
-            self._loop.run_until_complete(self._main())
-        self._calls.join(_CALL_SECONDS)  # a fork waits for them, too
+    def run(self) -> "Worker | None":
+        """Work, in the thread; returns who is to go on there."""
+        try:
+            with closing(self._loop):
+                has_successor = self._loop.run_until_complete(self._main())
+            self._calls.join(_CALL_SECONDS)  # a fork waits for them, too
+        finally:
+            self._has_left.set()
+        return self._next.get() if has_successor else None
 
-    async def _main(self) -> None:
+    async def _main(self) -> bool:
+        """Work until the end; says whether another worker is to go on."""
         spilling = self._loop.create_task(self._spill_when_crowded())
         self._serving = self._loop.create_task(self._serve())
         self._arm()
@@ -129,9 +151,11 @@ class Worker:
         await asyncio.wait({spilling})
         if not self._serving.cancelled() and (error := self._serving.exception()) is not None:
             logger.error("an emitter has ended", exc_info=error)
-        if not self._is_leaving:
+        leaves = self._is_leaving
+        if not leaves:
             self._at_end()
         self._ledger.tell_dropped()
+        return leaves
 
     async def _serve(self) -> None:
         async with AsyncExitStack() as stack:
@@ -234,6 +258,12 @@ class Worker:
                 self._ledger.spool_failed(str(error))
                 await asyncio.sleep(_SPILL_AGAIN_SECONDS)
                 self._crowded.set()
+
+
+def _run(worker: Worker) -> None:
+    following: Worker | None = worker
+    while following is not None:
+        following = following.run()
 
 
 async def _kept(keeper: Destination[Any], event: Tracked, reason: str) -> bool:

@@ -149,6 +149,28 @@ stop.set()
     assert list((tmp_path / "spool").iterdir()) == []
 
 
+def test_no_thread_ends_for_a_fork(tmp_path):
+    """It would with locks of C libraries, such as OpenSSL's, which the child would wait for when it ends."""
+    script = f"""
+import os, threading, warnings
+from snowbus.producers.emitters import LogfileEmitter
+warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+threads = []
+tell = lambda outcome: threads.append(threading.get_native_id())
+emitter = LogfileEmitter({str(tmp_path / "events.ndjson")!r}, on_outcome=tell)
+for fork in range(3):
+    emitter.input({{"e": "pv"}})
+    assert emitter.flush()
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+assert emitter.close()
+print(len(threads), len(set(threads)))
+"""
+    assert run_script(script) == "3 1\n"
+
+
 @pytest.fixture(params=["memory", "written"])
 def logfile(request, tmp_path):
     """An emitter to a file, the quickest; with and without a spool."""
