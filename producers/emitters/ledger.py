@@ -113,7 +113,7 @@ class Ledger:
             return
         try:
             self._on_outcome(outcome)
-        except Exception:
+        except BaseException:
             logger.exception("on_outcome raised", emitter=self._name)
 
     def _warn(self, kind: Kind, what: str, **facts: object) -> None:

@@ -149,8 +149,6 @@ class Worker:
         await asyncio.wait({self._serving})
         spilling.cancel()
         await asyncio.wait({spilling})
-        if not self._serving.cancelled() and (error := self._serving.exception()) is not None:
-            logger.error("an emitter has ended", exc_info=error)
         leaves = self._is_leaving
         if not leaves:
             self._at_end()
@@ -158,6 +156,18 @@ class Worker:
         return leaves
 
     async def _serve(self) -> None:
+        """Send until the end, whatever happens."""
+        while True:
+            try:
+                await self._send()
+            except Exception as error:
+                logger.exception("an emitter failed in a way that is not foreseen; it begins anew")
+                await self._wait([], Stop(f"{type(error).__name__}: {error}"))
+            else:
+                return
+
+    async def _send(self) -> None:
+        self._destination = None
         async with AsyncExitStack() as stack:
             while not self._is_leaving:
                 try:
