@@ -31,6 +31,7 @@ _SLOW_SECONDS = 10.0  # nobody else is in this loop, and it may well write to a 
 _LOOK_SECONDS = 5.0
 _SPILL_AGAIN_SECONDS = 1.0
 _CALL_SECONDS = 1.0
+_PATIENCE_SECONDS = 1.0
 
 
 class Worker:
@@ -176,10 +177,15 @@ class Worker:
                     await self._wait([], Retry(f"the spool cannot be read: {error.strerror or error}"))
                     continue
                 self._ledger.tell_dropped()
-                if events and self._destination is not None:
-                    await self._try(events, self._destination)
-                elif events:
-                    await self._open(events, stack)  # and look again: it takes a while
+                if events:
+                    spilling = self._loop.call_later(_PATIENCE_SECONDS, self._spill)
+                    try:
+                        if self._destination is not None:
+                            await self._try(events, self._destination)
+                        else:
+                            await self._open(events, stack)  # and look again: it takes a while
+                    finally:
+                        spilling.cancel()
                 elif self._is_ending:
                     return
                 else:
@@ -241,8 +247,7 @@ class Worker:
     async def _wait(self, events: Sequence[Tracked], wait: Retry | Stop) -> None:
         """Wait before the next try: longer and longer, and as long as was asked for. An end is not waited for."""
         self._failures += 1
-        self._outbox.spill_at_once(True)  # what waits from now on is better off in the spool
-        self._crowded.set()
+        self._spill()
         self._ledger.retried([event.payload for event in events], wait.reason, waiting=self._outbox.pending)
         longest = _LONGEST_WAIT_FOR_A_CHANGE if isinstance(wait, Stop) else _LONGEST_WAIT
         asked = (wait.after if isinstance(wait, Retry) else None) or 0.0
@@ -253,6 +258,11 @@ class Worker:
         with suppress(TimeoutError):
             async with asyncio.timeout(max(asked, seconds)):
                 await self._hurry.wait()
+
+    def _spill(self) -> None:
+        """Have what waits, from now on, be in the spool: the destination is away, or takes long."""
+        self._outbox.spill_at_once(True)
+        self._crowded.set()
 
     async def _spill_when_crowded(self) -> None:
         while True:

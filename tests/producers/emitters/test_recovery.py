@@ -11,6 +11,7 @@ import pytest
 from snowplow_tracker import Tracker
 from support.aio import run, soon
 from support.collector_double import CollectorDouble, status
+from support.collector_faults import hang
 from support.emitting import lines_in, payloads_on, track
 from support.forwarding import read_all
 
@@ -44,6 +45,19 @@ def test_an_outage_costs_neither_events_nor_their_order(tmp_path):
         assert numbers(collector.accepted) == list(range(105))
         assert emitter.counts.retried > 0
         emitter.close()
+
+
+def test_what_waits_while_a_try_takes_long_is_spooled(tmp_path):
+    """Not only when it has failed at last."""
+    with CollectorDouble() as collector:
+        collector.always(hang(30))
+        emitter = CollectorEmitter(collector.url, spool=tmp_path / "spool", timeout=60)
+        send(emitter, 0, 5)
+        soon(lambda: collector.requests)
+        send(emitter, 5, 10)
+        soon(lambda: emitter.counts.spooled == 10)
+        assert emitter.counts.retried == 0
+        emitter.close(timeout=0.01)
 
 
 def test_what_is_left_at_the_end_is_delivered_at_the_next_start(tmp_path):
