@@ -308,7 +308,12 @@ def test_an_emitter_that_has_nowhere_to_send_to_does_not_hold_up_another(tmp_pat
     assert away.flush(timeout=0.01) is False
     assert away.close(timeout=0.01) is False
     assert (away.counts.dropped, away.pending, away.flush()) == (20, 0, True)
-    assert sum(outcome.count for outcome in outcomes if outcome.kind == "dropped") == 20
+    dropped = [(outcome.count, outcome.reason) for outcome in outcomes if outcome.kind == "dropped"]
+    assert sum(count for count, _ in dropped) == 20
+    assert {reason.partition(" (")[0] for _, reason in dropped} == {
+        "too many events wait",
+        "the emitter ended before they could be sent",
+    }
     near.close()
 
 
