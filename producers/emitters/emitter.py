@@ -199,7 +199,7 @@ class Emitter:
     def at_exit(self) -> None:
         """See lifecycle.Running."""
         if self._worker is not None:
-            self._worker.end(self._exit_timeout)
+            self._worker.end_soon(self._exit_timeout)
 
     def wait_at_exit(self) -> None:
         """See lifecycle.Running."""

@@ -58,6 +58,11 @@ class Outbox:
         return len(self._queue)
 
     @property
+    def is_safe(self) -> bool:
+        """Whether all that waits is in the spool."""
+        return self.spool is not None and not self._queue
+
+    @property
     def pending(self) -> int:
         """How many events wait."""
         return len(self._queue) + self._spooled

@@ -3,7 +3,6 @@
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AsyncExitStack, closing, suppress
 from queue import SimpleQueue
 from threading import Event, Thread
@@ -19,6 +18,7 @@ from .destination import Destination
 from .ledger import Ledger
 from .outbox import Outbox
 from .spool import SpoolError
+from .thread_per_call import ThreadPerCall
 from .tracked import Tracked
 
 logger = Diagnostics(__name__)
@@ -65,10 +65,11 @@ class Worker:
         self._failures = 0
         self._is_ending = False
         self._is_leaving = False
+        self._is_impatient = False
         self._deadline: float | None = None
         self._serving: asyncio.Task[None] | None = None
         self._loop = asyncio.new_event_loop()
-        self._calls = _ThreadPerCall()
+        self._calls = ThreadPerCall()
         self._loop.set_default_executor(self._calls)
         self._loop.slow_callback_duration = _SLOW_SECONDS
         self._woken = asyncio.Event()
@@ -90,6 +91,19 @@ class Worker:
     def end(self, seconds: float) -> None:
         """Send what waits, for so many seconds at most, then end. From any thread."""
         self._in_loop(lambda: self._end(seconds))
+
+    def end_soon(self, seconds: float) -> None:
+        """As `end`, but do not wait for a destination that is away where the spool has all that waits."""
+
+        def end_soon() -> None:
+            self._is_impatient = True
+            self._end(min(seconds, _FIRST_WAIT) if self._may_give_up else seconds)
+
+        self._in_loop(end_soon)
+
+    @property
+    def _may_give_up(self) -> bool:
+        return self._is_impatient and self._failures > 0 and self._outbox.is_safe
 
     def leave(self, seconds: float) -> None:
         """End for a fork, once what is being sent has been, after so many seconds at the latest. From any thread."""
@@ -170,7 +184,7 @@ class Worker:
     async def _send(self) -> None:
         self._destination = None
         async with AsyncExitStack() as stack:
-            while not self._is_leaving:
+            while not (self._is_leaving or self._may_give_up):
                 try:
                     events = self._outbox.peek(self._at_once)
                 except OSError as error:
@@ -292,33 +306,3 @@ async def _kept(keeper: Destination[Any], event: Tracked, reason: str) -> bool:
     except Exception:
         logger.exception("keeping a refused event failed in a way that is not foreseen")
         return False
-
-
-class _ThreadPerCall(ThreadPoolExecutor):
-    """An executor that still works when the main thread has ended, which is when the pools of the library refuse to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._calls: set[Thread] = set()
-
-    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        future.set_running_or_notify_cancel()
-
-        def call() -> None:
-            try:
-                future.set_result(function(*args, **kwargs))
-            except BaseException as error:  # noqa: BLE001 - the future's, as with any executor
-                future.set_exception(error)
-            finally:
-                self._calls.discard(thread)
-
-        thread = Thread(target=call, name="snowbus-emitter-call", daemon=True)
-        self._calls.add(thread)
-        thread.start()
-        return future
-
-    def join(self, seconds: float) -> None:
-        """Wait for the calls that are under way, each for so many seconds at most."""
-        for thread in list(self._calls):
-            thread.join(seconds)

@@ -75,6 +75,17 @@ def test_what_is_left_at_the_end_is_delivered_at_the_next_start(tmp_path):
     assert list(spool.iterdir()) == []
 
 
+def test_the_end_of_a_program_does_not_wait_for_what_is_away(tmp_path):
+    """Where the spool has the events; in the time it is given here, the test would not end."""
+    script = f"""
+from snowbus.producers.emitters import CollectorEmitter
+CollectorEmitter({AWAY!r}, exit_timeout=1000, spool={str(tmp_path)!r}).input({{"e": "pv"}})
+"""
+    subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60, check=True)
+    (path,) = tmp_path.iterdir()
+    assert path.read_bytes().count(b'"e":"pv"') == 1
+
+
 def test_the_end_of_a_program_is_not_held_up_longer_than_it_is_told(tmp_path):
     """What waits goes to the spool; without one its loss is told."""
     script = f"""
