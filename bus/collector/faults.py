@@ -38,7 +38,9 @@ def _certificate(error: Exception, host: str) -> NoAnswer:
     elif code == _NOT_YET_VALID:
         what = "the certificate is not valid yet, or the clock here is wrong"
     elif code in _UNKNOWN_AUTHORITY:
-        what = "the certificate is signed by nobody who is trusted here (collect_ssl_cafile)"
+        what = (
+            "the certificate is signed by nobody who is trusted here (collect_ssl_cafile, or ssl_cafile of an emitter)"
+        )
     else:
         what = f"the certificate is refused: {getattr(error, 'verify_message', error)}"
     return NoAnswer(f"TLS: {what}", configuration=True)

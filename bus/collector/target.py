@@ -79,7 +79,9 @@ def targets_of(settings: Settings) -> list[Target]:
     return targets
 
 
-def headers_of(lines: Sequence[str], targets: Sequence[Target]) -> list[tuple[str, str]]:
+def headers_of(
+    lines: Sequence[str], targets: Sequence[Target], *, setting: str = "collect_headers"
+) -> list[tuple[str, str]]:
     """The further headers of each request, given as `Name: value`. Raises ConfigurationError for one that cannot be
     sent.
     """
@@ -88,13 +90,13 @@ def headers_of(lines: Sequence[str], targets: Sequence[Target]) -> list[tuple[st
         name, colon, value = line.partition(":")
         name, value = name.strip(), value.strip()
         if not (colon and _HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value)):
-            raise ConfigurationError(f"collect_headers: number {number} is not 'Name: value' on one line")
+            raise ConfigurationError(f"{setting}: number {number} is not 'Name: value' on one line")
         if name.lower() in _OURS:
-            raise ConfigurationError(f"collect_headers: {name} is Snowbus' own to set")
+            raise ConfigurationError(f"{setting}: {name} is Snowbus' own to set")
         if name.lower() in _CLIENTS:
-            raise ConfigurationError(f"collect_headers: {name} would be taken for that of every client")
+            raise ConfigurationError(f"{setting}: {name} would be taken for that of every client")
         if name.lower() == "authorization" and any(target.authorization for target in targets):
-            raise ConfigurationError("collect_headers: there are an Authorization and a user name; give one of them")
+            raise ConfigurationError(f"{setting}: there are an Authorization and a user name; give one of them")
         headers.append((name, value))
     return headers
 

@@ -11,11 +11,14 @@ from snowbus.bus.log.kafka_url import without_password
 from .collector import checked_target, destination
 from .destination import Destination
 from .emitter import Emitter, EmitterOptions
+from .options import check_choice
 
 if TYPE_CHECKING:
     from .to_log import LogDestination
 
 _EVENTS_AT_ONCE = 500
+_TIMEOUT = 10.0
+_LOGS = ("kafka:", "sqlite:", "memory:")
 _OnInvalid = Literal["forward", "divert"]
 
 
@@ -24,8 +27,8 @@ class BusEmitter(Emitter):
 
     `url` is that of a log (`kafka://…`, `sqlite:///…`), or of an ingest (`http://…`, `https://…`). For a log, `options`
     are what it is opened with, and `iglu_resolver` and `on_invalid` are as the settings of these names; an ingest has
-    its own. For an ingest, `headers` and `timeout` are as for a CollectorEmitter. The other options are those of every
-    emitter. An event that a log will never take is kept on its topic `snowbus.bad`.
+    its own. For an ingest, `headers`, `timeout` and `ssl_cafile` are as for a CollectorEmitter. The other options are
+    those of every emitter. An event that a log will never take is kept on its topic `snowbus.bad`.
     Raises ConfigurationError when the URL, the resolver's file, or an option cannot work.
     """
 
@@ -37,16 +40,26 @@ class BusEmitter(Emitter):
         iglu_resolver: str = "",
         on_invalid: _OnInvalid = "forward",
         headers: Sequence[str] = (),
-        timeout: float = 10.0,
+        timeout: float = _TIMEOUT,
+        ssl_cafile: str = "",
         **queue: Unpack[EmitterOptions],
     ) -> None:
         make: Callable[[], Destination[Any]]
         if url.startswith(("http://", "https://")):
             if options is not None or iglu_resolver or on_invalid != "forward":
                 raise ConfigurationError("options, iglu_resolver and on_invalid are for a log; an ingest has its own")
-            target = checked_target(url, headers)
-            name, make = target.name, destination(target, headers=headers, timeout=timeout)
+            target = checked_target(url, headers=headers, timeout=timeout, ssl_cafile=ssl_cafile)
+            make = destination(target, headers=headers, timeout=timeout, ssl_cafile=ssl_cafile)
+            name = target.name
         else:
+            if not url.startswith(_LOGS):
+                raise ConfigurationError(
+                    f"url {without_password(url)!r} is none of a log, kafka://HOST:PORT or sqlite:///PATH, nor of an "
+                    "ingest, http://HOST:PORT or https://HOST"
+                )
+            if headers or timeout != _TIMEOUT or ssl_cafile:
+                raise ConfigurationError("headers, timeout and ssl_cafile are for an ingest; a log has options")
+            check_choice("on_invalid", on_invalid, ("forward", "divert"))
             check_log_url(url, options)
             name, make = without_password(url), _log(url, options, iglu_resolver, on_invalid)
         super().__init__(make, name=name, at_once=_EVENTS_AT_ONCE, **queue)

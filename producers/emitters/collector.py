@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Unpack
 from snowbus.bus.collector.target import Target, headers_of, target_of
 
 from .emitter import Emitter, EmitterOptions
+from .options import check_authorities, check_seconds, check_whole
 
 if TYPE_CHECKING:
     from .to_collector import CollectorDestination
@@ -33,17 +34,21 @@ class CollectorEmitter(Emitter):
         ssl_cafile: str = "",
         **queue: Unpack[EmitterOptions],
     ) -> None:
-        target = checked_target(url, headers)
+        target = checked_target(url, headers=headers, timeout=timeout, ssl_cafile=ssl_cafile)
+        check_whole("batch_events", batch_events, least=1)
+        check_whole("batch_bytes", batch_bytes, least=1)
         make = destination(
             target, headers=headers, timeout=timeout, max_bytes=batch_bytes, gzip=gzip, ssl_cafile=ssl_cafile
         )
         super().__init__(make, name=target.name, at_once=batch_events, **queue)
 
 
-def checked_target(url: str, headers: Sequence[str]) -> Target:
+def checked_target(url: str, *, headers: Sequence[str], timeout: float, ssl_cafile: str) -> Target:
     """Where to POST, and with what. Raises ConfigurationError."""
     target = target_of(url)
-    headers_of(headers, [target])
+    headers_of(headers, [target], setting="headers")
+    check_seconds("timeout", timeout)
+    check_authorities(ssl_cafile, secure=target.secure)
     return target
 
 

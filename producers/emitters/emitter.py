@@ -10,6 +10,7 @@ from snowbus.bus.errors import ConfigurationError
 from . import lifecycle
 from .destination import Destination
 from .ledger import Ledger
+from .options import check_choice, check_seconds, check_whole
 from .outbox import Durability, Outbox
 from .outcomes import Counts, OnOutcome
 from .spool import Spool, SpoolError
@@ -98,13 +99,15 @@ class Emitter:
             self._ledger.unreadable(str(error) or type(error).__name__)
 
     def flush(self, timeout: float = 10.0) -> Any:
-        """Wait until nothing waits, `timeout` seconds at most, and return whether all is out.
+        """Wait until nothing waits, `timeout` seconds at most, and return whether all is out, with nothing lost
+        meanwhile.
 
         (A bool; but the tracker's protocol, which type checkers hold emitters against, says None.)
         """
         if self._worker is not None and threading.current_thread() is self._worker.thread:
             return not self.pending  # a callback would wait for itself
-        return self._outbox.wait_until_empty(timeout)
+        dropped = self.counts.dropped
+        return self._outbox.wait_until_empty(timeout) and self.counts.dropped == dropped
 
     def sync_flush(self) -> None:
         """As `flush`, under the tracker's own name."""
@@ -126,7 +129,7 @@ class Emitter:
                 worker.thread.join(timeout + _GRACE_SECONDS)
         return self._is_out
 
-    def _start(self, *, after: threading.Thread | None = None) -> None:
+    def _start(self, *, after: Worker | None = None) -> None:
         with lifecycle.lock:
             if self._closed or self._is_starting or (self._worker is not None and after is None):
                 return
@@ -159,8 +162,9 @@ class Emitter:
         except SpoolError as error:
             self._ledger.spool_failed(str(error))
         self._is_out = not self.pending
-        if lost := self._outbox.forget():
-            self._ledger.drop(lost, "the emitter ended before they could be sent")
+        if lost := self._outbox.queued:
+            self._ledger.drop(lost, "the emitter ended before they could be sent")  # before a flush sees them gone
+            self._outbox.forget()
         if spool is not None:
             spool.close()
 
@@ -172,14 +176,17 @@ class Emitter:
     def wait_for_fork(self, seconds: float) -> None:
         """See lifecycle.Running."""
         if self._worker is not None and threading.current_thread() is not self._worker.thread:
-            self._worker.thread.join(seconds)
+            self._worker.wait_until_left(seconds)
 
     def after_fork_in_parent(self) -> None:
         """See lifecycle.Running."""
+        if self._worker is None:
+            return
         if self._closed:
+            self._worker.dismiss(None)
             self._finish()  # it was about to end, and has no time left
-        elif self._worker is not None:
-            self._start(after=self._worker.thread)
+        else:
+            self._start(after=self._worker)
 
     def after_fork_in_child(self) -> None:
         """See lifecycle.Running."""
@@ -192,7 +199,7 @@ class Emitter:
     def at_exit(self) -> None:
         """See lifecycle.Running."""
         if self._worker is not None:
-            self._worker.end(self._exit_timeout)
+            self._worker.end_soon(self._exit_timeout)
 
     def wait_at_exit(self) -> None:
         """See lifecycle.Running."""
@@ -205,11 +212,11 @@ def _check(options: EmitterOptions) -> None:
     if unknown := options.keys() - EmitterOptions.__annotations__.keys():
         raise TypeError(f"an emitter has no option {', '.join(sorted(unknown))}")
     durability = options.get("durability", "memory")
-    if durability not in _DURABILITIES:
-        raise ConfigurationError(f"durability {durability!r} is not one of {', '.join(_DURABILITIES)}")
+    check_choice("durability", durability, _DURABILITIES)
     if durability != "memory" and not options.get("spool"):
         raise ConfigurationError(f"durability {durability!r} needs a folder to write to: give spool")
-    if options.get("max_queued", 1) < 1:
-        raise ConfigurationError("max_queued must be at least 1")
-    if options.get("spool_bytes", _LEAST_SPOOL_BYTES) < _LEAST_SPOOL_BYTES:
-        raise ConfigurationError(f"spool_bytes must be at least {_LEAST_SPOOL_BYTES}")
+    check_whole("max_queued", options.get("max_queued", 1), least=1)
+    check_whole("spool_bytes", options.get("spool_bytes", _LEAST_SPOOL_BYTES), least=_LEAST_SPOOL_BYTES)
+    check_seconds("exit_timeout", options.get("exit_timeout", 0), may_be_zero=True)
+    if not callable(options.get("on_outcome") or _check):
+        raise ConfigurationError("on_outcome must be a function, which is called with each Outcome")

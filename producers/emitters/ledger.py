@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,28 +33,28 @@ class Ledger:
         self._on_outcome = on_outcome
         self._refused = folder / REFUSED_FILE if folder is not None else None
         self._lock = threading.RLock()
-        self._dropped_untold = 0
+        self._dropped_untold: Counter[str] = Counter()
         self._warnings: dict[Kind, Sparingly] = {}
 
     def abandon(self) -> None:
         """Begin empty, in a forked child."""
         self.counts = Counts()
         self._lock = threading.RLock()
-        self._dropped_untold = 0
+        self._dropped_untold = Counter()
 
     def drop(self, count: int, reason: str) -> None:
         """So many events are lost."""
         with self._lock:
             self.counts.dropped += count
-            self._dropped_untold += count
+            self._dropped_untold[reason] += count
         self._warn("dropped", "events lost", count=count, reason=reason, dropped=self.counts.dropped)
 
     def tell_dropped(self) -> None:
         """Tell who asked of what was dropped since the last time."""
         with self._lock:
-            count, self._dropped_untold = self._dropped_untold, 0
-        if count:
-            self._tell(Outcome("dropped", count))
+            untold, self._dropped_untold = self._dropped_untold, Counter()
+        for reason, count in untold.items():
+            self._tell(Outcome("dropped", count, reason))
 
     def delivered(self, payloads: Sequence[Payload]) -> None:
         """Events are durable at their destination."""
@@ -113,7 +114,7 @@ class Ledger:
             return
         try:
             self._on_outcome(outcome)
-        except Exception:
+        except BaseException:
             logger.exception("on_outcome raised", emitter=self._name)
 
     def _warn(self, kind: Kind, what: str, **facts: object) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Unpack
 from snowbus.bus.errors import ConfigurationError
 
 from .emitter import Emitter, EmitterOptions
+from .options import check_choice, check_seconds, check_whole
 
 if TYPE_CHECKING:  # it needs fcntl, which is not everywhere
     from .to_file import FileDestination, Fsync
@@ -18,7 +19,7 @@ class LogfileEmitter(Emitter):
 
     Several processes may write to one file. It is put aside, under its name with the time behind it, before it would
     have more than `rotate_bytes`, and when `rotate_seconds` begin anew (86400: at midnight, UTC); `keep_files` are kept
-    then, 0 keeps all. `fsync`: "never" leaves it to the system when the disk has a line, "interval" sees to it once a
+    then, or all. `fsync`: "never" leaves it to the system when the disk has a line, "interval" sees to it once a
     second, "always" before an event counts as delivered. The other options are those of every emitter.
     Raises ConfigurationError when the file cannot be opened, or an option cannot work.
     """
@@ -27,14 +28,18 @@ class LogfileEmitter(Emitter):
         self,
         path: str | Path,
         *,
-        rotate_bytes: int = 0,
-        rotate_seconds: float = 0,
-        keep_files: int = 0,
+        rotate_bytes: int | None = None,
+        rotate_seconds: float | None = None,
+        keep_files: int | None = None,
         fsync: "Fsync" = "never",
         **queue: Unpack[EmitterOptions],
     ) -> None:
-        if fsync not in ("never", "interval", "always"):
-            raise ConfigurationError(f"fsync {fsync!r} is not one of never, interval, always")
+        check_choice("fsync", fsync, ("never", "interval", "always"))
+        for option, count in (("rotate_bytes", rotate_bytes), ("keep_files", keep_files)):
+            if count is not None:
+                check_whole(option, count, least=1)
+        if rotate_seconds is not None:
+            check_seconds("rotate_seconds", rotate_seconds)
         try:
             Path(path).open("ab").close()
         except OSError as error:
@@ -43,6 +48,7 @@ class LogfileEmitter(Emitter):
         def make() -> "FileDestination":
             from .to_file import FileDestination, Rotation  # noqa: PLC0415 - see above
 
-            return FileDestination(Path(path).absolute(), Rotation(rotate_bytes, rotate_seconds, keep_files), fsync)
+            rotation = Rotation(rotate_bytes or 0, rotate_seconds or 0, keep_files or 0)
+            return FileDestination(Path(path).absolute(), rotation, fsync)
 
         super().__init__(make, name=str(path), at_once=_EVENTS_AT_ONCE, **queue)

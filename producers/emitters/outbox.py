@@ -53,6 +53,16 @@ class Outbox:
             self._crowd = 0 if whether or self._writes_through else self._most // 2
 
     @property
+    def queued(self) -> int:
+        """How many events wait in memory."""
+        return len(self._queue)
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether all that waits is in the spool."""
+        return self.spool is not None and not self._queue
+
+    @property
     def pending(self) -> int:
         """How many events wait."""
         return len(self._queue) + self._spooled
@@ -135,13 +145,11 @@ class Outbox:
                 self._queue.popleft()
         return len(events)
 
-    def forget(self) -> int:
-        """Give up what is in memory; returns how many events that were."""
-        lost = len(self._queue)
+    def forget(self) -> None:
+        """Give up what is in memory."""
         self._queue.clear()
         with self._settled:
             self._settled.notify_all()
-        return lost
 
     def wait_until_empty(self, timeout: float) -> bool:
         """Wait until nothing waits, and say whether that came about in so many seconds."""

@@ -13,7 +13,7 @@ Kind = Literal["delivered", "refused", "dropped", "spooled", "retried"]
 class Outcome:
     """What became of so many events, and why, where that is not plain; `payloads` are theirs.
 
-    Of those that were dropped for want of room, and of what has become of the spool, there are none.
+    Of those that were dropped, and of those that went to the spool, there are none.
     """
 
     kind: Kind

@@ -3,9 +3,9 @@
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AsyncExitStack, closing, suppress
-from threading import Thread
+from queue import SimpleQueue
+from threading import Event, Thread
 from typing import Any
 
 from snowbus.bus.backoff import wait_before_retry
@@ -18,6 +18,7 @@ from .destination import Destination
 from .ledger import Ledger
 from .outbox import Outbox
 from .spool import SpoolError
+from .thread_per_call import ThreadPerCall
 from .tracked import Tracked
 
 logger = Diagnostics(__name__)
@@ -30,13 +31,15 @@ _SLOW_SECONDS = 10.0  # nobody else is in this loop, and it may well write to a 
 _LOOK_SECONDS = 5.0
 _SPILL_AGAIN_SECONDS = 1.0
 _CALL_SECONDS = 1.0
+_PATIENCE_SECONDS = 1.0
 
 
 class Worker:
     """Sends events, so many at once, until it is told to end, and then for some seconds more.
 
-    `make` makes the destination, `at_end` is called last, in the thread. That begins when the one
-    `after` which it comes has ended. What is left at the end is in the outbox.
+    `make` makes the destination, `at_end` is called last, in the thread. What is left at the end is in the outbox.
+    For a fork it leaves, and its thread waits for who comes `after` it: a thread that ended might do so in the middle
+    of the fork, with a lock of OpenSSL's, whose destructors run when `join` has returned.
     """
 
     def __init__(
@@ -48,7 +51,7 @@ class Worker:
         ledger: Ledger,
         name: str,
         at_end: Callable[[], None],
-        after: Thread | None = None,
+        after: "Worker | None" = None,
     ) -> None:
         self._outbox = outbox
         self._make = make
@@ -56,29 +59,51 @@ class Worker:
         self._ledger = ledger
         self._at_end = at_end
         self._after = after
+        self._next: SimpleQueue[Worker | None] = SimpleQueue()
+        self._has_left = Event()
         self._destination: Destination[Any] | None = None
         self._failures = 0
         self._is_ending = False
         self._is_leaving = False
+        self._is_impatient = False
         self._deadline: float | None = None
         self._serving: asyncio.Task[None] | None = None
         self._loop = asyncio.new_event_loop()
-        self._calls = _ThreadPerCall()
+        self._calls = ThreadPerCall()
         self._loop.set_default_executor(self._calls)
         self._loop.slow_callback_duration = _SLOW_SECONDS
         self._woken = asyncio.Event()
         self._crowded = asyncio.Event()
         self._hurry = asyncio.Event()
-        self.thread = Thread(target=self._run, name=f"snowbus-emitter {name}", daemon=True)
+        self.thread: Thread = (
+            after.thread if after else Thread(target=_run, args=(self,), name=f"snowbus-emitter {name}", daemon=True)
+        )
 
     def start(self) -> None:
         """Begin."""
         self._outbox.wake = self._wake
-        self.thread.start()
+        after, self._after = self._after, None
+        if after is None:
+            self.thread.start()
+        else:
+            after.dismiss(self)
 
     def end(self, seconds: float) -> None:
         """Send what waits, for so many seconds at most, then end. From any thread."""
         self._in_loop(lambda: self._end(seconds))
+
+    def end_soon(self, seconds: float) -> None:
+        """As `end`, but do not wait for a destination that is away where the spool has all that waits."""
+
+        def end_soon() -> None:
+            self._is_impatient = True
+            self._end(min(seconds, _FIRST_WAIT) if self._may_give_up else seconds)
+
+        self._in_loop(end_soon)
+
+    @property
+    def _may_give_up(self) -> bool:
+        return self._is_impatient and self._failures > 0 and self._outbox.is_safe
 
     def leave(self, seconds: float) -> None:
         """End for a fork, once what is being sent has been, after so many seconds at the latest. From any thread."""
@@ -88,6 +113,14 @@ class Worker:
             self._end(seconds)
 
         self._in_loop(leave)
+
+    def wait_until_left(self, seconds: float) -> None:
+        """Wait until it sends nothing any more, for so many seconds at most. From any thread but its own."""
+        self._has_left.wait(seconds)
+
+    def dismiss(self, successor: "Worker | None") -> None:
+        """Once it has left for a fork: have its thread go on with another worker, or end. From any thread."""
+        self._next.put(successor)
 
     def _in_loop(self, callback: Callable[[], None]) -> None:
         with suppress(RuntimeError):  # it has ended
@@ -113,39 +146,60 @@ class Worker:
         if self._serving is not None and self._deadline is not None:
             self._loop.call_at(self._deadline, self._serving.cancel)
 
-    def _run(self) -> None:
-        if self._after is not None:
-            self._after.join()
-        with closing(self._loop):
-            self._loop.run_until_complete(self._main())
-        self._calls.join(_CALL_SECONDS)  # a fork waits for them, too
+    def run(self) -> "Worker | None":
+        """Work, in the thread; returns who is to go on there."""
+        try:
+            with closing(self._loop):
+                has_successor = self._loop.run_until_complete(self._main())
+            self._calls.join(_CALL_SECONDS)  # a fork waits for them, too
+        finally:
+            self._has_left.set()
+        return self._next.get() if has_successor else None
 
-    async def _main(self) -> None:
+    async def _main(self) -> bool:
+        """Work until the end; says whether another worker is to go on."""
         spilling = self._loop.create_task(self._spill_when_crowded())
         self._serving = self._loop.create_task(self._serve())
         self._arm()
         await asyncio.wait({self._serving})
         spilling.cancel()
         await asyncio.wait({spilling})
-        if not self._serving.cancelled() and (error := self._serving.exception()) is not None:
-            logger.error("an emitter has ended", exc_info=error)
-        if not self._is_leaving:
+        leaves = self._is_leaving
+        if not leaves:
             self._at_end()
         self._ledger.tell_dropped()
+        return leaves
 
     async def _serve(self) -> None:
+        """Send until the end, whatever happens."""
+        while True:
+            try:
+                await self._send()
+            except Exception as error:
+                logger.exception("an emitter failed in a way that is not foreseen; it begins anew")
+                await self._wait([], Stop(f"{type(error).__name__}: {error}"))
+            else:
+                return
+
+    async def _send(self) -> None:
+        self._destination = None
         async with AsyncExitStack() as stack:
-            while not self._is_leaving:
+            while not (self._is_leaving or self._may_give_up):
                 try:
                     events = self._outbox.peek(self._at_once)
                 except OSError as error:
                     await self._wait([], Retry(f"the spool cannot be read: {error.strerror or error}"))
                     continue
                 self._ledger.tell_dropped()
-                if events and self._destination is not None:
-                    await self._try(events, self._destination)
-                elif events:
-                    await self._open(events, stack)  # and look again: it takes a while
+                if events:
+                    spilling = self._loop.call_later(_PATIENCE_SECONDS, self._spill)
+                    try:
+                        if self._destination is not None:
+                            await self._try(events, self._destination)
+                        else:
+                            await self._open(events, stack)  # and look again: it takes a while
+                    finally:
+                        spilling.cancel()
                 elif self._is_ending:
                     return
                 else:
@@ -207,8 +261,7 @@ class Worker:
     async def _wait(self, events: Sequence[Tracked], wait: Retry | Stop) -> None:
         """Wait before the next try: longer and longer, and as long as was asked for. An end is not waited for."""
         self._failures += 1
-        self._outbox.spill_at_once(True)  # what waits from now on is better off in the spool
-        self._crowded.set()
+        self._spill()
         self._ledger.retried([event.payload for event in events], wait.reason, waiting=self._outbox.pending)
         longest = _LONGEST_WAIT_FOR_A_CHANGE if isinstance(wait, Stop) else _LONGEST_WAIT
         asked = (wait.after if isinstance(wait, Retry) else None) or 0.0
@@ -219,6 +272,11 @@ class Worker:
         with suppress(TimeoutError):
             async with asyncio.timeout(max(asked, seconds)):
                 await self._hurry.wait()
+
+    def _spill(self) -> None:
+        """Have what waits, from now on, be in the spool: the destination is away, or takes long."""
+        self._outbox.spill_at_once(True)
+        self._crowded.set()
 
     async def _spill_when_crowded(self) -> None:
         while True:
@@ -236,39 +294,15 @@ class Worker:
                 self._crowded.set()
 
 
+def _run(worker: Worker) -> None:
+    following: Worker | None = worker
+    while following is not None:
+        following = following.run()
+
+
 async def _kept(keeper: Destination[Any], event: Tracked, reason: str) -> bool:
     try:
         return await keeper.keep(event, reason)
     except Exception:
         logger.exception("keeping a refused event failed in a way that is not foreseen")
         return False
-
-
-class _ThreadPerCall(ThreadPoolExecutor):
-    """An executor that still works when the main thread has ended, which is when the pools of the library refuse to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._calls: set[Thread] = set()
-
-    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        future.set_running_or_notify_cancel()
-
-        def call() -> None:
-            try:
-                future.set_result(function(*args, **kwargs))
-            except BaseException as error:  # noqa: BLE001 - the future's, as with any executor
-                future.set_exception(error)
-            finally:
-                self._calls.discard(thread)
-
-        thread = Thread(target=call, name="snowbus-emitter-call", daemon=True)
-        self._calls.add(thread)
-        thread.start()
-        return future
-
-    def join(self, seconds: float) -> None:
-        """Wait for the calls that are under way, each for so many seconds at most."""
-        for thread in list(self._calls):
-            thread.join(seconds)

@@ -5,6 +5,7 @@ import time
 
 import pytest
 from support.aio import soon
+from support.certificates import Authority
 from support.collector_double import CollectorDouble, close_mid_response, status
 from support.collector_faults import retry_after
 
@@ -45,6 +46,16 @@ def test_the_time_of_sending_is_that_of_the_try_that_is_taken():
         sent = [int(request.payloads[0]["stm"]) for request in collector.requests]
         assert len(sent) == 3
         assert sent[0] < sent[1] < sent[2]
+
+
+@pytest.mark.parametrize("emitter", [BusEmitter, CollectorEmitter])
+def test_certificates_of_an_authority_of_your_own_are_trusted(tmp_path, emitter):
+    authority = Authority(tmp_path)
+    with CollectorDouble(tls=authority.issue("server", "IP:127.0.0.1").server()) as collector:
+        trusting = emitter(collector.url, ssl_cafile=str(authority.file))
+        send(trusting, 3)
+        assert trusting.close() is True
+        assert ids(collector) == ["0", "1", "2"]
 
 
 @pytest.mark.parametrize(

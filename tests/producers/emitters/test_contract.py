@@ -8,10 +8,13 @@ from collections import Counter
 
 import pytest
 from snowplow_tracker import Tracker
+from support.aio import soon
 from support.emitting import Recorder, lines_in, track
 
 from snowbus.bus.errors import ConfigurationError
 from snowbus.producers.emitters import BusEmitter, CollectorEmitter, LogfileEmitter, Outcome
+from snowbus.producers.emitters.emitter import Emitter
+from snowbus.producers.emitters.to_file import FileDestination, Rotation
 
 
 class Unprintable:
@@ -149,6 +152,28 @@ stop.set()
     assert list((tmp_path / "spool").iterdir()) == []
 
 
+def test_no_thread_ends_for_a_fork(tmp_path):
+    """It would with locks of C libraries, such as OpenSSL's, which the child would wait for when it ends."""
+    script = f"""
+import os, threading, warnings
+from snowbus.producers.emitters import LogfileEmitter
+warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+threads = []
+tell = lambda outcome: threads.append(threading.get_native_id())
+emitter = LogfileEmitter({str(tmp_path / "events.ndjson")!r}, on_outcome=tell)
+for fork in range(3):
+    emitter.input({{"e": "pv"}})
+    assert emitter.flush()
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+assert emitter.close()
+print(len(threads), len(set(threads)))
+"""
+    assert run_script(script) == "3 1\n"
+
+
 @pytest.fixture(params=["memory", "written"])
 def logfile(request, tmp_path):
     """An emitter to a file, the quickest; with and without a spool."""
@@ -220,6 +245,33 @@ def test_a_callback_hears_every_outcome_and_may_raise(tmp_path):
     assert {payload["uid"] for _, outcome in told for payload in outcome.payloads} == {"u-1"}
 
 
+def test_a_failure_that_nobody_foresaw_ends_no_emitter(tmp_path):
+    failures = [RuntimeError("not foreseen")]
+
+    def make():
+        if failures:
+            raise failures.pop()
+        return FileDestination(tmp_path / "events.ndjson", Rotation(0, 0, 0), "never")
+
+    emitter = Emitter(make, name="file", at_once=10)
+    emitter.input({"e": "pv"})
+    assert emitter.flush() is True
+    assert emitter.close() is True
+    assert len(lines_in(tmp_path / "events.ndjson")) == 1
+
+
+def test_a_flush_does_not_take_for_out_what_is_lost_meanwhile():
+    emitter = CollectorEmitter("http://127.0.0.1:9")
+    emitter.input({"e": "pv"})
+    answers = []
+    flushing = threading.Thread(target=lambda: answers.append(emitter.flush()))
+    flushing.start()
+    soon(lambda: emitter._outbox._settled._waiters)
+    emitter.close(timeout=0.01)
+    flushing.join()
+    assert answers == [False]
+
+
 def test_a_callback_may_flush(tmp_path):
     answers = []
     emitter = LogfileEmitter(tmp_path / "events.ndjson", on_outcome=lambda _: answers.append(emitter.flush()))
@@ -256,7 +308,12 @@ def test_an_emitter_that_has_nowhere_to_send_to_does_not_hold_up_another(tmp_pat
     assert away.flush(timeout=0.01) is False
     assert away.close(timeout=0.01) is False
     assert (away.counts.dropped, away.pending, away.flush()) == (20, 0, True)
-    assert sum(outcome.count for outcome in outcomes if outcome.kind == "dropped") == 20
+    dropped = [(outcome.count, outcome.reason) for outcome in outcomes if outcome.kind == "dropped"]
+    assert sum(count for count, _ in dropped) == 20
+    assert {reason.partition(" (")[0] for _, reason in dropped} == {
+        "too many events wait",
+        "the emitter ended before they could be sent",
+    }
     near.close()
 
 
@@ -270,6 +327,19 @@ def test_an_emitter_that_has_nowhere_to_send_to_does_not_hold_up_another(tmp_pat
         (lambda _: BusEmitter("http://host:8080", on_invalid="divert"), "an ingest has its own"),
         (lambda _: CollectorEmitter("collector.example"), "http://HOST:PORT"),
         (lambda _: CollectorEmitter("http://a.example", headers=["Cookie: a"]), "Cookie"),
+        (lambda _: BusEmitter(""), "kafka://.* sqlite:///.* http://.* https://"),
+        (lambda _: BusEmitter("sqlite:///log.db", on_invalid="drop"), "on_invalid 'drop'"),
+        (lambda _: BusEmitter("sqlite:///log.db", timeout=3), "timeout .* for an ingest"),
+        (lambda _: BusEmitter("https://a.example", ssl_cafile="/nope"), "ssl_cafile /nope: No such file"),
+        (lambda _: CollectorEmitter("http://a.example", ssl_cafile="/nope"), "ssl_cafile is for https"),
+        (lambda _: CollectorEmitter("http://a.example", headers=["a"]), "^headers: number 1"),
+        (lambda _: CollectorEmitter("http://a.example", batch_events=0), "batch_events must be at least 1"),
+        (lambda _: CollectorEmitter("http://a.example", timeout=0), "timeout must be more than 0 seconds"),
+        (lambda _: CollectorEmitter("http://a.example", timeout=None), "timeout must be more than 0 seconds"),
+        (lambda path: LogfileEmitter(path / "a", rotate_bytes=-1), "rotate_bytes must be at least 1"),
+        (lambda path: LogfileEmitter(path / "a", keep_files=0), "keep_files must be at least 1"),
+        (lambda path: LogfileEmitter(path / "a", exit_timeout=-1), "exit_timeout must be 0 or more"),
+        (lambda path: LogfileEmitter(path / "a", on_outcome="x"), "on_outcome must be a function"),
         (lambda path: LogfileEmitter(path / "missing" / "events.ndjson"), "No such file"),
         (lambda path: LogfileEmitter(path / "events.ndjson", fsync="often"), "never, interval, always"),
         (lambda path: LogfileEmitter(path / "events.ndjson", durability="written"), "give spool"),

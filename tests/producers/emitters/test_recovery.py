@@ -11,6 +11,7 @@ import pytest
 from snowplow_tracker import Tracker
 from support.aio import run, soon
 from support.collector_double import CollectorDouble, status
+from support.collector_faults import hang
 from support.emitting import lines_in, payloads_on, track
 from support.forwarding import read_all
 
@@ -46,6 +47,19 @@ def test_an_outage_costs_neither_events_nor_their_order(tmp_path):
         emitter.close()
 
 
+def test_what_waits_while_a_try_takes_long_is_spooled(tmp_path):
+    """Not only when it has failed at last."""
+    with CollectorDouble() as collector:
+        collector.always(hang(30))
+        emitter = CollectorEmitter(collector.url, spool=tmp_path / "spool", timeout=60)
+        send(emitter, 0, 5)
+        soon(lambda: collector.requests)
+        send(emitter, 5, 10)
+        soon(lambda: emitter.counts.spooled == 10)
+        assert emitter.counts.retried == 0
+        emitter.close(timeout=0.01)
+
+
 def test_what_is_left_at_the_end_is_delivered_at_the_next_start(tmp_path):
     """Nobody need track anything for that."""
     spool = tmp_path / "spool"
@@ -59,6 +73,17 @@ def test_what_is_left_at_the_end_is_delivered_at_the_next_start(tmp_path):
         assert second.close() is True
         assert numbers(collector.accepted) == list(range(20))
     assert list(spool.iterdir()) == []
+
+
+def test_the_end_of_a_program_does_not_wait_for_what_is_away(tmp_path):
+    """Where the spool has the events; in the time it is given here, the test would not end."""
+    script = f"""
+from snowbus.producers.emitters import CollectorEmitter
+CollectorEmitter({AWAY!r}, exit_timeout=1000, spool={str(tmp_path)!r}).input({{"e": "pv"}})
+"""
+    subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60, check=True)
+    (path,) = tmp_path.iterdir()
+    assert path.read_bytes().count(b'"e":"pv"') == 1
 
 
 def test_the_end_of_a_program_is_not_held_up_longer_than_it_is_told(tmp_path):
