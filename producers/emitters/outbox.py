@@ -120,8 +120,12 @@ class Outbox:
             if self.spool is not None and self._spooled and (events := self.spool.peek(count)):
                 return events
             with self._lock:
-                if not self._spooled:
-                    return list(islice(self._queue, count))
+                if self._spooled:
+                    continue
+                events = list(islice(self._queue, count))
+            if not events:
+                self._notify()  # what was damaged in the spool has left it without being settled
+            return events
 
     def settle(self, count: int) -> None:
         """Have done with the first events. Raises OSError."""
@@ -130,8 +134,7 @@ class Outbox:
             self.spool.advance(spooled)
         for _ in range(count - spooled):
             self._queue.popleft()
-        with self._settled:
-            self._settled.notify_all()
+        self._notify()
 
     def spill(self) -> int:
         """Move the first of what is in the queue to the spool; returns how many that were. Raises SpoolError."""
@@ -148,13 +151,17 @@ class Outbox:
     def forget(self) -> None:
         """Give up what is in memory."""
         self._queue.clear()
-        with self._settled:
-            self._settled.notify_all()
+        self._notify()
 
     def wait_until_empty(self, timeout: float) -> bool:
         """Wait until nothing waits, and say whether that came about in so many seconds."""
         with self._settled:
             return self._settled.wait_for(lambda: not self.pending, timeout)
+
+    def _notify(self) -> None:
+        """Let those look who wait until nothing waits."""
+        with self._settled:
+            self._settled.notify_all()
 
     def abandon(self) -> None:
         """Begin empty, in a forked child: what waits is its parent's to deliver."""
