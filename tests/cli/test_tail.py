@@ -10,7 +10,7 @@ from support.screen import Screen
 from support.snowbus import Process, environment, snowbus
 
 from snowbus.bus.event import EVENTS_TOPIC, ProducerRecord
-from snowbus.bus.log import open_log
+from snowbus.bus.log import LogOptions, open_log
 from snowbus.cli import exit_codes
 
 ORDER = "iglu:dev.snowbus.demo/order/jsonschema/1-0-0"
@@ -142,7 +142,7 @@ def test_json_lines_are_the_gateways_messages_and_their_cursors_resume(tmp_path,
 
 def test_whatever_stands_on_the_log_is_printed(tmp_path, sqlite_url):
     async def main():
-        async with await open_log(sqlite_url) as log:
+        async with await open_log(sqlite_url, LogOptions(retention_seconds=0)) as log:  # one of them is old
             await log.create_topics([EVENTS_TOPIC])
             records = [ProducerRecord(None, b"\x1bno event", (), 2**62), ProducerRecord(b"\xff", b"", (), -1)]
             await log.append(EVENTS_TOPIC, records)
