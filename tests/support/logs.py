@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from support.aio import eventually
 
+from snowbus.bus.errors import LogUnavailableError
 from snowbus.bus.event import EVENTS_TOPIC, ProducerRecord
 from snowbus.bus.log import LogOptions, open_log
 
@@ -79,3 +80,11 @@ async def settled(readers, *, partitions=4):
         return all(held) and sum(map(len, held)) == partitions == len(frozenset().union(*held))
 
     await eventually(check, timeout=20)
+
+
+async def timed(call):
+    """The LogUnavailableError of a call, and the seconds it took."""
+    start = time.monotonic()
+    with pytest.raises(LogUnavailableError) as unavailable:
+        await call
+    return unavailable.value, time.monotonic() - start
