@@ -67,7 +67,7 @@ def test_an_event_that_is_too_large_is_kept_and_harms_no_other(sqlite_url):
 
 def test_the_time_of_an_event_is_when_it_was_tracked(sqlite_url, tmp_path):
     """Not when the log took it, which may be long after."""
-    first = BusEmitter("sqlite:////dev/null/log.db", spool=tmp_path / "spool")
+    first = BusEmitter("sqlite:////dev", spool=tmp_path / "spool")
     first.input({"e": "pv", "eid": "1"})
     first.close(timeout=0)
     (segment,) = (tmp_path / "spool").iterdir()
