@@ -12,8 +12,8 @@ from .sqlite_url import file_of
 async def open_log(url: str, options: LogOptions | None = None, *, create: bool = True) -> Log:
     """Open `kafka://host:9092,host2:9092`, `sqlite:///relative/path` (`sqlite:////absolute/path`), or `memory:`.
 
-    An embedded log that is not there is made, unless `create` is false; the folder that it is in is not. `memory:` opens
-    one of one's own; `memory:NAME` is the same log for all in this process who have it open.
+    An embedded log that is not there is made, unless `create` is false; its folder is not. `memory:` opens one of one's
+    own; `memory:NAME` is the same log for all in this process who have it open.
 
     Opening does not wait for Kafka to be there: what needs it says LogUnavailableError until it is. Raises
     ConfigurationError for a URL that cannot be understood.
