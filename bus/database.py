@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .errors import ConfigurationError, LogError, LogUnavailableError
+from .folders import check_folder
 
 Connection = sqlite3.Connection
 Rows = Sequence[tuple[Any, ...]]
@@ -68,13 +69,13 @@ class Database:
 
     @classmethod
     def open(cls, name: str, path: Path, tables: str) -> "Database":
-        """Open a file, making it and its tables where they are missing. Raises ConfigurationError."""
+        """Open a file, making it and its tables where they are missing, but no folder. Raises ConfigurationError."""
+        check_folder(name, path)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
             connection = connect(path, create=True)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(tables)
-        except (OSError, sqlite3.Error) as error:
+        except sqlite3.Error as error:
             raise ConfigurationError(f"{name} {path} cannot be used: {error}") from None
         return cls(name, connection)
 

@@ -66,7 +66,7 @@ class Settings(BaseModel):
     # The log
     log: str = Field(
         "sqlite:///snowbus.db",
-        description="Where events are kept: kafka://host:9092,host2:9092 or sqlite:///path.",
+        description="Where events are kept: kafka://host:9092,host2:9092 or sqlite:///path, in a folder that is there.",
     )
     append_timeout: PositiveSeconds = Field(
         10.0, description="Seconds until an append that is not durable yet counts as failed."

@@ -3,6 +3,7 @@
 from urllib.parse import urlsplit
 
 from ..errors import ConfigurationError
+from ..folders import check_folder
 from .interface import Log, LogOptions
 from .kafka_url import parse_url, without_password
 from .sqlite_url import file_of
@@ -11,8 +12,8 @@ from .sqlite_url import file_of
 async def open_log(url: str, options: LogOptions | None = None, *, create: bool = True) -> Log:
     """Open `kafka://host:9092,host2:9092`, `sqlite:///relative/path` (`sqlite:////absolute/path`), or `memory:`.
 
-    An embedded log that is not there is made, unless `create` is false. `memory:` opens one of one's own; `memory:NAME`
-    is the same log for all in this process who have it open.
+    An embedded log that is not there is made, unless `create` is false; its folder is not. `memory:` opens one of one's
+    own; `memory:NAME` is the same log for all in this process who have it open.
 
     Opening does not wait for Kafka to be there: what needs it says LogUnavailableError until it is. Raises
     ConfigurationError for a URL that cannot be understood.
@@ -37,12 +38,14 @@ async def open_log(url: str, options: LogOptions | None = None, *, create: bool 
 
 
 def check_log_url(url: str, options: LogOptions | None = None) -> None:
-    """Raise ConfigurationError for a URL that `open_log` cannot understand, without opening anything."""
+    """Raise ConfigurationError for a URL that `open_log` cannot understand, or that names a folder that is not there,
+    without opening anything.
+    """
     match _scheme(url):
         case "kafka":
             parse_url(url, options or LogOptions())
         case "sqlite":
-            file_of(url)
+            check_folder("embedded log", file_of(url))
         case "memory":
             pass
         case scheme:

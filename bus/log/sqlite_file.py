@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from ..database import VALUE_ERRORS, Connection, connect, mapped_errors, transaction
 from ..errors import ConfigurationError, LogClosedError, LogError, LogUnavailableError, SnowbusError
+from ..folders import check_folder
 from . import sqlite_tables as tables
 from .interface import Disk
 
@@ -183,12 +184,9 @@ class SqliteFile:
 def prepare(path: Path) -> tuple[int, int]:
     """Make the file unless it is there, check that it is a log, and return its device and inode.
 
-    Raises ConfigurationError when it cannot be a log, LogUnavailableError when it is locked.
+    Raises ConfigurationError when it cannot be a log, or its folder is missing, LogUnavailableError when it is locked.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(f"log {path}: {error.strerror or error}") from None
+    check_folder(_NAME, path)
     with mapped_errors(_NAME, opening=path), contextlib.closing(connect(path, create=True)) as connection:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # takes effect only while the file is empty
         connection.execute("PRAGMA journal_mode = WAL")

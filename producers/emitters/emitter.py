@@ -14,7 +14,7 @@ from .options import check_choice, check_seconds, check_whole
 from .outbox import Durability, Outbox
 from .outcomes import Counts, OnOutcome
 from .spool import Spool, SpoolError
-from .tracked import tracked
+from .tracked import Tracked, tracked
 from .worker import Worker
 
 _DURABILITIES = ("memory", "written", "synced")
@@ -62,10 +62,12 @@ class Emitter:
             max_queued=options.get("max_queued", 10_000),
             spool=self._open_spool(folder, options.get("spool_bytes", 1 << 30)),
             durability=options.get("durability", "memory"),
+            on_spilled=self._ledger.spooled,
         )
         self._worker: Worker | None = None
         self._closed = False
         self._is_out = False
+        self._is_at_exit = False
         self._is_starting = False
         self._abandoned: list[Worker] = []
         if self._outbox.spool is not None and self._outbox.spool.has_files:
@@ -89,14 +91,24 @@ class Emitter:
     def input(self, payload: Mapping[str, Any]) -> None:
         """Take one event."""
         try:
+            event = tracked(payload)
             if self._closed:
-                self._ledger.drop(1, "the emitter is closed")
-            elif not self._outbox.put(tracked(payload)):
+                self._put_late(event)
+            elif not self._outbox.put(event):
                 self._ledger.drop(1, "too many events wait (max_queued, spool)")
             if self._worker is None:
                 self._start()
         except Exception as error:  # noqa: BLE001 - whatever a payload holds, its tracker must go on
             self._ledger.unreadable(str(error) or type(error).__name__)
+
+    def _put_late(self, event: Tracked) -> None:
+        """Take an event that comes after the worker's end: where it is the program's, too, the spool may keep it."""
+        if not self._is_at_exit:
+            self._ledger.drop(1, "the emitter is closed")
+            return
+        with lifecycle.lock:
+            self._outbox.put(event)
+            self._keep()
 
     def flush(self, timeout: float = 10.0) -> Any:
         """Wait until nothing waits, `timeout` seconds at most, and return whether all is out, with nothing lost
@@ -104,8 +116,11 @@ class Emitter:
 
         (A bool; but the tracker's protocol, which type checkers hold emitters against, says None.)
         """
-        if self._worker is not None and threading.current_thread() is self._worker.thread:
+        worker = self._worker
+        if worker is not None and threading.current_thread() is worker.thread:
             return not self.pending  # a callback would wait for itself
+        if self._closed and (worker is None or not worker.thread.is_alive()):
+            return not self.pending  # nobody sends any more
         dropped = self.counts.dropped
         return self._outbox.wait_until_empty(timeout) and self.counts.dropped == dropped
 
@@ -133,6 +148,9 @@ class Emitter:
         with lifecycle.lock:
             if self._closed or self._is_starting or (self._worker is not None and after is None):
                 return
+            if lifecycle.is_over():
+                self._finish_at_exit()
+                return
             self._is_starting = True  # a signal handler or a `__del__` may track in the middle of it
             try:
                 self._worker = Worker(
@@ -146,27 +164,34 @@ class Emitter:
                 )
                 lifecycle.began(self)
                 self._worker.start()
-            except RuntimeError:  # the interpreter is at its end
-                self._finish()
+            except RuntimeError:  # no thread can be started any more
+                self._worker = None
+                self._finish_at_exit()
             finally:
                 self._is_starting = False
 
+    def _finish_at_exit(self) -> None:
+        self._is_at_exit = True
+        self._finish()
+
     def _finish(self) -> None:
-        """Keep what is left, or say that it is lost."""
+        """End, with nothing left to send."""
         self._closed = True
         lifecycle.ended(self)
-        spool = self._outbox.spool
+        self._keep()
+        if self._outbox.spool is not None:
+            self._outbox.spool.close()
+
+    def _keep(self) -> None:
+        """Move what is left to the spool, or say that it is lost."""
         try:
-            while spool is not None and (moved := self._outbox.spill()):
-                self._ledger.spooled(moved)
+            while self._outbox.spill():
+                pass
         except SpoolError as error:
             self._ledger.spool_failed(str(error))
         self._is_out = not self.pending
-        if lost := self._outbox.queued:
-            self._ledger.drop(lost, "the emitter ended before they could be sent")  # before a flush sees them gone
-            self._outbox.forget()
-        if spool is not None:
-            spool.close()
+        self._outbox.forget(lambda lost: self._ledger.drop(lost, "the emitter ended before they could be sent"))
+        self._ledger.tell()
 
     def before_fork(self, seconds: float) -> None:
         """See lifecycle.Running."""
@@ -198,6 +223,7 @@ class Emitter:
 
     def at_exit(self) -> None:
         """See lifecycle.Running."""
+        self._is_at_exit = True
         if self._worker is not None:
             self._worker.end_soon(self._exit_timeout)
 

@@ -22,7 +22,7 @@ _WARN_SECONDS = 10.0
 
 
 class Ledger:
-    """The books of one emitter. `drop` may be called from any thread, everything else from the worker's.
+    """The books of one emitter. `drop` and `spooled` may be called from any thread, everything else from the worker's.
 
     What was refused is kept in `folder`, where there is one, in a file that is put aside once when it is large.
     """
@@ -33,38 +33,39 @@ class Ledger:
         self._on_outcome = on_outcome
         self._refused = folder / REFUSED_FILE if folder is not None else None
         self._lock = threading.RLock()
-        self._dropped_untold: Counter[str] = Counter()
+        self._untold: Counter[tuple[Kind, str]] = Counter()
         self._warnings: dict[Kind, Sparingly] = {}
 
     def abandon(self) -> None:
         """Begin empty, in a forked child."""
         self.counts = Counts()
         self._lock = threading.RLock()
-        self._dropped_untold = Counter()
+        self._untold = Counter()
 
     def drop(self, count: int, reason: str) -> None:
         """So many events are lost."""
         with self._lock:
             self.counts.dropped += count
-            self._dropped_untold[reason] += count
+            self._untold["dropped", reason] += count
         self._warn("dropped", "events lost", count=count, reason=reason, dropped=self.counts.dropped)
 
-    def tell_dropped(self) -> None:
-        """Tell who asked of what was dropped since the last time."""
+    def spooled(self, count: int) -> None:
+        """So many events have been moved from memory to the spool."""
         with self._lock:
-            untold, self._dropped_untold = self._dropped_untold, Counter()
-        for reason, count in untold.items():
-            self._tell(Outcome("dropped", count, reason))
+            self.counts.spooled += count
+            self._untold["spooled", ""] += count
+
+    def tell(self) -> None:
+        """Tell who asked of what was dropped, and spooled, since the last time."""
+        with self._lock:
+            untold, self._untold = self._untold, Counter()
+        for (kind, reason), count in untold.items():
+            self._tell(Outcome(kind, count, reason))
 
     def delivered(self, payloads: Sequence[Payload]) -> None:
         """Events are durable at their destination."""
         self.counts.delivered += len(payloads)
         self._tell(Outcome("delivered", len(payloads), "", payloads))
-
-    def spooled(self, count: int) -> None:
-        """So many events have been moved from memory to the spool."""
-        self.counts.spooled += count
-        self._tell(Outcome("spooled", count))
 
     def spool_failed(self, reason: str) -> None:
         """The spool takes nothing now; events wait in memory."""

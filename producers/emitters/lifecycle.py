@@ -45,6 +45,11 @@ _running: set[Running] = set()
 _watching = 0
 
 
+def is_over() -> bool:
+    """Whether the interpreter ends, and waits for threads no more: what is tracked now is by handlers of atexit."""
+    return not (threading.main_thread().is_alive() or any(map(_outlives_main, threading.enumerate())))
+
+
 def began(emitter: Running) -> None:
     """An emitter has a worker now; called with the lock."""
     global _watching  # noqa: PLW0603 - one thread a process
@@ -64,7 +69,8 @@ def ended(emitter: Running) -> None:
 def _watch() -> None:
     # atexit comes too late: by then no thread can be started; and it is not called in multiprocessing's children.
     threading.main_thread().join()
-    while others := [each for each in threading.enumerate() if _outlives_main(each)]:
+    me = threading.current_thread()
+    while others := [each for each in threading.enumerate() if each is not me and _outlives_main(each)]:
         for thread in others:
             thread.join()
     emitters = list(_running)
@@ -76,7 +82,7 @@ def _watch() -> None:
 
 def _outlives_main(thread: threading.Thread) -> bool:
     """Whether a thread goes on when the main one has ended, and may track as it does."""
-    return not (thread.daemon or thread in (threading.main_thread(), threading.current_thread()))
+    return not (thread.daemon or thread is threading.main_thread())
 
 
 def _before_fork() -> None:

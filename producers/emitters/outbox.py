@@ -1,15 +1,15 @@
 """The outbox: events between the threads that track them and the one that sends them.
 
 They leave in the order in which they came: first what is in the spool, then what is in the queue. The sender peeks at
-the first, and settles them when they have left. Only it takes anything out, and moves the head of the queue to the end
-of the spool; and what is tracked goes to the spool only while the queue is empty. So whatever was peeked at stays first
-until it is settled, wherever it is by then.
+the first, and settles them when they have left. Only it takes anything out; what is moved is the head of the queue, to
+the end of the spool; and what is tracked goes to the spool only while the queue is empty. So whatever was peeked at
+stays first until it is settled, wherever it is by then.
 """
 
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Literal
 
@@ -18,18 +18,23 @@ from .tracked import Tracked
 
 Durability = Literal["memory", "written", "synced"]
 
-_SPILLED_AT_ONCE = 100
+_SPILLED_AT_ONCE = 100  # a millisecond, for which a caller may have to wait
 
 
 class Outbox:
     """Events that wait. `put` may be called from any thread; everything else belongs to the sender's.
 
     `wake` is called, in the thread of a `put`, where there is something to do for a sender that `is_asleep`, and, when
-    there is a spool, once the queue has more in it than it should (`is_crowded`).
+    there is a spool, once the queue has more in it than it should (`is_crowded`). `on_spilled` is told how many events
+    have been moved to the spool, in the thread that did it: the sender's, or that of a `put` for which there was no
+    room.
     """
 
-    def __init__(self, *, max_queued: int, spool: Spool | None, durability: Durability) -> None:
+    def __init__(
+        self, *, max_queued: int, spool: Spool | None, durability: Durability, on_spilled: Callable[[int], None]
+    ) -> None:
         self.spool = spool
+        self._on_spilled = on_spilled
         self.wake: Callable[[], None] = _do_nothing
         self.is_asleep = False
         self.is_crowded = False
@@ -44,7 +49,8 @@ class Outbox:
     def _begin(self) -> None:
         # One that its holder may take again: signal handlers and `__del__` track, too, in the middle of whatever it is.
         self._lock = threading.RLock()
-        self._is_writing = False
+        self._is_moving = False
+        self._peeked_at_spool = False
         self._settled = threading.Condition()
 
     def spill_at_once(self, whether: bool) -> None:
@@ -82,13 +88,25 @@ class Outbox:
     def _put(self, event: Tracked) -> bool:
         queue = self._queue
         waiting = len(queue)
-        if waiting >= self._most:
+        if waiting >= self._most and not self._make_room():
             return False
         queue.append(event)
         if waiting >= self._crowd and not self.is_crowded:
             self.is_crowded = True
             self.wake()
         return True
+
+    def _make_room(self) -> bool:
+        """Move the first of a full queue to the spool, unless somebody has meanwhile; False where that is full, too."""
+        if self.spool is None:
+            return False
+        with self._lock:
+            if self._is_moving:  # it is this very thread, and will have made room
+                return len(self._queue) < self._most + _SPILLED_AT_ONCE
+            try:
+                return len(self._queue) < self._most or self.spill() > 0
+            except SpoolError:
+                return False
 
     def _put_through(self, event: Tracked) -> bool:
         """Write an event to the spool; in the queue it waits while the spool takes none, or others wait there.
@@ -97,14 +115,14 @@ class Outbox:
         """
         spool, mark = self.spool, None
         with self._lock:
-            if spool is not None and not self._queue and not self._is_writing:
-                self._is_writing = True
+            if spool is not None and not self._queue and not self._is_moving:
+                self._is_moving = True
                 try:
                     mark = spool.append([event])
                 except SpoolError:
                     pass
                 finally:
-                    self._is_writing = False
+                    self._is_moving = False
             if spool is None or mark is None:
                 return self._put(event)
         if self._syncs:
@@ -118,39 +136,67 @@ class Outbox:
             self.spool.look_for_orphans()
         while True:
             if self.spool is not None and self._spooled and (events := self.spool.peek(count)):
+                self._peeked_at_spool = True
                 return events
             with self._lock:
                 if self._spooled:
                     continue
                 events = list(islice(self._queue, count))
+                self._peeked_at_spool = False
             if not events:
                 self._notify()  # what was damaged in the spool has left it without being settled
             return events
 
     def settle(self, count: int) -> None:
-        """Have done with the first events. Raises OSError."""
-        spooled = min(count, self._spooled)
+        """Have done with the first of the events that were peeked at. Raises OSError."""
+        with self._moving():
+            spooled = count if self._peeked_at_spool else min(count, self._spooled)  # moved there since
+            for _ in range(count - spooled):
+                self._queue.popleft()
         if spooled and self.spool is not None:
             self.spool.advance(spooled)
-        for _ in range(count - spooled):
-            self._queue.popleft()
         self._notify()
 
     def spill(self) -> int:
-        """Move the first of what is in the queue to the spool; returns how many that were. Raises SpoolError."""
-        if self.spool is None:
-            return 0
-        with self._lock:
+        """Move the first of what is in the queue to the spool; returns how many that were. Raises SpoolError.
+
+        None, in the middle of another move, by the same thread.
+        """
+        with self._moving() as may_move:
+            if self.spool is None or not may_move:
+                return 0
             events = list(islice(self._queue, _SPILLED_AT_ONCE))
             if events:
                 self.spool.append(events)
             for _ in events:
                 self._queue.popleft()
+        if events:
+            self._on_spilled(len(events))
         return len(events)
 
-    def forget(self) -> None:
-        """Give up what is in memory."""
-        self._queue.clear()
+    @contextlib.contextmanager
+    def _moving(self) -> Iterator[bool]:
+        """Have the queue and the end of the spool to oneself: what this thread tracks meanwhile only joins the queue.
+
+        Says whether one has: False, in the middle of another move, by the same thread.
+        """
+        with self._lock:
+            if self._is_moving:
+                yield False
+                return
+            self._is_moving = True
+            try:
+                yield True
+            finally:
+                self._is_moving = False
+
+    def forget(self, on_lost: Callable[[int], None]) -> None:
+        """Give up what is in memory, once it has been told how much that is: a flush must not see it gone before."""
+        with self._lock:
+            while not self._is_moving and (lost := len(self._queue)):
+                on_lost(lost)
+                for _ in range(lost):
+                    self._queue.popleft()
         self._notify()
 
     def wait_until_empty(self, timeout: float) -> bool:

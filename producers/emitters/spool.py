@@ -13,17 +13,22 @@ from collections.abc import Callable, Sequence
 from itertools import takewhile
 from pathlib import Path
 
+from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.errors import ConfigurationError
+from snowbus.bus.sparingly import Sparingly
 
 from .spool_lines import Line, line_of, lines_in
 from .spool_segment import SUFFIX, Segment
 from .tracked import Tracked
+
+logger = Diagnostics(__name__)
 
 _SEGMENT_BYTES = 4 * 1024 * 1024
 _SEGMENTS_AT_LEAST = 8
 _READ_BYTES = 256 * 1024
 _FULL_SECONDS = 1.0
 _LOOK_SECONDS = 5.0
+_WARN_SECONDS = 10.0
 
 
 Mark = tuple[Segment, int]
@@ -45,6 +50,7 @@ class Spool:
         self._max_bytes = max_bytes
         self._segment_bytes = min(_SEGMENT_BYTES, max_bytes // _SEGMENTS_AT_LEAST)
         self._on_damaged = on_damaged
+        self._warnings = Sparingly(_WARN_SECONDS)
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -83,10 +89,10 @@ class Spool:
 
         Raises SpoolError when there is no room.
         """
+        if self._full_until and time.monotonic() < self._full_until:
+            raise SpoolError(self._why_full)
         data = b"".join(map(line_of, events))
         with self._lock:
-            if self._full_until and time.monotonic() < self._full_until:
-                raise SpoolError(self._why_full)
             self._written += len(events)  # now, as they can be read before this returns
             try:
                 segment = self._room_for(len(data))
@@ -119,7 +125,7 @@ class Spool:
 
     def look_for_orphans(self) -> None:
         """Take over the oldest segment that nobody holds, if this process drains none; now and then, and only while
-        nothing that was peeked is under way. Raises OSError.
+        nothing that was peeked is under way. One that cannot be read hides no other.
         """
         if self._adopted is not None or time.monotonic() < self._look_at:
             return
@@ -130,21 +136,38 @@ class Spool:
             if owner in owners:
                 continue
             owners.add(owner)
-            if (segment := Segment.adopt(path)) is None:
-                continue
+            try:
+                is_adopted = self._adopt(path)
+            except OSError as error:
+                if self._warnings.due():
+                    logger.warning("what others left cannot be read", path=str(path), reason=error.strerror)
+            else:
+                if is_adopted:
+                    return
+
+    def _adopt(self, path: Path) -> bool:
+        """Take over an orphan, if it is one, and anything is left in it. Raises OSError."""
+        if (segment := Segment.adopt(path)) is None:
+            return False
+        try:
             lines, rest = segment.take_stock()
-            if rest:
-                self._on_damaged(rest, "cut off in the spool")
-            if lines:
-                self._adopted = segment
-                with self._lock:
-                    self._written += lines
-                return
+        except OSError:
+            segment.let_go()
+            raise
+        if rest:
+            self._on_damaged(rest, "cut off in the spool")
+        if not lines:
             segment.close()
+            return False
+        self._adopted = segment
+        with self._lock:
+            self._written += lines
+        return True
 
     def peek(self, count: int) -> list[Tracked]:
         """The next events, some of `count`; none only when none are left. Raises OSError."""
         while (segment := self._adopted or (self._segments[0] if self._segments else None)) is not None:
+            is_whole = segment is not self._active  # asked first: it may be written to, and be left, meanwhile
             lines = self._whole_lines(segment, count)
             good = list(takewhile(lambda line: line.event is not None, lines))
             if good:
@@ -154,10 +177,10 @@ class Spool:
                 segment.move(lines[0].end)
                 self._read += 1
                 self._on_damaged(lines[0].text, "damaged in the spool")
-            elif segment is self._active:
-                break
-            else:
+            elif is_whole:
                 self._remove(segment)
+            else:
+                break
         self._ends = []
         self._write_off()
         return []
@@ -194,7 +217,7 @@ class Spool:
             del self._ends[:done]
             self._read += done
             count -= done
-            if segment.is_drained and segment is not self._active:
+            if segment is not self._active and segment.is_drained:
                 self._remove(segment)
 
     def _remove(self, segment: Segment) -> None:
@@ -206,7 +229,7 @@ class Spool:
         segment.close()
 
     def _paths(self) -> list[Path]:
-        return sorted(self._folder.glob(f"*{SUFFIX}"))
+        return sorted(path for path in self._folder.glob(f"*{SUFFIX}") if path.is_file())
 
     def close(self) -> None:
         """Write through what is left, and leave it to whoever comes next."""

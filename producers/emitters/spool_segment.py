@@ -49,15 +49,24 @@ class Segment:
             descriptor = os.open(path, os.O_RDWR)
         except (FileNotFoundError, PermissionError):  # gone, or another user's
             return None
-        if _lock(descriptor):
-            status = os.fstat(descriptor)
-            if status.st_nlink and status.st_size >= HEADER_BYTES:
-                head = os.pread(descriptor, HEADER_BYTES, 0)
-                position = position_in(head, end=status.st_size)
-                return cls(path, descriptor, position=position, end=status.st_size)
-            if time.time() - status.st_mtime > _EMPTY_SECONDS:  # else its process may be about to write to it
-                path.unlink(missing_ok=True)
-        os.close(descriptor)
+        segment: Self | None = None
+        try:
+            if _lock(descriptor):
+                segment = cls._left(path, descriptor)
+        finally:
+            if segment is None:
+                os.close(descriptor)
+        return segment
+
+    @classmethod
+    def _left(cls, path: Path, descriptor: int) -> Self | None:
+        """What is left in a file that nobody else holds."""
+        status = os.fstat(descriptor)
+        if status.st_nlink and status.st_size >= HEADER_BYTES:
+            position = position_in(os.pread(descriptor, HEADER_BYTES, 0), end=status.st_size)
+            return cls(path, descriptor, position=position, end=status.st_size)
+        if time.time() - status.st_mtime > _EMPTY_SECONDS:  # else its process may be about to write to it
+            path.unlink(missing_ok=True)
         return None
 
     @property

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from snowbus.bus.acceptance import Draft, check, draft, schemas_of
+from snowbus.bus.acceptance import Draft, draft, schemas_of
 from snowbus.bus.collector.verdicts import Dead, Delivered, Retry, Split, Stop, Verdict
 from snowbus.bus.errors import LogError, RecordTooLargeError
 from snowbus.bus.event import BAD_TOPIC, EVENTS_TOPIC, ProducerRecord
@@ -16,7 +16,8 @@ from snowbus.bus.log import LogOptions, open_log
 from snowbus.bus.payload import dump_payload, utf8
 from snowbus.bus.version import producer_name
 
-from ..ingest.bad_records import Bad, bad_record, invalid
+from ..checking import Checker
+from ..ingest.bad_records import Bad, bad_record
 from .tracked import Tracked
 
 _SCHEMA_SECONDS = 1.0
@@ -38,12 +39,15 @@ class LogDestination:
         self._resolver_config = resolver or own_config()
         self._is_strict = resolver is not None
         self._diverts = diverts
-        self._producer = producer_name("emitter")
         self._topics: set[str] = set()
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         self._log = await self._stack.enter_async_context(await open_log(self._url, self._options))
+        self._max_record_bytes = self._log.options.max_record_bytes
+        self._checker = Checker(
+            producer=producer_name("emitter"), diverts=self._diverts, max_record_bytes=self._max_record_bytes
+        )
         self._resolver = await self._stack.enter_async_context(
             Resolver(self._resolver_config, wait=_SCHEMA_SECONDS, is_strict=self._is_strict)
         )
@@ -66,13 +70,10 @@ class LogDestination:
         """See Destination."""
         lookups = await self._resolver.look_up(schemas_of(item.drafted for item in items))
         records: dict[str, list[ProducerRecord]] = {BAD_TOPIC: [], EVENTS_TOPIC: []}
-        for item in items:
-            accepted = check(item.drafted, lookups, now=item.at, producer=self._producer)
-            if accepted.errors and self._diverts:
-                records[BAD_TOPIC].append(self._bad_record(invalid(item.drafted, accepted), item.at))
-            else:
-                records[EVENTS_TOPIC].append(accepted.record)
         try:
+            for item in items:
+                placed = self._checker.place(item.drafted, lookups, now=item.at)
+                records[placed.topic].append(placed.record)
             for topic, some in records.items():
                 await self._append(topic, some)
         except RecordTooLargeError as error:
@@ -85,14 +86,12 @@ class LogDestination:
         """See Destination: `snowbus.bad` is for that."""
         try:
             now = time.time_ns() // 1_000_000
-            await self._append(BAD_TOPIC, [self._bad_record(Bad(utf8(dump_payload(event.payload)), reason), now)])
+            bad = Bad(utf8(dump_payload(event.payload)), reason)
+            record = bad_record(bad, source={}, query=b"", received=now, max_bytes=self._max_record_bytes)
+            await self._append(BAD_TOPIC, [record])
         except LogError:
             return False
         return True
-
-    def _bad_record(self, bad: Bad, received: int) -> ProducerRecord:
-        most = self._log.options.max_record_bytes
-        return bad_record(bad, source={}, query=b"", received=received, max_bytes=most)
 
     async def _append(self, topic: str, records: Sequence[ProducerRecord]) -> None:
         if not records:

@@ -167,7 +167,6 @@ class Worker:
         leaves = self._is_leaving
         if not leaves:
             self._at_end()
-        self._ledger.tell_dropped()
         return leaves
 
     async def _serve(self) -> None:
@@ -190,7 +189,7 @@ class Worker:
                 except OSError as error:
                     await self._wait([], Retry(f"the spool cannot be read: {error.strerror or error}"))
                     continue
-                self._ledger.tell_dropped()
+                self._ledger.tell()
                 if events:
                     spilling = self._loop.call_later(_PATIENCE_SECONDS, self._spill)
                     try:
@@ -284,8 +283,8 @@ class Worker:
             self._crowded.clear()
             self._outbox.is_crowded = False
             try:
-                while moved := self._outbox.spill():
-                    self._ledger.spooled(moved)
+                while self._outbox.spill():
+                    self._ledger.tell()
                     await asyncio.sleep(0)
             except SpoolError as error:
                 self._outbox.is_crowded = True  # which is known; nobody need wake this task

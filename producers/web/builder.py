@@ -6,7 +6,7 @@ import contextvars
 import inspect
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -25,10 +25,17 @@ _USER_ID_SECONDS = 1.0
 
 
 class Surroundings(NamedTuple):
-    """Gives the loop that async functions of a request run in; and what the thread of a plain one does at its end."""
+    """Gives the loop that async functions of a request run in, and how they are called there; and what the thread of a
+    plain one does at its end.
+    """
 
     loop: Callable[[], asyncio.AbstractEventLoop]
+    acall: "ACall"
     clean_up: Callable[[], None]
+
+
+ACall = Callable[[Callable[[Any], Any], Any], Coroutine[Any, Any, Any]]
+"""Calls an async function with a request."""
 
 
 class AppFunction(Generic[T]):
@@ -97,7 +104,7 @@ class AppFunction(Generic[T]):
 
     def _begin(self, request: Any, around: Surroundings) -> "concurrent.futures.Future[Any]":
         if self.is_async:
-            return asyncio.run_coroutine_threadsafe(self._function(request), around.loop())
+            return asyncio.run_coroutine_threadsafe(around.acall(self._function, request), around.loop())
         call = partial(contextvars.copy_context().run, self._function, request)
         future: concurrent.futures.Future[Any] = concurrent.futures.Future()
         # A daemon, unlike the threads of the library's pools: one that hangs must not keep the process from ending.

@@ -4,7 +4,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from asgiref.sync import (
+    AsyncToSync,
+    SyncToAsync,
+    ThreadSensitiveContext,
+    iscoroutinefunction,
+    markcoroutinefunction,
+    sync_to_async,
+)
 from django.conf import settings
 from django.db import connections
 from django.http import HttpRequest, HttpResponse
@@ -70,6 +77,7 @@ class TrackingMiddleware:
             visit=lambda: self._visit(request),
             request=lambda: request,
             loop=loop,
+            acall=_acall,
             # A thread has connections of its own, which nobody else would close.
             clean_up=connections.close_all,
         )
@@ -102,6 +110,18 @@ def _tracking() -> Tracking:
             'SNOWBUS_TRACKING must name the Tracking of the app: SNOWBUS_TRACKING = "shop.tracking.tracking"'
         )
     return tracking
+
+
+async def _acall(function: Callable[[Any], Any], request: Any) -> Any:
+    """Await an async function, with a thread of its own for what Django does for it in one, as all that asks the
+    database: the view's may be the one that waits for the function.
+    """
+    SyncToAsync.thread_sensitive_context.set(ThreadSensitiveContext())
+    AsyncToSync.executors.current = None
+    try:
+        return await function(request)
+    finally:
+        await sync_to_async(connections.close_all)()
 
 
 def _completing(response: Any, tracked: TrackedRequest) -> Any:

@@ -16,7 +16,7 @@ from snowbus.bus.errors import ConfigurationError
 from snowbus.bus.payload import Payload
 
 from ..contexts import Entity, with_entities
-from .builder import Builder, Surroundings, is_in_a_loop
+from .builder import ACall, Builder, Surroundings, is_in_a_loop
 from .visitor import UNKNOWN, Visit, subject_of
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class TrackedRequest:
         visit: Callable[[], Visit],
         request: Callable[[], Any],
         loop: asyncio.AbstractEventLoop | None = None,
+        acall: ACall = lambda function, request: function(request),
         clean_up: Callable[[], None] = lambda: None,
     ) -> None:
         self.outer = _current.get()
@@ -70,6 +71,7 @@ class TrackedRequest:
         self._visit = visit
         self._request = request
         self._loop = loop
+        self._acall = acall
         self._clean_up = clean_up
         self._lock = threading.RLock()  # the garbage collector and signal handlers may come in the middle
         self._waiting: list[_Waiting] = []
@@ -224,7 +226,7 @@ class TrackedRequest:
         ]
 
     def _surroundings(self) -> Surroundings:
-        return Surroundings(lambda: self._tracking.loop_for(self._loop), self._clean_up)
+        return Surroundings(lambda: self._tracking.loop_for(self._loop), self._acall, self._clean_up)
 
     def _may_wait(self) -> bool:
         """Whether only this request waits when the code that runs does; WSGI runs async views in loops of their own."""

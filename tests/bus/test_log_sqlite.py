@@ -16,7 +16,7 @@ from support.aio import eventually, run
 
 from snowbus.bus.errors import ConfigurationError, LogError, LogUnavailableError, NotAssignedError
 from snowbus.bus.event import ProducerRecord, TopicPartition
-from snowbus.bus.log import Committed, LogOptions, open_log
+from snowbus.bus.log import Committed, LogOptions, check_log_url, open_log
 from snowbus.bus.log.quotas import quotas
 from snowbus.bus.log.sqlite_tables import pack_headers, unpack_headers
 
@@ -289,13 +289,22 @@ def test_a_member_that_was_forgotten_does_not_put_offsets_back(sqlite_url, monke
     run(main())
 
 
-def test_a_relative_url_is_below_the_working_directory_and_folders_are_made(tmp_path, monkeypatch):
-    async def make():
-        await (await open_log("sqlite:///var/lib/log.db")).close()
+def test_a_relative_url_is_below_the_working_directory(tmp_path, monkeypatch):
+    async def make(url):
+        await (await open_log(url)).close()
 
     monkeypatch.chdir(tmp_path)
-    run(make())
-    assert Path("var/lib/log.db").exists()
+    run(make("sqlite:///log.db"))
+    Path("var").mkdir()
+    run(make("sqlite:///var/log.db"))
+    assert sorted(map(str, Path().rglob("*.db"))) == ["log.db", "var/log.db"]
+
+
+@pytest.mark.parametrize("attempt", [lambda url: run(open_log(url)), check_log_url])
+def test_a_folder_that_is_not_there_is_told_and_not_made(tmp_path, attempt):
+    with pytest.raises(ConfigurationError, match=f"there is no folder {tmp_path}/vra; make it, or mend the path"):
+        attempt(f"sqlite:///{tmp_path}/vra/log.db")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_readers_of_another_process_see_a_record_soon(sqlite_url):

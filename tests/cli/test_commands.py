@@ -198,6 +198,16 @@ def test_what_only_reads_makes_no_log(tmp_path, command):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("command", ["up", "ingest", "publish"])
+def test_what_writes_makes_a_log_but_not_its_folder(tmp_path, command):
+    answer = snowbus(command, "--log", "sqlite:///typo/x.db", cwd=tmp_path)
+    assert answer.returncode == exit_codes.CONFIGURATION
+    assert answer.stderr.endswith(
+        "snowbus: embedded log typo/x.db: there is no folder typo; make it, or mend the path\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_tail_prints_json_for_pipes_and_follows_live(tmp_path, log_url):
     snowbus("publish", "--log", log_url, cwd=tmp_path, stdin='{"e":"pv","eid":"one"}')
     with Process("tail", "--log", log_url, "--from", "earliest", "--json", cwd=tmp_path) as tail:

@@ -42,7 +42,8 @@ class Authority:
         folder.mkdir(parents=True, exist_ok=True)
         self.file = folder / "authority.pem"
         self._key = folder / "authority.key"
-        self._run("req", "-x509", *_KEY, "-keyout", self._key, "-out", self.file, "-days", "2", "-subj", "/CN=Test")
+        made = ("-keyout", self._key, "-out", self.file, "-days", "2", "-subj", "/CN=Test")
+        self._run("req", "-x509", *_KEY, *made, "-addext", "keyUsage = critical, keyCertSign, cRLSign")
 
     def issue(self, name: str, *names: str, days: int = 2) -> Certificate:
         """A certificate for `DNS:…` and `IP:…` names, under a file name; with -1 for `days` it has expired."""

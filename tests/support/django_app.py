@@ -13,6 +13,8 @@ from support.web_apps import Gate, track
 
 from snowbus.producers.web import Tracking
 
+_TRACKING = "snowbus.producers.web.django.TrackingMiddleware"
+
 tracking: Tracking
 gate: Gate
 
@@ -73,27 +75,35 @@ _VIEWS = (
 )
 
 
-def django_app(tracking_: Tracking, gate_: Gate, *, asgi: bool) -> Any:
+def only_for_threads(get_response: Any) -> Any:
+    """A middleware that knows of no async, so that Django calls the view in the middle of it, from a thread."""
+    return get_response
+
+
+def django_app(tracking_: Tracking, gate_: Gate, *, asgi: bool, has_plain_middleware: bool = False) -> Any:
     global tracking, gate
     tracking, gate = tracking_, gate_
-    _configure()
+    configure()
     # These look at the settings when they are imported.
     from django.core.handlers.asgi import ASGIHandler  # noqa: PLC0415
     from django.core.handlers.wsgi import WSGIHandler  # noqa: PLC0415
 
     from snowbus.producers.web.django import tracking_endpoint  # noqa: PLC0415
 
+    settings.MIDDLEWARE = [_TRACKING, *([f"{__name__}.only_for_threads"] if has_plain_middleware else [])]
     settings.ROOT_URLCONF = (*_VIEWS, tracking_endpoint()) if tracking.endpoint else _VIEWS
     return ASGIHandler() if asgi else WSGIHandler()
 
 
-def _configure() -> None:
+def configure() -> None:
+    """Make Django's settings; the database of who uses it is to be named yet."""
     if settings.configured:
         return
     settings.configure(
         ALLOWED_HOSTS=["*"],
         LOGGING_CONFIG=None,
-        MIDDLEWARE=["snowbus.producers.web.django.TrackingMiddleware"],
+        DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ""}},
+        INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth"],
         SECRET_KEY="test",
         SNOWBUS_TRACKING=f"{__name__}.tracking",
         TEMPLATES=[

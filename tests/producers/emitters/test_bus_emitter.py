@@ -10,7 +10,7 @@ from support.forwarding import read_all
 from snowbus.bus.envelope import decode_event
 from snowbus.bus.event import BAD_TOPIC, EVENTS_TOPIC
 from snowbus.bus.iglu.config import own_config_file
-from snowbus.bus.log import open_log
+from snowbus.bus.log import LogOptions, open_log
 from snowbus.producers.emitters import BusEmitter
 
 HELLO = "iglu:dev.snowbus.demo/hello/jsonschema/1-0-0"
@@ -47,9 +47,27 @@ def test_events_are_checked_before_they_are_on_the_log(sqlite_url, diverts):
         assert (bad, good) == ([], {"valid": 2, "invalid": 1})
 
 
+def test_an_event_that_is_too_large_is_kept_and_harms_no_other(sqlite_url):
+    """As ingest does: invalid or not, and whether the invalid ones are diverted or not."""
+    emitter = BusEmitter(
+        sqlite_url,
+        options=LogOptions(max_record_bytes=2_000),
+        iglu_resolver=str(own_config_file()),
+        on_invalid="divert",
+    )
+    for uid in ("1", "2" * 3_000, "3"):
+        emitter.input({"e": "pv", "uid": uid})
+        emitter.input({"e": "pv", "uid": uid, "tr_tt": "no number"})
+    emitter.close()
+    assert (emitter.counts.delivered, emitter.counts.refused) == (4, 2)
+    bad, good = bad_and_good_on(sqlite_url)
+    assert good == {"valid": 2}
+    assert Counter("a record of" in reason for reason in bad) == {True: 2, False: 2}
+
+
 def test_the_time_of_an_event_is_when_it_was_tracked(sqlite_url, tmp_path):
     """Not when the log took it, which may be long after."""
-    first = BusEmitter("sqlite:////dev/null/log.db", spool=tmp_path / "spool")
+    first = BusEmitter("sqlite:////dev", spool=tmp_path / "spool")
     first.input({"e": "pv", "eid": "1"})
     first.close(timeout=0)
     (segment,) = (tmp_path / "spool").iterdir()

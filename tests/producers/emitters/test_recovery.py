@@ -47,6 +47,76 @@ def test_an_outage_costs_neither_events_nor_their_order(tmp_path):
         emitter.close()
 
 
+def test_a_burst_goes_to_the_spool_when_memory_is_full(tmp_path):
+    """Before the emitter's thread has had a turn to move it there; in order, and told."""
+    spooled = []
+    emitter = CollectorEmitter(AWAY, spool=tmp_path, max_queued=50, on_outcome=spooled.append)
+    send(emitter, 0, 5000)
+    emitter.close(timeout=0.01)
+    assert (emitter.counts.spooled, emitter.counts.dropped) == (5000, 0)
+    assert sum(outcome.count for outcome in spooled if outcome.kind == "spooled") == 5000
+    with CollectorDouble() as collector:
+        after = CollectorEmitter(collector.url, spool=tmp_path)
+        soon(lambda: len(collector.accepted) == 5000)
+        after.close()
+        assert numbers(collector.accepted) == list(range(5000))
+
+
+def test_what_exceeds_memory_and_spool_is_lost_and_told(tmp_path):
+    lost = []
+    emitter = CollectorEmitter(AWAY, spool=tmp_path, max_queued=50, spool_bytes=65_536, on_outcome=lost.append)
+    send(emitter, 0, 5000)
+    assert emitter.counts.dropped
+    assert emitter.pending + emitter.counts.dropped == 5000
+    emitter.close(timeout=0.01)
+    assert sum(outcome.count for outcome in lost if outcome.kind == "dropped") == emitter.counts.dropped
+
+
+@pytest.mark.parametrize("durability", ["memory", "synced"])
+@pytest.mark.parametrize("before", [0, 1])
+def test_what_handlers_of_atexit_track_is_kept(tmp_path, before, durability):
+    """Whether the emitter has been used before or not; nobody waits for what no thread sends any more."""
+    script = f"""
+import atexit
+from snowbus.producers.emitters import CollectorEmitter
+emitter = CollectorEmitter({AWAY!r}, exit_timeout=0.1, spool={str(tmp_path)!r}, durability={durability!r})
+def send(start, end):
+    for number in range(start, end):
+        emitter.input({{"e": "pv", "eid": str(number)}})
+def late():
+    send({before}, 20)
+    print(emitter.flush(timeout=60), emitter.close(), emitter.counts.dropped)
+atexit.register(late)
+send(0, {before})
+"""
+    command = [sys.executable, "-X", "dev", "-c", script]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    assert ended.stdout == "False False 0\n"
+    assert "Error" not in ended.stderr
+    with CollectorDouble() as collector:
+        after = CollectorEmitter(collector.url, spool=tmp_path)
+        soon(lambda: len(collector.accepted) == 20)
+        after.close()
+        assert numbers(collector.accepted) == list(range(20))
+
+
+def test_what_handlers_of_atexit_track_is_counted_where_nothing_keeps_it(tmp_path):
+    script = f"""
+import atexit
+from snowbus.producers.emitters import LogfileEmitter
+told = []
+emitter = LogfileEmitter({str(tmp_path / "events.ndjson")!r}, on_outcome=told.append)
+def late():
+    emitter.input({{"e": "pv", "eid": "late"}})
+    print(emitter.counts.dropped, told[-1].kind)
+atexit.register(late)
+emitter.input({{"e": "pv", "eid": "in time"}})
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True)
+    assert ended.stdout == "1 dropped\n"
+    assert [event["eid"] for event in lines_in(tmp_path / "events.ndjson")] == ["in time"]
+
+
 def test_what_waits_while_a_try_takes_long_is_spooled(tmp_path):
     """Not only when it has failed at last."""
     with CollectorDouble() as collector:

@@ -1,5 +1,6 @@
 """The spool: what is written is read, in order, by whoever comes next, whatever happened to the files in between."""
 
+import errno
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from snowbus.producers.emitters import spool as spool_module
 from snowbus.producers.emitters.outbox import Outbox
 from snowbus.producers.emitters.spool import Spool, SpoolError
 from snowbus.producers.emitters.spool_lines import HEADER_BYTES, header, line_of, lines_in, position_in
+from snowbus.producers.emitters.spool_segment import Segment
 from snowbus.producers.emitters.tracked import Tracked
 
 TEXT = st.text(st.characters(codec=None), max_size=20)  # lone surrogates, too
@@ -32,9 +34,14 @@ def opened(folder, *, damaged=None, max_bytes=1 << 20):
     return Spool(Path(folder), max_bytes=max_bytes, on_damaged=lambda value, _: kept.append(value))
 
 
+def outbox_of(spool, *, max_queued=1000, durability="memory", spilled=None):
+    tell = spilled.append if spilled is not None else [].append
+    return Outbox(max_queued=max_queued, spool=spool, durability=durability, on_spilled=tell)
+
+
 def drain(spool, *, at_once=7):
     """Everything that is there, orphans included, in order."""
-    outbox = Outbox(max_queued=1, spool=spool, durability="memory")
+    outbox = outbox_of(spool, max_queued=1)
     numbers = []
     while events := outbox.peek(at_once):
         numbers += [each.at for each in events]
@@ -92,14 +99,17 @@ class Model(RuleBasedStateMachine):
     def open(self, durability):
         self.spool = opened(self.folder.name)
         self.spool._segment_bytes = 300  # many small ones
-        self.outbox = Outbox(max_queued=1000, spool=self.spool, durability=durability)
+        self.outbox = outbox_of(self.spool, max_queued=3, durability=durability)
 
     @rule(count=st.integers(1, 5))
     def put(self, count):
         for _ in range(count):
             self.number += 1
-            assert self.outbox.put(event(self.number))
-            self.model.append(self.number)
+            if self.outbox.put(event(self.number)):
+                self.model.append(self.number)
+            else:
+                assert self.outbox.queued == 3
+                assert self.spool._full_until
 
     @rule(count=st.integers(1, 6))
     def peek(self, count):
@@ -158,6 +168,34 @@ TestOutbox = Model.TestCase
 TestOutbox.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
 
 
+@pytest.mark.parametrize("durability", ["memory", "written"])
+def test_threads_that_fill_the_queue_lose_nothing_and_keep_their_order(tmp_path, durability):
+    """They move what is in it to the spool themselves, while the sender peeks and settles."""
+    spilled, arrived = [], []
+    spool = opened(tmp_path, max_bytes=1 << 24)
+    spool._segment_bytes = 2_000
+    outbox = outbox_of(spool, max_queued=20, durability=durability, spilled=spilled)
+
+    def write(start):
+        for number in range(start, start + 1000):
+            assert outbox.put(event(number))
+
+    threads = [threading.Thread(target=write, args=(start,)) for start in (0, 1000, 2000, 3000)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads) or outbox.pending:
+        events = outbox.peek(7)
+        done = len(events) - len(arrived) % 2 * (len(events) > 1)
+        arrived += [each.at for each in events[:done]]
+        outbox.settle(done)
+    assert len(arrived) == 4000
+    for start in (0, 1000, 2000, 3000):
+        assert [number for number in arrived if number // 1000 * 1000 == start] == list(range(start, start + 1000))
+    assert spilled or durability == "written"
+    spool.close()
+    assert files(tmp_path) == []
+
+
 def test_what_a_crash_has_left_empty_does_not_hide_the_rest(tmp_path):
     for number in range(3):
         crashed = opened(tmp_path)
@@ -168,6 +206,29 @@ def test_what_a_crash_has_left_empty_does_not_hide_the_rest(tmp_path):
         crashed.abandon()
     assert drain(opened(tmp_path)) == [2]
     assert files(tmp_path) == []
+
+
+def test_what_cannot_be_read_does_not_hide_the_rest(tmp_path, monkeypatch):
+    """A folder by the name of a segment, and an orphan on a disk that fails; which is let go of, and read later."""
+    (tmp_path / "0.spool").mkdir()
+    for number in range(2):
+        crashed = opened(tmp_path)
+        crashed.append([event(number)])
+        crashed.abandon()
+    unreadable = files(tmp_path)[1]
+    take_stock = Segment.take_stock
+
+    def fail_for_one(segment):
+        if segment._path.name == unreadable:
+            raise OSError(errno.EIO, "Input/output error")
+        return take_stock(segment)
+
+    monkeypatch.setattr(Segment, "take_stock", fail_for_one)
+    after = opened(tmp_path)
+    assert drain(after) == [1]
+    monkeypatch.undo()
+    assert drain(opened(tmp_path)) == [0], "the one that cannot read it must not hold it"
+    assert files(tmp_path) == ["0.spool"]
 
 
 def test_a_crash_in_the_middle_repeats_little(tmp_path):

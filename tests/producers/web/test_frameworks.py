@@ -7,9 +7,10 @@ from contextlib import contextmanager
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.utils.asyncio import async_unsafe
 from support.aio import soon
-from support.django_app import django_app
+from support.django_app import configure, django_app
 from support.web import COOKIE, Blocking, Recorder, asgi_server, fetch, wsgi_server
 from support.web_apps import USER, Gate, fastapi_app, flask_app, user
 
@@ -143,6 +144,42 @@ def test_an_async_user_id_may_ask_django_in_plain_views(asgi):
     with asgi_server(app, lifespan="off") if asgi else wsgi_server(app) as address:
         fetch(address, "/view", X_User="ann")
         assert emitter.wait(1)[0]["uid"] == "ann"
+
+
+@pytest.fixture(scope="module")
+def shop_user(tmp_path_factory):
+    """An async builder that asks Django's database, for a user who is there."""
+    configure()
+    # These look at the settings when they are imported.
+    from django.contrib.auth.models import User  # noqa: PLC0415
+    from django.core.management import call_command  # noqa: PLC0415
+    from django.db import connection  # noqa: PLC0415
+
+    settings.DATABASES["default"]["NAME"] = str(tmp_path_factory.mktemp("django") / "shop.db")
+    call_command("migrate", verbosity=0)
+    User.objects.create(username="ann")
+
+    @context(USER)
+    async def builder(request):
+        return {"name": (await User.objects.aget(username=request.headers["X-User"])).username}
+
+    connection.close()
+    return builder
+
+
+@pytest.mark.parametrize("kind", ["wsgi", "asgi", "asgi with a plain middleware"])
+def test_an_async_builder_may_ask_djangos_database_in_plain_and_async_views(shop_user, kind):
+    """Under ASGI what Django's own async functions do would wait for the thread of the view, which waits for them."""
+    emitter = Recorder()
+    tracking = Tracking([emitter], namespace="web", contexts=[shop_user])
+    app = django_app(tracking, Gate(), asgi=kind != "wsgi", has_plain_middleware="plain" in kind)
+    made = [{"schema": USER, "data": {"name": "ann"}}]
+    with wsgi_server(app) if kind == "wsgi" else asgi_server(app, lifespan="off") as address:
+        for path in ("/view", "/async"):
+            fetch(address, path, X_User="ann")
+        page = fetch(address, "/page", X_User="ann").body.decode()
+        assert [contexts_of(payload) for payload in emitter.wait(2)] == [made] * 2
+    assert json.loads(page.removeprefix("<script>contexts = ").removesuffix("</script>")) == made
 
 
 @pytest.mark.parametrize("asgi", [False, True])
