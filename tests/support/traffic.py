@@ -41,7 +41,7 @@ class Publisher(threading.Thread):
         while not self._ended.wait(self._every):
             event_ids = [f"{self._prefix}{next(numbers)}" for _ in range(self._batch)]
             events = [
-                {"e": "pv", "p": "srv", "tv": "t", "eid": event_id, "uid": f"user-{number % 7}"}
+                {"e": "pv", "p": "srv", "tv": "t", "eid": event_id, "uid": f"{self._prefix}user-{number % 7}"}
                 for number, event_id in enumerate(event_ids)
             ]
             body = json.dumps({"schema": SCHEMA, "data": events}).encode()
