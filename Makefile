@@ -31,6 +31,9 @@ test: $(READY) types-tree ## the tests; what the machine cannot run is named at 
 faults: $(READY) ## long fault runs: kills, outages, pauses
 	@$(BIN)/python -m pytest -m faults --timeout 1200 -s
 
+soak: $(READY) ## all roles for SOAK_MINUTES=8 under mixed load and random faults
+	@$(BIN)/python -m pytest tests/soak --timeout 7200 -s
+
 lint: $(READY) types-tree ## style, types, import rules
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -71,4 +74,4 @@ types-tree:
 clean: ## remove what was made here
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo test faults lint format docs site bench lock types-tree clean
+.PHONY: help setup demo test faults soak lint format docs site bench lock types-tree clean

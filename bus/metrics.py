@@ -101,6 +101,9 @@ class Metrics:
             ("consumer",),
             registry=registry,
         )
+        self.consumer_partitions = Gauge(
+            "snowbus_consumer_partitions", "Partitions that this process has.", ("consumer",), registry=registry
+        )
         self.consumer_lag = Gauge(
             "snowbus_consumer_lag",
             "Records that are not done, of the partitions that this process has; every five seconds.",
@@ -172,6 +175,7 @@ class ConsumerMetrics:
         self._in_flight = metrics.consumer_in_flight.labels(name)
         self._waiting = metrics.consumer_waiting.labels(name)
         self._held = metrics.consumer_held.labels(name)
+        self._partitions = metrics.consumer_partitions.labels(name)
         self._oldest_seconds = metrics.consumer_oldest_seconds.labels(name)
         self.observe = metrics.consumer_seconds.labels(name).observe
 
@@ -179,8 +183,9 @@ class ConsumerMetrics:
         """So many records came to this."""
         self._added[outcome] += count
 
-    def tell(self, *, in_flight: int, waiting: int, oldest_seconds: float, is_held: bool) -> None:
+    def tell(self, *, in_flight: int, waiting: int, oldest_seconds: float, is_held: bool, partitions: int) -> None:
         """How the work stands."""
+        self._partitions.set(partitions)
         self._in_flight.set(in_flight)
         self._waiting.set(waiting)
         self._held.set(is_held)

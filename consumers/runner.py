@@ -307,6 +307,7 @@ class Runner:
                 waiting=sum(self._work.tracker.state(partition).waiting for partition in self._work.held),
                 oldest_seconds=0.0 if oldest is None else max(0.0, time.time() - oldest / 1000),
                 is_held=self._work.breaker.outage is not None,
+                partitions=len(self._work.held),
             )
 
     def _timestamps(self) -> Iterator[int]:
