@@ -6,7 +6,7 @@ import contextvars
 import inspect
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -25,9 +25,9 @@ _USER_ID_SECONDS = 1.0
 
 
 class Surroundings(NamedTuple):
-    """Gives the loop that async functions of a request run in; and what the thread of a plain one does at its end."""
+    """What runs async functions of a request; and what the thread of a plain one does at its end."""
 
-    loop: Callable[[], asyncio.AbstractEventLoop]
+    run: Callable[[Coroutine[Any, Any, Any]], "concurrent.futures.Future[Any]"]
     clean_up: Callable[[], None]
 
 
@@ -97,7 +97,7 @@ class AppFunction(Generic[T]):
 
     def _begin(self, request: Any, around: Surroundings) -> "concurrent.futures.Future[Any]":
         if self.is_async:
-            return asyncio.run_coroutine_threadsafe(self._function(request), around.loop())
+            return around.run(self._function(request))
         call = partial(contextvars.copy_context().run, self._function, request)
         future: concurrent.futures.Future[Any] = concurrent.futures.Future()
         # A daemon, unlike the threads of the library's pools: one that hangs must not keep the process from ending.
