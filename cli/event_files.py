@@ -62,6 +62,9 @@ class EventFile:
             self._raw: BinaryIO = path.open("rb")
         except OSError as error:
             raise FileError(f"{path}: {error.strerror or error}") from None
+        if not self._raw.seekable():
+            self._raw.close()
+            raise FileError(f"{path} is no file but a pipe; leave out --file, and give its lines to stdin")
         packed = self._raw.peek(2)[:2] == _GZIP
         self._file = cast("BinaryIO", gzip.GzipFile(fileobj=self._raw)) if packed else self._raw
         self.size = path.stat().st_size

@@ -33,15 +33,18 @@ def har_requests(value: dict[str, Any]) -> Iterator[HarRequest]:
             request = entry["request"]
             url, method = urlsplit(request["url"]), request["method"]
             body = (request.get("postData") or {}).get("text") or ""
+            if not isinstance(request["url"], str) or not isinstance(body, str):
+                raise TypeError
         except (KeyError, TypeError, AttributeError, ValueError):
             raise HarError(f"log.entries[{place}] is no request of a HAR file") from None
-        yield HarRequest(place + 1, _understood(method, url.query, body))
+        # A file made by hand may have half a surrogate pair, which no request can.
+        query, sent = url.query.encode("utf-8", "replace"), body.encode("utf-8", "replace")
+        yield HarRequest(place + 1, _understood(method, query, sent))
 
 
-def _understood(method: str, query: str, body: str) -> Understood:
-    if method == "POST" and "payload_data" in body:
-        encoded = body.encode("utf-8", "replace")
-        return understand_body(encoded, content_type="", query=query.encode(), tracker_version=tracker_version())
-    if method == "GET" and "e=" in query and "tv=" in query:
-        return understand_query(query.encode(), tracker_version=tracker_version())
+def _understood(method: str, query: bytes, body: bytes) -> Understood:
+    if method == "POST" and b"payload_data" in body:
+        return understand_body(body, content_type="", query=query, tracker_version=tracker_version())
+    if method == "GET" and b"e=" in query and b"tv=" in query:
+        return understand_query(query, tracker_version=tracker_version())
     return Understood([], [])

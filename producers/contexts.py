@@ -62,12 +62,22 @@ class Context:
         if made is None:
             return []
         if isinstance(made, Mapping):
-            return [self._entity(made)]
-        if isinstance(made, Sequence) and not isinstance(made, str | bytes):
-            return [self._entity(data) for data in made]
-        raise ContextError(self.schema, f"a builder returns data, a list of data, or None; not {type(made).__name__}")
+            made = [made]
+        if not isinstance(made, Sequence) or isinstance(made, str | bytes):
+            name = type(made).__name__
+            raise ContextError(self.schema, f"a builder returns data, a list of data, or None; not {name}")
+        entities = []
+        characters = 0
+        for data in made:
+            entity, length = self._entity(data)
+            entities.append(entity)
+            characters += length
+            if characters > _MOST_CHARACTERS:  # no log would take the event
+                raise ContextError(self.schema, f"the data has more than {_MOST_CHARACTERS} characters")
+        return entities
 
-    def _entity(self, data: Any) -> Entity:
+    def _entity(self, data: Any) -> tuple[Entity, int]:
+        """An entity with this data, and how many characters that has."""
         if not isinstance(data, Mapping):
             raise ContextError(self.schema, f"the data must be an object, not {type(data).__name__}")
         try:
@@ -75,9 +85,7 @@ class Context:
             copied = json_text.loads(text)
         except (TypeError, ValueError, RecursionError, JsonError) as error:
             raise ContextError(self.schema, f"the data is not JSON: {error}") from None
-        if len(text) > _MOST_CHARACTERS:
-            raise ContextError(self.schema, f"the data has {len(text)} characters; {_MOST_CHARACTERS} are the most")
-        return {"schema": self.schema, "data": copied}
+        return {"schema": self.schema, "data": copied}, len(text)
 
 
 def context(

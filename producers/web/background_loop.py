@@ -4,6 +4,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -19,33 +20,43 @@ class BackgroundLoop:
 
     def begin_anew(self) -> None:
         """Begin without a loop."""
-        self._starting = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop, running."""
-        with self._starting:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(
-                    target=self._loop.run_forever, name="snowbus-background-loop", daemon=True
-                )
-                self._thread.start()
-            return self._loop
+        self._lock = threading.RLock()  # the garbage collector may come in the middle, and submit something
+        self._began: tuple[asyncio.AbstractEventLoop, threading.Thread] | None = None
+        self._running: set[concurrent.futures.Future[Any]] = set()
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> "concurrent.futures.Future[T]":
         """Run a coroutine in the loop, with the context of here."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        with self._lock:
+            self._began = self._began or _begin()
+            future = asyncio.run_coroutine_threadsafe(coroutine, self._began[0])
+            self._running.add(future)
+        future.add_done_callback(self._running.discard)
+        return future
 
     def end(self, timeout: float) -> None:
-        """Close what is to be closed, in so many seconds at most, and end the loop."""
-        loop, self._loop = self._loop, None
-        if loop is None:
+        """Give what runs in the loop, and what is to be closed, so many seconds at most, and end the loop.
+
+        What is submitted meanwhile gets another one: threads go on while the process ends.
+        """
+        until = time.monotonic() + timeout
+        with self._lock:
+            began, self._began = self._began, None
+            running = list(self._running)
+        if began is None:
             return
+        loop, thread = began
+        for late in concurrent.futures.wait(running, timeout).not_done:
+            late.cancel()
         with contextlib.suppress(TimeoutError):
-            asyncio.run_coroutine_threadsafe(self._closing(), loop).result(timeout)
+            asyncio.run_coroutine_threadsafe(self._closing(), loop).result(max(0.0, until - time.monotonic()))
         loop.call_soon_threadsafe(loop.stop)
-        self._thread.join(timeout)
-        if not self._thread.is_alive():
+        thread.join(max(0.0, until - time.monotonic()))
+        if not thread.is_alive():
             loop.close()
+
+
+def _begin() -> tuple[asyncio.AbstractEventLoop, threading.Thread]:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="snowbus-background-loop", daemon=True)
+    thread.start()
+    return loop, thread

@@ -25,11 +25,11 @@ _USER_ID_SECONDS = 1.0
 
 
 class Surroundings(NamedTuple):
-    """Gives the loop that async functions of a request run in, and how they are called there; and what the thread of a
-    plain one does at its end.
+    """What runs async functions of a request, and how they are called there; and what the thread of a plain one does at
+    its end.
     """
 
-    loop: Callable[[], asyncio.AbstractEventLoop]
+    run: Callable[[Coroutine[Any, Any, Any]], "concurrent.futures.Future[Any]"]
     acall: "ACall"
     clean_up: Callable[[], None]
 
@@ -104,7 +104,7 @@ class AppFunction(Generic[T]):
 
     def _begin(self, request: Any, around: Surroundings) -> "concurrent.futures.Future[Any]":
         if self.is_async:
-            return asyncio.run_coroutine_threadsafe(around.acall(self._function, request), around.loop())
+            return around.run(_without_exit(around.acall(self._function, request)))
         call = partial(contextvars.copy_context().run, self._function, request)
         future: concurrent.futures.Future[Any] = concurrent.futures.Future()
         # A daemon, unlike the threads of the library's pools: one that hangs must not keep the process from ending.
@@ -178,6 +178,14 @@ def _user_id(made: Any) -> str:
 
 def _reason(error: Exception) -> str:
     return error.reason if isinstance(error, ContextError) else f"{type(error).__name__}: {error}"
+
+
+async def _without_exit(coroutine: Coroutine[Any, Any, T]) -> T:
+    """The coroutine, but that what ends it does not end the loop, and with it the server."""
+    try:
+        return await coroutine
+    except SystemExit as error:
+        raise RuntimeError(repr(error)) from None
 
 
 def _settle(future: "concurrent.futures.Future[Any]", call: Callable[[], Any], clean_up: Callable[[], None]) -> None:

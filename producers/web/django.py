@@ -88,7 +88,7 @@ class TrackingMiddleware:
 
 
 def tracking_endpoint() -> URLPattern:
-    """The endpoint of the app's Tracking, for `urlpatterns`."""
+    """The endpoint of the app's Tracking, for `urlpatterns`; an AsgiTracking around the app has `is_mounted` then."""
     tracking = _tracking()
     mounted = tracking.endpoint
     if mounted is None:
@@ -96,10 +96,18 @@ def tracking_endpoint() -> URLPattern:
 
     @csrf_exempt  # type: ignore[untyped-decorator]  # trackers know of no token; and all that comes in is events
     def take(request: HttpRequest) -> HttpResponse:
-        status, headers, body = mounted.answer(scope_of(request.META), request.read, tracking.background)
+        status, headers, body = mounted.answer(scope_of(request.META), _reader(request), tracking.background)
         return HttpResponse(body, status=int(status[:3]), headers=dict(headers))
 
     return path(mounted.path.removeprefix("/"), take)
+
+
+def _reader(request: HttpRequest) -> Callable[[int], bytes]:
+    """Reads the body. Django takes one in chunks for none, also where the server knows its end."""
+    read: Callable[[int], bytes] = request.read
+    if request.META.get("wsgi.input_terminated") and not request.META.get("CONTENT_LENGTH"):
+        read = request.META["wsgi.input"].read
+    return read
 
 
 def _tracking() -> Tracking:

@@ -155,7 +155,8 @@ async def _call(app: IngestEndpoint, scope: Scope, body: bytes, *, is_whole: boo
     headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in sent[0]["headers"]]
     # The server's own: whether a connection stays open is not the app's to say in WSGI.
     headers = [(name, value) for name, value in headers if name != "connection"]
-    body = b"".join(message.get("body", b"") for message in sent[1:])
+    is_head = scope["method"] == "HEAD"  # an ASGI server leaves the body out itself
+    body = b"" if is_head else b"".join(message.get("body", b"") for message in sent[1:])
     return WsgiAnswer(f"{status} {HTTPStatus(status).phrase}", headers, body)
 
 

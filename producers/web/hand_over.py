@@ -13,6 +13,7 @@ from snowbus.bus.sparingly import Sparingly
 logger = Diagnostics(__name__)
 
 _WARN_SECONDS = 10.0
+_LAST_SECONDS = 1.0
 
 
 class Emitter(Protocol):
@@ -39,17 +40,24 @@ class HandOver:
     def begin_anew(self) -> None:
         """Begin with an empty queue and no thread."""
         self._waiting: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+        self._is_ending = False
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def put(self, payload: Mapping[str, Any]) -> None:
-        """Let an event wait for its turn; neither blocks nor raises."""
+        """Let an event wait for its turn; neither blocks, but at the end, nor raises."""
         if sys.is_finalizing():  # no thread goes on by now, and to start one would wait for ever
             self._drop("events dropped: the interpreter has ended")
         elif self._waiting.qsize() >= self._max_waiting:
             self._drop("events dropped: an emitter takes none")
         else:
             self._put(partial(self._emitter.input, dict(payload)))
+            if self._is_ending:
+                self.mark(flush=False).wait(_LAST_SECONDS)
+
+    def end(self) -> None:
+        """The process ends: from now on whoever puts an event waits a moment, as nobody else waits for the thread."""
+        self._is_ending = True
 
     def mark(self, *, flush: bool) -> threading.Event:
         """What is set once the emitter has all that waits now, and has flushed it, if so asked."""

@@ -226,7 +226,7 @@ class TrackedRequest:
         ]
 
     def _surroundings(self) -> Surroundings:
-        return Surroundings(lambda: self._tracking.loop_for(self._loop), self._acall, self._clean_up)
+        return Surroundings(lambda coroutine: self._tracking.run(coroutine, self._loop), self._acall, self._clean_up)
 
     def _may_wait(self) -> bool:
         """Whether only this request waits when the code that runs does; WSGI runs async views in loops of their own."""

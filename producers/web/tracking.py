@@ -5,7 +5,7 @@ import concurrent.futures
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from snowplow_tracker import Subject, Tracker
 
@@ -25,6 +25,8 @@ from .tracked_request import TrackedRequest, current_request
 from .visitor import UNKNOWN, Cookies, Visit, subject_of, visit_of
 
 logger = Diagnostics(__name__)
+
+T = TypeVar("T")
 
 _WARN_SECONDS = 10.0
 
@@ -151,14 +153,18 @@ class Tracking:
                 each.put(payload)
 
     def later(self, coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop | None) -> None:
-        """Run a coroutine in the app's loop, else in the one in the background."""
-        future = asyncio.run_coroutine_threadsafe(coroutine, self.loop_for(loop))
+        """As `run`, for what events wait for."""
+        future = self.run(coroutine, loop)
         self._later.add(future)
         future.add_done_callback(self._later.discard)
 
-    def loop_for(self, loop: asyncio.AbstractEventLoop | None) -> asyncio.AbstractEventLoop:
-        """The app's loop, while it has one that runs; else the one in the background."""
-        return loop if loop is not None and loop.is_running() else self.background.loop
+    def run(
+        self, coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop | None
+    ) -> "concurrent.futures.Future[T]":
+        """Run a coroutine in the app's loop, while it has one that runs; else in the one in the background."""
+        if loop is not None and loop.is_running():
+            return asyncio.run_coroutine_threadsafe(coroutine, loop)
+        return self.background.submit(coroutine)
 
     async def aclose(self, timeout: float = 5.0) -> None:
         """Give what waits so many seconds before the server ends, and close the endpoint.
@@ -184,6 +190,8 @@ class Tracking:
     def end(self, timeout: float) -> None:
         """Give what waits so many seconds before the process ends; also events of responses that nobody has closed."""
         until = time.monotonic() + timeout
+        for each in self._hand_overs:
+            each.end()
         for request in list(self.open_requests):
             request.complete_now()
         self._drain(timeout, flush=False)  # emitters have an end of their own

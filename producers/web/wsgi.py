@@ -1,7 +1,7 @@
 """Tracking in a WSGI app."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextvars import Context, copy_context
 from typing import Any
 
@@ -49,7 +49,8 @@ class WsgiTracking:
         # A context of its own: the thread's may already belong to the next request when the response is closed.
         context = copy_context()
         try:
-            return _Response(context.run(self._answer, request, environ, start_response), request, context)
+            parts = context.run(self._answer, request, environ, start_response)
+            return (_SizedResponse if isinstance(parts, Sized) else _Response)(parts, request, context)
         except BaseException:
             request.complete()
             raise
@@ -84,12 +85,6 @@ class _Response:
                 return
             yield part
 
-    def __len__(self) -> int:
-        return len(self._parts)  # type: ignore[arg-type]  # servers ask, to know the length of a single part
-
-    def __bool__(self) -> bool:
-        return True
-
     def __del__(self) -> None:
         self._request.complete()  # test clients of frameworks often close nothing
 
@@ -100,6 +95,16 @@ class _Response:
                 self._context.run(close)
         finally:
             self._context.run(self._request.complete)
+
+
+class _SizedResponse(_Response):
+    """One that knows how many parts it has: servers ask, to know the length of a single part."""
+
+    def __len__(self) -> int:
+        return len(self._parts)  # type: ignore[arg-type]
+
+    def __bool__(self) -> bool:
+        return True
 
 
 def _body_of(environ: Environ) -> Callable[[int], bytes]:

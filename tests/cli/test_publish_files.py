@@ -2,8 +2,10 @@
 
 import gzip
 import json
+import os
 import signal
 import tracemalloc
+from pathlib import Path
 
 import pytest
 from support.aio import run, soon
@@ -14,7 +16,8 @@ from snowbus.bus.envelope import decode_event
 from snowbus.bus.event import EVENTS_TOPIC
 from snowbus.bus.log import open_log
 from snowbus.cli import exit_codes
-from snowbus.cli.event_files import EventFile
+from snowbus.cli.event_files import EventFile, FileError
+from snowbus.cli.har import HarError, har_requests
 from snowbus.producers.emitters import LogfileEmitter
 
 
@@ -170,3 +173,22 @@ def test_what_cannot_be_read_is_told(tmp_path, sqlite_url, arguments, reason):
     answer = snowbus("publish", "--log", sqlite_url, *arguments, cwd=tmp_path)
     assert answer.returncode != exit_codes.OK
     assert reason in answer.stderr
+
+
+def test_a_pipe_is_for_stdin():
+    reading, writing = os.pipe()
+    with os.fdopen(reading), os.fdopen(writing, "w"), pytest.raises(FileError, match="no file but a pipe"):
+        EventFile(Path(f"/dev/fd/{reading}"))
+
+
+@pytest.mark.parametrize("odd", [{"url": None}, {"url": 1}, {"postData": {"text": 1}}, {"postData": "text"}])
+def test_an_entry_of_a_har_file_that_is_none_is_named(odd):
+    request = {"method": "GET", "url": "http://collector.example/i?e=pv&tv=x", **odd}
+    with pytest.raises(HarError, match=r"log.entries\[0\] is no request"):
+        list(har_requests({"log": {"entries": [{"request": request}]}}))
+
+
+def test_half_a_surrogate_pair_in_a_har_file_costs_no_event():
+    request = {"method": "GET", "url": "http://collector.example/i?e=pv&tv=x&page=\ud800"}
+    (found,) = har_requests({"log": {"entries": [{"request": request}]}})
+    assert [payload["page"] for payload in found.understood.payloads] == ["?"]

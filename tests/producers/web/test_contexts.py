@@ -156,6 +156,10 @@ def exiting(request):
     raise SystemExit
 
 
+async def aexiting(request):
+    raise SystemExit
+
+
 def hanging(request):
     threading.Event().wait()
 
@@ -175,6 +179,7 @@ async def ahanging(request):
         raising,
         araising,
         exiting,
+        aexiting,
         hanging,
         ahanging,
         lambda _: "text",
@@ -182,12 +187,14 @@ async def ahanging(request):
         lambda _: [1],
         lambda _: {"n": object()},
         lambda _: {"text": "x" * 200_000},
+        lambda _: [{"text": "x" * 20_000}] * 10,
         lambda _: None,
     ],
     ids=[
         "raises",
         "async raises",
         "exits",
+        "async exits",
         "hangs",
         "async hangs",
         "text",
@@ -195,6 +202,7 @@ async def ahanging(request):
         "list",
         "not JSON",
         "huge",
+        "huge together",
         "none",
     ],
 )

@@ -1,5 +1,6 @@
 """The same-origin endpoint: ingest in a web app, whose builders add to what the browsers send."""
 
+import io
 import json
 from contextlib import contextmanager
 
@@ -44,7 +45,7 @@ APPS = {
     "fastapi": (lambda tracking: asgi_server(fastapi_app(tracking, Gate())), "Request"),
     "django-wsgi": (lambda tracking: wsgi_server(django_app(tracking, Gate(), asgi=False)), "WSGIRequest"),
     "django-asgi": (
-        lambda tracking: asgi_server(django_app(tracking, Gate(), asgi=True), lifespan="off"),
+        lambda tracking: asgi_server(AsgiTracking(django_app(tracking, Gate(), asgi=True), tracking, is_mounted=True)),
         "ASGIRequest",
     ),
 }
@@ -94,6 +95,20 @@ def test_events_of_pages_are_on_the_log_with_the_entities_of_their_request(servi
         (entity,) = json.loads(json.loads(event.payload)["co"])["data"]
         assert entity == {"schema": USER, "data": {"framework": kind}}
         assert event.source["ip"] == "127.0.0.1"
+
+
+@pytest.mark.parametrize("serving", sorted(APPS.keys() - {"wsgi"}), indirect=True)
+def test_a_body_in_chunks_is_taken_where_the_server_knows_its_end(serving, sqlite_url):
+    with serving(sqlite_url) as (address, _):
+        answer = fetch(address, "/tracking", iter([b'{"e":', b'"pv"}']), Content_Type="application/json")
+        assert (answer.status, answer.body) == (200, b"ok")
+
+
+def test_the_answer_to_head_has_no_body(sqlite_url):
+    tracking = Tracking([Recorder()], namespace="web", endpoint=IngestEndpoint(sqlite_url))
+    environ = {"REQUEST_METHOD": "HEAD", "PATH_INFO": "/tracking", "QUERY_STRING": "e=pv", "wsgi.input": io.BytesIO()}
+    assert b"".join(WsgiTracking(wsgi_app, tracking)(environ, lambda *_: None)) == b""
+    tracking.end(5.0)
 
 
 def test_while_the_log_is_away_the_sender_is_told_to_come_again(serving, tmp_path):

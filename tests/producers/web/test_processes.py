@@ -112,6 +112,41 @@ else:
     assert [event["se_ac"] for event in written(folder)] == ["kept"]
 
 
+def test_a_view_that_runs_when_the_process_ends_has_its_event_and_its_contexts(folder):
+    """A server's threads go on with their views, as gunicorn's do beyond its `graceful_timeout`."""
+    (folder / "go").touch()
+    script = """
+import asyncio, threading
+from concurrent.futures import ThreadPoolExecutor
+from shop import Hanging, StructuredEvent, Tracking, context, current_tracker, flask, install
+
+begun, ending = threading.Event(), threading.Event()
+
+@context("iglu:com.acme/slow/jsonschema/1-0-0", timeout=20)
+async def slow(request):
+    begun.set()
+    while not ending.is_set():
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.05)
+    return {}
+
+app = flask.Flask("slow")
+install(app, Tracking([Hanging()], namespace="web", contexts=[slow]))
+
+@app.get("/")
+def view():
+    current_tracker().track(StructuredEvent("shop", "view"))
+    return ""
+
+threading._register_atexit(ending.set)
+ThreadPoolExecutor().submit(app.test_client().get, "/")
+begun.wait()
+"""
+    python(folder, script)
+    (event,) = written(folder)
+    assert "com.acme/slow" in event["co"]
+
+
 def test_a_worker_of_gunicorn_answers_while_the_emitter_hangs_and_hands_over_before_it_ends(folder):
     """The one worker has one thread, and is a fork of a process that has loaded the app."""
     command = ["-m", "gunicorn", "--preload", "--bind", "127.0.0.1:0", "--worker-tmp-dir", str(folder), "shop:app"]

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import threading
+from collections.abc import Sized
 
 import aiohttp
 import pytest
@@ -300,3 +301,12 @@ def test_a_stream_without_end_does_not_gather_events_without_end():
 
     with asgi_server(app) as address:
         assert fetch(address).status == 200
+
+
+@pytest.mark.parametrize("parts", [[b"all"], [], iter([b"some", b"more"])], ids=["list", "nothing", "stream"])
+def test_a_wsgi_response_has_a_length_where_the_apps_has_one(parts):
+    """Servers look whether there is one, and waitress then asks for it: of a stream that has none it made a 500."""
+    app = WsgiTracking(lambda *_: parts, tracking_to(Recorder()))
+    response = app({"REQUEST_METHOD": "GET"}, None)
+    assert isinstance(response, Sized) == isinstance(parts, Sized)
+    response.close()
