@@ -5,7 +5,7 @@ partition is a contiguous range, appended at its end and expired at its beginnin
 """
 
 import struct
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from ..database import Connection
@@ -44,6 +44,9 @@ SCHEMA = (
     f"PRAGMA user_version = {FORMAT_VERSION}",
 )
 
+UPGRADES: Mapping[int, Sequence[str]] = {1: ("ALTER TABLE commits ADD COLUMN metadata TEXT NOT NULL DEFAULT ''",)}
+"""What makes the next format of an older one."""
+
 
 class PartitionRow(NamedTuple):
     """One row of `partitions`."""
@@ -69,6 +72,26 @@ def partition_rows(connection: Connection, topic: str) -> list[PartitionRow]:
     if not rows:
         raise TopicNotFoundError(topic)
     return [PartitionRow(*row) for row in rows]
+
+
+def all_partition_rows(connection: Connection) -> list[PartitionRow]:
+    """The partitions of all topics."""
+    rows = connection.execute("SELECT id, partition, first_offset, next_offset FROM main.partitions ORDER BY id")
+    return [PartitionRow(*row) for row in rows.fetchall()]
+
+
+def mend_partitions(connection: Connection) -> None:
+    """Let partitions begin at the first record that there is, and say how large they are."""
+    for row in all_partition_rows(connection):
+        span = (row.base, row.base + row.next_offset)
+        first, size = connection.execute(
+            f"SELECT min(id), ifnull(sum({_SIZE}), 0) FROM main.records WHERE id >= ? AND id < ?",  # noqa: S608
+            span,
+        ).fetchone()
+        connection.execute(
+            "UPDATE main.partitions SET first_offset = ?, bytes = ? WHERE id = ?",
+            (row.next_offset if first is None else first - row.base, size, row.id),
+        )
 
 
 def create_topic(
@@ -170,8 +193,8 @@ def offset_for_time(connection: Connection, row: PartitionRow, timestamp: int) -
     low, high = row.first_offset, row.next_offset
     while low < high:
         middle = (low + high) // 2
-        (found,) = connection.execute("SELECT timestamp FROM records WHERE id = ?", (row.base + middle,)).fetchone()
-        if found < timestamp:
+        found = _first_timestamp(connection, row, middle)
+        if found is not None and found < timestamp:
             low = middle + 1
         else:
             high = middle
@@ -192,10 +215,19 @@ def timestamps(
         row = rows.get(partition)
         if row is None or not row.first_offset <= offset < row.next_offset:
             continue
-        (found[partition, offset],) = connection.execute(
-            "SELECT timestamp FROM records WHERE id = ?", (row.base + offset,)
-        ).fetchone()
+        at = _first_timestamp(connection, row, offset)
+        if at is not None:
+            found[partition, offset] = at
     return found
+
+
+def _first_timestamp(connection: Connection, row: PartitionRow, offset: int) -> int | None:
+    """The time of the first record at or after an offset; salvage may have left holes."""
+    found = connection.execute(
+        "SELECT timestamp FROM records WHERE id >= ? AND id < ? ORDER BY id LIMIT 1",
+        (row.base + offset, row.base + row.next_offset),
+    ).fetchone()
+    return None if found is None else int(found[0])
 
 
 def touch(connection: Connection) -> None:
@@ -203,12 +235,12 @@ def touch(connection: Connection) -> None:
     connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
 
 
-def expire_records(connection: Connection, *, now: int, chunk: int) -> int:
-    """Delete up to `chunk` records of each partition that are past their topic's retention; returns how many.
+def expire_records(connection: Connection, *, now: int, chunk: int, chunk_bytes: int) -> int:
+    """Delete records of one topic that are past its retention, until it is `chunk` of them, or so many bytes; returns
+    how many: when it is none, there are none of any topic.
 
     Of a topic that is too large, the partition that holds the oldest record goes first.
     """
-    deleted = 0
     for topic_id, seconds, limit in connection.execute(
         "SELECT id, retention_seconds, retention_bytes FROM topics"
     ).fetchall():
@@ -220,11 +252,24 @@ def expire_records(connection: Connection, *, now: int, chunk: int) -> int:
         ]
         if seconds:
             cutoff = now - int(seconds * 1000)
-            deleted += sum(_delete_oldest(connection, row, before=cutoff, chunk=chunk) for row in rows)
+            for row in rows:
+                if deleted := _delete_oldest(connection, row, before=cutoff, chunk=chunk, chunk_bytes=chunk_bytes):
+                    return deleted
         (size,) = connection.execute("SELECT sum(bytes) FROM partitions WHERE topic_id = ?", (topic_id,)).fetchone()
         if limit and size > limit:
-            deleted += _shrink(connection, rows, surplus=size - limit, chunk=chunk)
-    return deleted
+            surplus = min(size - limit, chunk_bytes)
+            if deleted := _shrink(connection, rows, surplus=surplus, chunk=chunk):
+                return deleted
+    return 0
+
+
+def give_back(connection: Connection, *, pages: int) -> int:
+    """Cut free pages off the file, so many at most; returns how many."""
+    (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+    count = min(int(free), pages)
+    for _ in range(count):  # sqlite3 steps a statement without columns once, which is one page whatever is asked for
+        connection.execute("PRAGMA incremental_vacuum(1)")
+    return count
 
 
 def pack_headers(headers: Headers) -> bytes:
@@ -253,16 +298,21 @@ def unpack_headers(packed: bytes) -> Headers:
 
 
 _HEADER = struct.Struct(">HI")
+_SIZE = "ifnull(length(key), 0) + length(value) + length(headers)"
 
 
-def _delete_oldest(connection: Connection, row: PartitionRow, *, before: int, chunk: int) -> int:
-    """Delete the records at the head of a partition that are older than `before` (ms), `chunk` at most."""
-    end = min(row.next_offset, row.first_offset + chunk)
-    (young,) = connection.execute(
-        "SELECT min(id) FROM records WHERE id >= ? AND id < ? AND timestamp >= ?",
-        (row.base + row.first_offset, row.base + end, before),
-    ).fetchone()
-    return _delete_below(connection, row, end if young is None else young - row.base)
+def _delete_oldest(connection: Connection, row: PartitionRow, *, before: int, chunk: int, chunk_bytes: int) -> int:
+    """Delete the records at the head of a partition that are older than `before` (ms), until it is a chunk."""
+    end = row.first_offset
+    for row_id, timestamp, size in connection.execute(
+        f"SELECT id, timestamp, {_SIZE} FROM records WHERE id >= ? AND id < ? ORDER BY id LIMIT ?",  # noqa: S608
+        (row.base + row.first_offset, row.base + row.next_offset, chunk),
+    ):
+        if timestamp >= before or chunk_bytes <= 0:
+            break
+        chunk_bytes -= size
+        end = row_id - row.base + 1
+    return _delete_below(connection, row, end) if end > row.first_offset else 0
 
 
 def _shrink(connection: Connection, rows: list[PartitionRow], *, surplus: int, chunk: int) -> int:
@@ -270,7 +320,7 @@ def _shrink(connection: Connection, rows: list[PartitionRow], *, surplus: int, c
     heads = []
     for row in rows:
         heads += connection.execute(
-            "SELECT timestamp, id, ?, ifnull(length(key), 0) + length(value) + length(headers) FROM records "
+            f"SELECT timestamp, id, ?, {_SIZE} FROM records "  # noqa: S608
             "WHERE id >= ? AND id < ? ORDER BY id LIMIT ?",
             (row.id, row.base + row.first_offset, row.base + row.next_offset, chunk),
         ).fetchall()
@@ -288,8 +338,7 @@ def _delete_below(connection: Connection, row: PartitionRow, offset: int) -> int
     """Delete the records of a partition below an offset."""
     span = (row.base + row.first_offset, row.base + offset)
     (size,) = connection.execute(
-        "SELECT ifnull(sum(ifnull(length(key), 0) + length(value) + length(headers)), 0) FROM records "
-        "WHERE id >= ? AND id < ?",
+        f"SELECT ifnull(sum({_SIZE}), 0) FROM records WHERE id >= ? AND id < ?",  # noqa: S608
         span,
     ).fetchone()
     deleted = connection.execute("DELETE FROM records WHERE id >= ? AND id < ?", span).rowcount
