@@ -60,7 +60,8 @@ def salvage_command(settings: Settings, *, target: Path) -> None:
 
 
 def _words(contents: Contents) -> str:
-    return f"{contents.records:,} records, and the offsets of {contents.groups} groups"
+    groups = f"{contents.groups} group{'' if contents.groups == 1 else 's'}"
+    return f"{contents.records:,} records, and the offsets of {groups}"
 
 
 def _missing(contents: Contents, what: str) -> str:
