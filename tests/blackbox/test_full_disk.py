@@ -1,4 +1,4 @@
-"""A disk that fills up under a running Snowbus: what was acknowledged is kept, the rest refused, until there is room."""
+"""A disk that fills up under a running Snowbus: what was acknowledged is kept, the rest refused, until it has room."""
 
 import shutil
 
