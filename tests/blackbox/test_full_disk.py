@@ -89,7 +89,8 @@ def test_a_disk_that_fills_up_costs_nothing_that_was_acknowledged(up, disk, coll
     soon(lambda: committed(disk) == len(shop.taken) == len(set(collector.event_ids)))
     free = requests.get(f"{address}/metrics", timeout=10).text.partition("snowbus_log_free_bytes{")[2]
     assert float(free.split("\n")[0].split(" ")[1]) < RESERVE
-    assert snowbus("status", "--log", f"sqlite:///{disk}/log.db", cwd=tmp_path).returncode == 0
+    told = snowbus("status", "--log", f"sqlite:///{disk}/log.db", "--disk-reserve", str(RESERVE), cwd=tmp_path)
+    assert "is full" in told.stdout
 
     # Nothing at all is left.
     filler.unlink()

@@ -1,4 +1,4 @@
-"""For how long the embedded log keeps publishers and readers waiting while it gives back what has expired."""
+"""For how long the embedded log keeps publishers and readers waiting while retention sweeps, or a backup is made."""
 
 import asyncio
 import os
@@ -9,6 +9,8 @@ import pytest
 
 from snowbus.bus.event import EVENTS_TOPIC, ProducerRecord
 from snowbus.bus.log import LogOptions, open_log
+from snowbus.bus.log.sqlite_copy import back_up
+from snowbus.bus.log.sqlite_url import file_of
 
 GIB = float(os.environ.get("BENCH_GIB", "1"))
 BYTES = 600
@@ -81,7 +83,19 @@ async def swept(log):
         await asyncio.sleep(0.2)
 
 
-async def measure(url):
+async def back_up_meanwhile(url, target):
+    """Seconds that a backup takes, and the waits meanwhile, and before it."""
+    await fill(url)
+    quiet, copying = Waits(), Waits()
+    async with await open_log(url, KEEPING) as log:
+        used = log.disk().used
+        await publish_and_read(log, quiet, asyncio.sleep(QUIET_SECONDS))
+        started = time.perf_counter()
+        await publish_and_read(log, copying, asyncio.to_thread(back_up, file_of(url), target))
+    return used, time.perf_counter() - started, quiet, copying
+
+
+async def sweep(url):
     await fill(url)
     quiet, sweeping = Waits(), Waits()
     async with await open_log(url, KEEPING) as log:
@@ -98,7 +112,16 @@ async def measure(url):
 def test_a_sweep_of_retention(sqlite_url):
     uvloop = pytest.importorskip("uvloop")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        used, seconds, quiet, sweeping = runner.run(measure(sqlite_url))
+        used, seconds, quiet, sweeping = runner.run(sweep(sqlite_url))
     print(f"\nRetention: {used / 2**30:.2f} GiB expired and given back in {seconds:.0f} s, at 1,100 records a second")
     quiet.say("no sweep")
     sweeping.say("sweep")
+
+
+def test_a_backup(sqlite_url, tmp_path):
+    uvloop = pytest.importorskip("uvloop")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        used, seconds, quiet, copying = runner.run(back_up_meanwhile(sqlite_url, tmp_path / "copy.db"))
+    print(f"\nBackup of {used / 2**30:.2f} GiB in {seconds:.0f} s, at 1,100 records a second")
+    quiet.say("no backup")
+    copying.say("backup")
