@@ -12,6 +12,7 @@ from ..errors import ConfigurationError, LogError, LogUnavailableError
 from ..event import ProducerRecord, Record, TopicPartition
 from ..sparingly import Sparingly
 from . import sqlite_groups as groups
+from . import sqlite_retention as retention
 from . import sqlite_tables as tables
 from .embedded_reader import EmbeddedReader
 from .interface import (
@@ -231,10 +232,10 @@ class SqliteLog(Log):
 
     def _expire_chunk(self, now: int) -> asyncio.Future[int]:
         def expire(connection: Connection) -> int:
-            deleted = tables.expire_records(
+            deleted = retention.expire_records(
                 connection, now=now, chunk=_RETENTION_CHUNK, chunk_bytes=_RETENTION_CHUNK_BYTES
             )
-            return deleted + tables.give_back(connection, pages=_GIVEN_BACK_PAGES)
+            return deleted + retention.give_back(connection, pages=_GIVEN_BACK_PAGES)
 
         return self.file.write(expire)
 
