@@ -80,7 +80,10 @@ def _mapped(name: str, error: sqlite3.DatabaseError, *, opening: bool) -> Snowbu
                 "folder and of the files beside it, and whether the file system is mounted read-only"
             )
         case sqlite3.SQLITE_IOERR:
-            said = f"{name}: the disk fails ({error}, {error.sqlite_errorname})"
+            said = (
+                f"{name}: {error} ({error.sqlite_errorname}): the disk fails, or a quota or a limit on the size of files "
+                "is used up"
+            )
     return kind(said)
 
 
