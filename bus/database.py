@@ -81,8 +81,8 @@ def _mapped(name: str, error: sqlite3.DatabaseError, *, opening: bool) -> Snowbu
             )
         case sqlite3.SQLITE_IOERR:
             said = (
-                f"{name}: {error} ({error.sqlite_errorname}): the disk fails, or a quota or a limit on the size of files "
-                "is used up"
+                f"{name}: {error} ({error.sqlite_errorname}): the disk fails, or a quota or a limit on the size of "
+                "files is used up"
             )
     return kind(said)
 

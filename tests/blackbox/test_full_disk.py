@@ -46,7 +46,7 @@ def collector():
 
 @pytest.fixture
 def disk():
-    with small_disk(mib=48) as folder:
+    with small_disk(mib=24) as folder:
         yield folder
 
 
