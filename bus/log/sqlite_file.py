@@ -181,12 +181,13 @@ class SqliteFile:
         size = self._wal_bytes()
         if size <= _WAL_BYTES or time.monotonic() < self._shorten_at:
             return
+        connection.execute(f"PRAGMA busy_timeout = {_SHORTEN_MS}")
         with contextlib.suppress(LogError), mapped_errors(self._name):
-            connection.execute(f"PRAGMA busy_timeout = {_SHORTEN_MS}")
             (is_busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            connection.execute(f"PRAGMA busy_timeout = {round(BUSY_SECONDS * 1000)}")
-            if not is_busy:
-                return
+            size = size if is_busy else 0
+        connection.execute(f"PRAGMA busy_timeout = {round(BUSY_SECONDS * 1000)}")
+        if not size:
+            return
         self._shorten_at = time.monotonic() + _SHORTEN_AGAIN_SECONDS
         if size > _WAL_TOO_LARGE and self._say_long.due():
             logger.warning(
@@ -198,7 +199,7 @@ class SqliteFile:
     def _wal_bytes(self) -> int:
         try:
             return self._wal.stat().st_size
-        except FileNotFoundError:
+        except OSError:
             return 0
 
     def disk(self) -> Disk:
@@ -211,7 +212,10 @@ class SqliteFile:
 
     def check_room(self, reserve: int) -> None:
         """Raise LogUnavailableError when the disk has less left than is to be kept for other things than appends."""
-        free = shutil.disk_usage(self._path.parent).free
+        try:
+            free = shutil.disk_usage(self._path.parent).free
+        except OSError as error:
+            raise LogUnavailableError(f"{self._name}: {error.strerror}") from None
         if free < reserve:
             raise LogUnavailableError(
                 f"{self._name}: the disk is full: {free:,} bytes are left, and {reserve:,} are kept for offsets "

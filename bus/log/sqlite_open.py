@@ -87,7 +87,7 @@ def check_kind(connection: Connection, path: Path) -> int:
 def _make(path: Path) -> None:
     """Make a new log under another name and then give it its own, so that nobody ever sees half a log."""
     ahead = path.with_name(f"{path.name}-wal")
-    if ahead.exists():
+    if ahead.exists() and not path.exists():  # in this order, as another process may be making it
         raise LogDamagedError(
             log_name(path),
             f"the file is gone, and {ahead.name}, the newest part of it, is still there; put the file back beside it, "
