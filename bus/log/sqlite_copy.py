@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from ..database import Connection, attach, connect, mapped_errors, transaction
 from ..errors import ConfigurationError, LogDamagedError, LogError, LogUnavailableError
+from ..folders import check_folder
 from . import sqlite_tables as tables
 from .sqlite_open import check_kind, check_size, flush_folder, lay_out, log_name
 
@@ -97,6 +98,7 @@ def _new_copy(source: Path, target: Path) -> Iterator[Connection]:
     """An empty log that has another as `source` beside it. It gets its name once it is whole, and on the disk."""
     if target.exists():
         raise ConfigurationError(f"{target} is there already, and a copy overwrites nothing")
+    check_folder("copy", target)
     with _reading(source):
         pass
     made = target.with_name(f".{target.name}.{uuid4().hex}")

@@ -110,7 +110,7 @@ def test_a_backup_to_a_disk_that_is_too_small_leaves_nothing_there(sqlite_url, t
         with pytest.raises(LogError, match="the disk is full"):
             back_up(tmp_path / "log.db", disk / "copy.db")
         assert list(disk.iterdir()) == []
-    with pytest.raises(ConfigurationError, match="cannot be opened"):
+    with pytest.raises(ConfigurationError, match="there is no folder"):
         back_up(tmp_path / "log.db", tmp_path / "no" / "copy.db")
 
 
