@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from .errors import ConfigurationError, LogError, LogUnavailableError
+from .errors import MEND, ConfigurationError, LogDamagedError, LogError, LogUnavailableError, SnowbusError
 from .folders import check_folder
 
 Connection = sqlite3.Connection
@@ -16,16 +16,26 @@ Rows = Sequence[tuple[Any, ...]]
 # What a statement raises whose values SQLite cannot hold.
 VALUE_ERRORS = (ValueError, OverflowError, sqlite3.ProgrammingError)
 
-_BUSY_SECONDS = 5.0
+BUSY_SECONDS = 5.0
+_PRIMARY_CODE = 0xFF
 
 
-def connect(path: Path, *, create: bool = False) -> Connection:
+def connect(path: Path, *, create: bool = False, only_read: bool = False) -> Connection:
     """Open a file for any one thread at a time; what is committed is flushed to the disk. Raises as sqlite3 does."""
-    uri = f"{path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
-    connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    uri = _uri(path, "rwc" if create else "ro" if only_read else "rw")
+    connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA journal_size_limit = 67108864")
     return connection
+
+
+def attach(connection: Connection, path: Path, *, name: str) -> None:
+    """Put the tables of another file beside those of a connection, only to be read. Raises as sqlite3 does."""
+    connection.execute(f"ATTACH ? AS {name}", (_uri(path, "ro"),))
+
+
+def _uri(path: Path, mode: str) -> str:
+    return f"{path.absolute().as_uri()}?mode={mode}"
 
 
 @contextlib.contextmanager
@@ -42,19 +52,39 @@ def transaction(connection: Connection, kind: Literal["DEFERRED", "IMMEDIATE"]) 
 
 
 @contextlib.contextmanager
-def mapped_errors(name: str, *, opening: Path | None = None) -> Iterator[None]:
-    """What sqlite3 raises, as our own errors: what passes by itself or by making room is LogUnavailableError.
-
-    A file that cannot be opened as a database is ConfigurationError.
+def mapped_errors(name: str, *, opening: bool = False) -> Iterator[None]:
+    """What sqlite3 raises, as our own errors: what passes by itself or by making room is LogUnavailableError, what
+    will not is LogDamagedError. A file that cannot even be opened is ConfigurationError.
     """
     try:
         yield
-    except sqlite3.OperationalError as error:
-        raise LogUnavailableError(f"{name}: {error}") from error
     except sqlite3.DatabaseError as error:
-        if opening is not None:
-            raise ConfigurationError(f"{opening} is no {name}, or damaged: {error}") from error
-        raise LogError(f"{name}: {error}; the file is damaged, or something else") from error
+        raise _mapped(name, error, opening=opening) from error
+
+
+def _mapped(name: str, error: sqlite3.DatabaseError, *, opening: bool) -> SnowbusError:
+    kind: type[SnowbusError] = LogUnavailableError if isinstance(error, sqlite3.OperationalError) else LogError
+    said = f"{name}: {error}"
+    match getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE:
+        case sqlite3.SQLITE_NOTADB if opening:
+            kind = ConfigurationError
+            said = f"{name} is no SQLite file, or its beginning is damaged: name another, or {MEND}"
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return LogDamagedError(name, str(error))
+        case sqlite3.SQLITE_FULL:
+            said = f"{name}: the disk is full; make room"
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
+            kind = ConfigurationError if opening else LogUnavailableError
+            said = (
+                f"{name} cannot be opened and written ({error}): look at its owner and permissions, at those of its "
+                "folder and of the files beside it, and whether the file system is mounted read-only"
+            )
+        case sqlite3.SQLITE_IOERR:
+            said = (
+                f"{name}: {error} ({error.sqlite_errorname}): the disk fails, or a quota or a limit on the size of "
+                "files is used up"
+            )
+    return kind(said)
 
 
 class Database:

@@ -18,6 +18,7 @@
     │   └── StreamUnavailableError the gateway cannot be reached, for longer than it may (retriable)
     └── LogError                   the log did not do what it was asked
         ├── LogUnavailableError    it cannot be reached, or not in time (retriable)
+        ├── LogDamagedError        the file of an embedded log is damaged
         ├── RecordTooLargeError    a record is larger than the log takes
         ├── MetadataTooLargeError  the text beside a committed offset is
         ├── TopicNotFoundError     no such topic
@@ -28,6 +29,9 @@
 Errors carry their facts as attributes; the sentence is made from them. `retriable` says whether the same call may
 succeed later without anybody changing anything.
 """
+
+MEND = "restore a backup, or copy what can be read into a new log with `snowbus log salvage`"
+"""What to do about a damaged file."""
 
 
 class SnowbusError(Exception):
@@ -149,6 +153,15 @@ class LogUnavailableError(LogError):
     """The log cannot be reached, or did not answer in time."""
 
     retriable = True
+
+
+class LogDamagedError(LogError):
+    """The file of an embedded log (its `name`) is damaged; `reason` is what shows it."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name} is damaged: {reason}. Stop Snowbus, and {MEND}")
+        self.name = name
+        self.reason = reason
 
 
 class RecordTooLargeError(LogError):

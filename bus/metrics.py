@@ -78,7 +78,7 @@ class Metrics:
         )
         self.consumer_records = Counter(
             "snowbus_consumer_records",
-            "Records by what became of them: handled, skipped, filtered, known, retried, failed, held, dead.",
+            "Records by what became of them: handled, skipped, filtered, known, retried, failed, held, dead, expired.",
             ("consumer", "outcome"),
             registry=registry,
         )
@@ -166,7 +166,7 @@ class ConsumerMetrics:
     def __init__(self, metrics: Metrics, name: str) -> None:
         self._records = {
             outcome: metrics.consumer_records.labels(name, outcome)
-            for outcome in ("handled", "skipped", "filtered", "known", "retried", "failed", "held", "dead")
+            for outcome in ("handled", "skipped", "filtered", "known", "retried", "failed", "held", "dead", "expired")
         }
         self._added = dict.fromkeys(self._records, 0)
         self._name = name

@@ -76,6 +76,11 @@ class Settings(BaseModel):
         10.0,
         description="Seconds in which others take over the partitions of a member gone silent (Kafka: 7.5 at least).",
     )
+    disk_reserve: int = Field(
+        67_108_864,
+        ge=0,
+        description="Bytes of its disk that the embedded log keeps for offsets of groups and for retention.",
+    )
 
     # Topics that Snowbus makes
     partitions: PositiveInt = Field(
@@ -368,6 +373,7 @@ class Settings(BaseModel):
             max_record_bytes=self.max_record_bytes,
             retention_seconds=None if self.retention_hours is None else self.retention_hours * 3600,
             retention_bytes=self.retention_bytes,
+            disk_reserve=self.disk_reserve,
             session_timeout=self.session_timeout,
             security_protocol=self.kafka_security_protocol,
             ssl_cafile=self.kafka_ssl_cafile,

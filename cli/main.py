@@ -8,7 +8,7 @@ from importlib import import_module
 
 import click
 
-from snowbus.bus.errors import ConfigurationError, LogUnavailableError, SnowbusError
+from snowbus.bus.errors import ConfigurationError, LogDamagedError, LogUnavailableError, SnowbusError
 from snowbus.bus.version import version
 
 from . import exit_codes
@@ -27,6 +27,7 @@ COMMANDS = {
     "replay": "let a group handle records once more",
     "status": "topics, groups and their lag",
     "topics": "list or create the topics",
+    "log": "back up, check or save the embedded log",
     "schema": "check, list and try out schemas",
 }
 
@@ -86,7 +87,7 @@ def main() -> None:
 
 def _exit_code(error: SnowbusError) -> int:
     match error:
-        case ConfigurationError():
+        case ConfigurationError() | LogDamagedError():
             return exit_codes.CONFIGURATION
         case LogUnavailableError():
             return exit_codes.LOG_UNAVAILABLE

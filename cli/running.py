@@ -7,7 +7,6 @@ import logging
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
-from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -19,6 +18,7 @@ from snowbus.bus.settings import Settings
 
 from . import exit_codes
 from .ending import Ending
+from .service_manager import tell_ready
 
 T = TypeVar("T")
 Role = Callable[..., Coroutine[Any, Any, None]]
@@ -54,7 +54,12 @@ def run_role(name: str, role: Role, settings: Settings) -> None:
         async with await open_log(settings.log, settings.log_options()) as log:
             metrics = Metrics()
             metrics.watch_disk(log)
-            await role(log, settings, metrics, ready=partial(announce, name), stop=stop)
+
+            def ready(address: str) -> None:
+                announce(name, address)
+                tell_ready()
+
+            await role(log, settings, metrics, ready=ready, stop=stop)
 
     run(main(), settings)
 

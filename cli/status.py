@@ -26,6 +26,7 @@ from . import exit_codes
 from .running import run, until_stopped, with_log
 from .settings import SettingsCommand, with_settings
 from .status_view import status_view
+from .tables import size
 from .terminal import console, until_nobody_reads
 
 _WATCH_SECONDS = 2.0
@@ -107,7 +108,7 @@ async def _look(log: Log, wanted: _Wanted, *, rate: float) -> _Seen:
     if rate and works:
         await asyncio.sleep(rate)
         looks.append(await _look_once(log, wanted))
-    return _see(looks, wanted, log.url)
+    return _see(looks, wanted, log)
 
 
 async def _watch(log: Log, wanted: _Wanted, *, every: float) -> None:
@@ -122,7 +123,7 @@ async def _watch(log: Log, wanted: _Wanted, *, every: float) -> None:
                 looks.append(await _look_once(log, wanted))
                 while looks[0].at < looks[-1].at - _WINDOW_MS:
                     looks.popleft()
-                seen = _see(looks, wanted, log.url)
+                seen = _see(looks, wanted, log)
                 shown = seen
             except LogUnavailableError as error:
                 shown = seen._replace(notes=[f"The log is away: {error}"])
@@ -138,7 +139,7 @@ async def _look_once(log: Log, wanted: _Wanted) -> Look:
     return await look(log, [group for group in there if not wanted.groups or group in wanted.groups])
 
 
-def _see(looks: Sequence[Look], wanted: _Wanted, url: str) -> _Seen:
+def _see(looks: Sequence[Look], wanted: _Wanted, log: Log) -> _Seen:
     """What the last look shows, with rates since the first."""
     before, now = looks[0], looks[-1]
     statuses = partition_statuses(now)
@@ -146,9 +147,11 @@ def _see(looks: Sequence[Look], wanted: _Wanted, url: str) -> _Seen:
         statuses = with_rates(statuses, partition_statuses(before), seconds=(now.at - before.at) / 1000)
     missing = [group for group in wanted.groups if group not in now.committed]
     notes = [f"topic {topic}: the log does not tell where it ends: {why}" for topic, why in now.silent_topics.items()]
-    notes += [f"There is no group {group!r} on {url}." for group in missing]
+    notes += [f"There is no group {group!r} on {log.url}." for group in missing]
+    if (disk := log.disk()) is not None and disk.free < log.options.disk_reserve:
+        notes.append(f"The disk of {log.url} is full ({size(disk.free)} left): appends are refused until it has room.")
     if not wanted.groups and not now.committed:
-        notes.append(f"No group has read from {url} yet.")
+        notes.append(f"No group has read from {log.url} yet.")
     return _Seen(
         statuses if wanted.by_partition else topic_statuses(statuses),
         collector_statuses(now.reports, now=now.at),

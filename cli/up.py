@@ -8,6 +8,7 @@ from snowbus.bus.settings import Settings
 from .ending import deadline_of
 from .roles import Roles
 from .running import run, stop_on_signals
+from .service_manager import tell_ready
 from .settings import VALIDATION, SettingsCommand, with_settings
 
 
@@ -38,6 +39,7 @@ async def _up(settings: Settings) -> None:
     draining = max(settings.append_timeout, settings.collect_drain_timeout)
     stop = stop_on_signals(deadline=deadline_of(draining))
     async with await open_log(settings.log, settings.log_options()) as log, Roles(log, settings) as roles:
+        tell_ready()
         if not settings.collector:
             print("No collector: events stay on the log. Name one with --collector URL.", flush=True)
         await roles.until(stop)

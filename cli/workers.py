@@ -16,6 +16,7 @@ from snowbus.bus.settings import Settings
 from .ending import deadline_of
 from .link import Link
 from .running import Role, announce, stop_on_signals
+from .service_manager import tell_ready
 
 PORT = "port"
 CLOSE_SECONDS = 3.0
@@ -96,6 +97,7 @@ async def run_worker(
 
     def ready(address: str) -> None:
         announce(name, f"{shared}, and alone on {address}" if shared else address)
+        tell_ready()
         if link:
             link.tell(address)
 

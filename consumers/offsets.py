@@ -105,6 +105,11 @@ class OffsetTracker:
             state = self._partitions[partition] = _Partition(Position(offsets[0]), ())
         return state.read(offsets)
 
+    def untouched(self, partition: TopicPartition, offset: int) -> int:
+        """How many offsets before this one have been neither read nor done."""
+        state = self._partitions.get(partition)
+        return state.untouched(offset) if state is not None else 0
+
     def start(self, partition: TopicPartition, offsets: Collection[int]) -> None:
         """Records are handed to the handler."""
         if (state := self._partitions.get(partition)) is not None:
@@ -220,6 +225,10 @@ class _Partition:
         if self.in_flight.isdisjoint(offsets) and self.retry_at.keys().isdisjoint(offsets):
             return offsets
         return [offset for offset in offsets if offset not in self.in_flight and offset not in self.retry_at]
+
+    def untouched(self, offset: int) -> int:
+        done = sum(max(0, min(stop, offset) - max(first, self.next)) for first, stop in self._done_ahead)
+        return max(0, offset - self.next - done)
 
     def start(self, offsets: Collection[int]) -> None:
         in_flight, unfinished, retry_at = self.in_flight, self.unfinished, self.retry_at

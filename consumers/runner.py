@@ -20,6 +20,7 @@ from .calls import Calls
 from .commits import Commits
 from .declare import Consumer
 from .dedupe import DedupeStore
+from .expired import Jump, expired_in
 from .lag import measure_lag
 from .offsets import Position
 from .progress import read_position
@@ -172,13 +173,26 @@ class Runner:
             return
         records = await reader.poll(max_records=_POLL_RECORDS)
         partitions = self._partitions()
-        for place, run in groupby(records, key=_PLACE):
-            partition = TopicPartition(*place)
+        jumps: list[Jump] = []
+        for place, found in groupby(records, key=_PLACE):
+            partition, run = TopicPartition(*place), list(found)
+            if count := self._work.tracker.untouched(partition, run[0].offset):
+                jumps.append(Jump(partition, run[0].offset, count))
             self._work.offer(partition, run)
             if self._fullness(partition, of=partitions) >= 1:
                 self._paused.add(partition)
                 with contextlib.suppress(NotAssignedError):
                     reader.pause([partition])
+        for jump in jumps:
+            await self._look_into(jump)
+
+    async def _look_into(self, jump: Jump) -> None:
+        """Say what retention has taken before it was read; on a Kafka, offsets may have been without records anyway."""
+        if expired := await expired_in(self._log, jump):
+            reason = f"{expired:,} records expired before they were read, up to offset {jump.end}"
+            self._counts.add("expired", expired)
+            self._work.on_trouble(jump.partition, reason)
+            logger.error("events are lost to retention", group_id=self.consumer.group_id, reason=reason, **jump.place)
 
     def _partitions(self) -> int:
         """Among how many partitions what is read ahead is shared out; in the topic of retries there is hardly any."""

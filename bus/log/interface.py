@@ -40,7 +40,8 @@ class LogOptions:
 
     Times are in seconds, sizes in bytes. `partitions` and `replication_factor` are for the topics that it creates.
     Retention is the embedded log's (Kafka has its own): 0 keeps everything, None leaves what the topic was created
-    with, which is seven days. From `client_id` on, they are Kafka's.
+    with, which is seven days. It takes no appends while its disk has less than `disk_reserve` left. From `client_id`
+    on, they are Kafka's.
     """
 
     partitions: int = 4
@@ -49,6 +50,7 @@ class LogOptions:
     max_record_bytes: int = 1_048_576
     retention_seconds: float | None = None
     retention_bytes: int | None = None
+    disk_reserve: int = 67_108_864
     session_timeout: float = 10.0
     client_id: str = "snowbus"
     security_protocol: str = "PLAINTEXT"

@@ -1,6 +1,7 @@
 """The embedded log: a durable file for one machine, which several processes may read and write at once."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Collection, Sequence
 from typing import Self
@@ -9,7 +10,9 @@ from ..database import Connection
 from ..diagnostics import Diagnostics
 from ..errors import ConfigurationError, LogError, LogUnavailableError
 from ..event import ProducerRecord, Record, TopicPartition
+from ..sparingly import Sparingly
 from . import sqlite_groups as groups
+from . import sqlite_retention as retention
 from . import sqlite_tables as tables
 from .embedded_reader import EmbeddedReader
 from .interface import (
@@ -31,14 +34,20 @@ from .interface import (
     check_sizes,
     check_topic_names,
 )
-from .sqlite_file import SqliteFile, prepare
+from .sqlite_file import SqliteFile
+from .sqlite_open import prepare
 from .sqlite_reader import SqliteGroupReader
 from .sqlite_url import file_of
 
 logger = Diagnostics(__name__)
 
 _RETENTION_SECONDS = 30.0
-_RETENTION_CHUNK = 1000
+_RETENTION_CHUNK = 1000  # records
+_RETENTION_CHUNK_BYTES = 2_000_000
+_GIVEN_BACK_PAGES = 500  # in one go
+_BETWEEN_CHUNKS_SECONDS = 0.005
+_LITTLE_ROOM = 16  # times what appends leave free
+_SAY_SECONDS = 900.0
 _TAKE_BYTES = 8 * 1024 * 1024
 
 
@@ -50,6 +59,7 @@ class SqliteLog(Log):
         self.options = options
         self.file = file
         self._closed = False
+        self._say_little_room = Sparingly(_SAY_SECONDS)
         self._expiring = asyncio.create_task(self._expire(), name="snowbus-log-expire")
 
     @classmethod
@@ -66,11 +76,14 @@ class SqliteLog(Log):
         if not records:
             return []
         now = _now_ms()
+
+        def append(connection: Connection) -> list[tuple[int, int]]:
+            self.file.check_room(self.options.disk_reserve)
+            return tables.append_records(connection, topic, records, now=now)
+
         try:
             async with asyncio.timeout(self.options.append_timeout):
-                return await self.file.write(
-                    lambda connection: tables.append_records(connection, topic, records, now=now)
-                )
+                return await self.file.write(append)
         except TimeoutError:
             raise LogUnavailableError(f"not durable within {self.options.append_timeout} s") from None
 
@@ -169,6 +182,7 @@ class SqliteLog(Log):
 
     async def check(self) -> None:
         """See Log.check. It writes a page, as a file that is locked, or a disk that is full, is read from as ever."""
+        self.file.check_room(self.options.disk_reserve)
         await self.file.write(tables.touch)
 
     def disk(self) -> Disk:
@@ -207,20 +221,34 @@ class SqliteLog(Log):
     async def _expire(self) -> None:
         """Apply the topics' retention now and then, in chunks so small that appends hardly wait for them."""
         while True:
-            deleted = 0
+            more = 0
             try:
-                deleted = await self._expire_chunk(_now_ms())
+                more = await self._expire_chunk(_now_ms())
             except LogError as error:
                 logger.warning("retention not applied", reason=str(error))
-            await asyncio.sleep(0 if deleted else _RETENTION_SECONDS)
+            if not more:
+                self._say_room()
+            await asyncio.sleep(_BETWEEN_CHUNKS_SECONDS if more else _RETENTION_SECONDS)
 
     def _expire_chunk(self, now: int) -> asyncio.Future[int]:
         def expire(connection: Connection) -> int:
-            deleted = tables.expire_records(connection, now=now, chunk=_RETENTION_CHUNK)
-            connection.execute(f"PRAGMA incremental_vacuum({_RETENTION_CHUNK})").fetchall()
-            return deleted
+            deleted = retention.expire_records(
+                connection, now=now, chunk=_RETENTION_CHUNK, chunk_bytes=_RETENTION_CHUNK_BYTES
+            )
+            return deleted + retention.give_back(connection, pages=_GIVEN_BACK_PAGES)
 
         return self.file.write(expire)
+
+    def _say_room(self) -> None:
+        with contextlib.suppress(OSError):
+            free, reserve = self.disk().free, self.options.disk_reserve
+            if free < _LITTLE_ROOM * reserve and self._say_little_room.due():
+                logger.warning(
+                    "the disk of the log is nearly full; below the reserve, appends are refused",
+                    log=self.url,
+                    free_bytes=free,
+                    reserve_bytes=reserve,
+                )
 
     async def _rows(self, topic: str) -> list[tables.PartitionRow]:
         return await self.file.fetch(lambda connection: tables.partition_rows(connection, topic))

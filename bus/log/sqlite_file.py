@@ -9,26 +9,34 @@ import contextlib
 import queue
 import shutil
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from ..database import VALUE_ERRORS, Connection, connect, mapped_errors, transaction
-from ..errors import ConfigurationError, LogClosedError, LogError, LogUnavailableError, SnowbusError
-from ..folders import check_folder
-from . import sqlite_tables as tables
+from ..database import BUSY_SECONDS, VALUE_ERRORS, Connection, connect, mapped_errors, transaction
+from ..diagnostics import Diagnostics
+from ..errors import LogClosedError, LogError, LogUnavailableError, SnowbusError
+from ..sparingly import Sparingly
 from .interface import Disk
+from .sqlite_open import log_name
 
 T = TypeVar("T")
 Statements = Callable[[Connection], T]
+
+logger = Diagnostics(__name__)
 
 _READ_THREADS = 4
 _JOBS_A_TRANSACTION = 500
 _WATCH_SECONDS = 0.005
 _WATCH_CLOSELY_SECONDS = 0.001
 _BUSY_SECONDS = 1.0
-_NAME = "embedded log"
+_WAL_BYTES = 64 * 1024 * 1024
+_WAL_TOO_LARGE = 4 * _WAL_BYTES
+_SHORTEN_MS = 100
+_SHORTEN_AGAIN_SECONDS = 1.0
+_SAY_SECONDS = 300.0
 
 
 class _Job(NamedTuple):
@@ -42,6 +50,8 @@ class SqliteFile:
 
     def __init__(self, path: Path, identity: tuple[int, int]) -> None:
         self._path = path
+        self._wal = path.with_name(f"{path.name}-wal")
+        self._name = log_name(path)
         self._identity = identity
         self._loop = asyncio.get_running_loop()
         self._closed = False
@@ -49,6 +59,8 @@ class SqliteFile:
         self._written: asyncio.Future[None] = self._loop.create_future()
         self._readers = ThreadPoolExecutor(_READ_THREADS, thread_name_prefix="snowbus-log-reader")
         self._local = threading.local()
+        self._shorten_at = 0.0
+        self._say_long = Sparingly(_SAY_SECONDS)
         self._connections: list[Connection] = []
         self._changed: asyncio.Future[None] = self._loop.create_future()
         threading.Thread(target=self._write, name="snowbus-log-writer", daemon=True).start()
@@ -71,7 +83,7 @@ class SqliteFile:
         self._check_open()
 
         def run() -> T:
-            with mapped_errors(_NAME):
+            with mapped_errors(self._name):
                 self._check_identity()
                 if not hasattr(self._local, "connection"):
                     self._local.connection = self._connect()
@@ -126,15 +138,17 @@ class SqliteFile:
                     jobs.append(following)
             jobs = [job for job in jobs if not job.future.done()]  # nobody waits for the others any more
             try:
-                with mapped_errors(_NAME):
+                with mapped_errors(self._name):
                     self._check_identity()
                     connection = connection or self._connect()
-                    outcomes = _run_jobs(connection, jobs)
+                    outcomes = self._run_jobs(connection, jobs)
             except LogError as error:
                 outcomes = [(None, error)] * len(jobs)
             for each, outcome in zip(jobs, outcomes, strict=True):
                 each.done(*outcome)
             self._call_in_loop(self.signal)
+            if connection is not None:
+                self._shorten(connection)
         self._call_in_loop(self._written.set_result, None)
 
     def _check_identity(self) -> None:
@@ -142,17 +156,71 @@ class SqliteFile:
         try:
             found = self._path.stat()
         except OSError as error:
-            raise LogUnavailableError(f"embedded log: {self._path}: {error.strerror}; restart to begin anew") from None
+            raise LogUnavailableError(f"{self._name}: {error.strerror}; restart to begin anew") from None
         if (found.st_dev, found.st_ino) != self._identity:
-            raise LogUnavailableError(f"embedded log: {self._path} was replaced; restart to use the new file")
+            raise LogUnavailableError(f"{self._name} was replaced; restart to use the new file")
+
+    def _run_jobs(self, connection: Connection, jobs: Sequence[_Job]) -> list[tuple[Any, BaseException | None]]:
+        """Run jobs in one transaction; a job's own SnowbusError is its outcome, anything else fails all of them."""
+        outcomes: list[tuple[Any, BaseException | None]] = []
+        with transaction(connection, "IMMEDIATE"):
+            for job in jobs:
+                try:
+                    outcomes.append((job.statements(connection), None))
+                except SnowbusError as error:
+                    outcomes.append((None, error))
+                except VALUE_ERRORS as error:
+                    outcomes.append((None, LogError(f"{self._name}: {error}")))
+        return outcomes
+
+    def _shorten(self, connection: Connection) -> None:
+        """Begin the write-ahead file anew when it has grown long, as SQLite by itself does only while nobody reads.
+
+        A reader that does not end its transaction keeps what was written since it began it.
+        """
+        size = self._wal_bytes()
+        if size <= _WAL_BYTES or time.monotonic() < self._shorten_at:
+            return
+        connection.execute(f"PRAGMA busy_timeout = {_SHORTEN_MS}")
+        with contextlib.suppress(LogError), mapped_errors(self._name):
+            (is_busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            size = size if is_busy else 0
+        connection.execute(f"PRAGMA busy_timeout = {round(BUSY_SECONDS * 1000)}")
+        if not size:
+            return
+        self._shorten_at = time.monotonic() + _SHORTEN_AGAIN_SECONDS
+        if size > _WAL_TOO_LARGE and self._say_long.due():
+            logger.warning(
+                "somebody reads the log in one transaction that does not end; its write-ahead file grows",
+                file=str(self._wal),
+                bytes=size,
+            )
+
+    def _wal_bytes(self) -> int:
+        try:
+            return self._wal.stat().st_size
+        except OSError:
+            return 0
 
     def disk(self) -> Disk:
         """The bytes that the file takes with what is written ahead of it, and those that its disk has left."""
-        used = 0
-        for path in (self._path, self._path.with_name(f"{self._path.name}-wal")):
-            with contextlib.suppress(FileNotFoundError):
-                used += path.stat().st_size
-        return Disk(used, shutil.disk_usage(self._path.parent).free)
+        try:
+            used = self._path.stat().st_size
+        except FileNotFoundError:
+            used = 0
+        return Disk(used + self._wal_bytes(), shutil.disk_usage(self._path.parent).free)
+
+    def check_room(self, reserve: int) -> None:
+        """Raise LogUnavailableError when the disk has less left than is to be kept for other things than appends."""
+        try:
+            free = shutil.disk_usage(self._path.parent).free
+        except OSError as error:
+            raise LogUnavailableError(f"{self._name}: {error.strerror}") from None
+        if free < reserve:
+            raise LogUnavailableError(
+                f"{self._name}: the disk is full: {free:,} bytes are left, and {reserve:,} are kept for offsets "
+                "of groups and for retention; make room, and it goes on by itself"
+            )
 
     def _call_in_loop(self, callback: Callable[..., None], *arguments: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop was closed without closing the log
@@ -164,7 +232,7 @@ class SqliteFile:
         seen, changed_at = None, 0.0
         while True:
             now = self._loop.time()
-            with contextlib.suppress(LogError), mapped_errors(_NAME):
+            with contextlib.suppress(LogError), mapped_errors(self._name):
                 (version,) = connection.execute("PRAGMA data_version").fetchone()
                 if version != seen:
                     seen, changed_at = version, now
@@ -179,44 +247,3 @@ class SqliteFile:
     def _check_open(self) -> None:
         if self._closed:
             raise LogClosedError(f"{self._path} is closed")
-
-
-def prepare(path: Path) -> tuple[int, int]:
-    """Make the file unless it is there, check that it is a log, and return its device and inode.
-
-    Raises ConfigurationError when it cannot be a log, or its folder is missing, LogUnavailableError when it is locked.
-    """
-    check_folder(_NAME, path)
-    with mapped_errors(_NAME, opening=path), contextlib.closing(connect(path, create=True)) as connection:
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # takes effect only while the file is empty
-        connection.execute("PRAGMA journal_mode = WAL")
-        with transaction(connection, "IMMEDIATE"):
-            (application_id,) = connection.execute("PRAGMA application_id").fetchone()
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            (objects,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-            if not objects:
-                for statement in tables.SCHEMA:
-                    connection.execute(statement)
-            elif application_id != tables.APPLICATION_ID:
-                raise ConfigurationError(f"{path} is an SQLite file of something else, not a Snowbus log")
-            elif version != tables.FORMAT_VERSION:
-                raise ConfigurationError(
-                    f"{path} has format {version}, and this Snowbus reads format {tables.FORMAT_VERSION}: "
-                    "move it away to begin anew, or read it with the Snowbus that made it"
-                )
-    found = path.stat()
-    return found.st_dev, found.st_ino
-
-
-def _run_jobs(connection: Connection, jobs: Sequence[_Job]) -> list[tuple[Any, BaseException | None]]:
-    """Run jobs in one transaction; a job's own SnowbusError is its outcome, anything else fails all of them."""
-    outcomes: list[tuple[Any, BaseException | None]] = []
-    with transaction(connection, "IMMEDIATE"):
-        for job in jobs:
-            try:
-                outcomes.append((job.statements(connection), None))
-            except SnowbusError as error:
-                outcomes.append((None, error))
-            except VALUE_ERRORS as error:
-                outcomes.append((None, LogError(f"{_NAME}: {error}")))
-    return outcomes

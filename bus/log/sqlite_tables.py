@@ -5,7 +5,7 @@ partition is a contiguous range, appended at its end and expired at its beginnin
 """
 
 import struct
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from ..database import Connection
@@ -18,6 +18,7 @@ APPLICATION_ID = 0x534E4F57  # "SNOW"
 FORMAT_VERSION = 2
 OFFSET_BITS = 40
 DEFAULT_RETENTION_SECONDS = 7 * 86_400
+SIZE = "ifnull(length(key), 0) + length(value) + length(headers)"  # of a record, as retention counts it
 
 SCHEMA = (
     """CREATE TABLE topics (
@@ -44,6 +45,9 @@ SCHEMA = (
     f"PRAGMA user_version = {FORMAT_VERSION}",
 )
 
+UPGRADES: Mapping[int, Sequence[str]] = {1: ("ALTER TABLE commits ADD COLUMN metadata TEXT NOT NULL DEFAULT ''",)}
+"""What makes the next format of an older one."""
+
 
 class PartitionRow(NamedTuple):
     """One row of `partitions`."""
@@ -69,6 +73,26 @@ def partition_rows(connection: Connection, topic: str) -> list[PartitionRow]:
     if not rows:
         raise TopicNotFoundError(topic)
     return [PartitionRow(*row) for row in rows]
+
+
+def all_partition_rows(connection: Connection) -> list[PartitionRow]:
+    """The partitions of all topics."""
+    rows = connection.execute("SELECT id, partition, first_offset, next_offset FROM main.partitions ORDER BY id")
+    return [PartitionRow(*row) for row in rows.fetchall()]
+
+
+def mend_partitions(connection: Connection) -> None:
+    """Let partitions begin at the first record that there is, and say how large they are."""
+    for row in all_partition_rows(connection):
+        span = (row.base, row.base + row.next_offset)
+        first, size = connection.execute(
+            f"SELECT min(id), ifnull(sum({SIZE}), 0) FROM main.records WHERE id >= ? AND id < ?",  # noqa: S608
+            span,
+        ).fetchone()
+        connection.execute(
+            "UPDATE main.partitions SET first_offset = ?, bytes = ? WHERE id = ?",
+            (row.next_offset if first is None else first - row.base, size, row.id),
+        )
 
 
 def create_topic(
@@ -170,8 +194,8 @@ def offset_for_time(connection: Connection, row: PartitionRow, timestamp: int) -
     low, high = row.first_offset, row.next_offset
     while low < high:
         middle = (low + high) // 2
-        (found,) = connection.execute("SELECT timestamp FROM records WHERE id = ?", (row.base + middle,)).fetchone()
-        if found < timestamp:
+        found = _first_timestamp(connection, row, middle)
+        if found is not None and found < timestamp:
             low = middle + 1
         else:
             high = middle
@@ -192,39 +216,15 @@ def timestamps(
         row = rows.get(partition)
         if row is None or not row.first_offset <= offset < row.next_offset:
             continue
-        (found[partition, offset],) = connection.execute(
-            "SELECT timestamp FROM records WHERE id = ?", (row.base + offset,)
-        ).fetchone()
+        at = _first_timestamp(connection, row, offset)
+        if at is not None:
+            found[partition, offset] = at
     return found
 
 
 def touch(connection: Connection) -> None:
     """Write what the file holds already."""
     connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
-
-
-def expire_records(connection: Connection, *, now: int, chunk: int) -> int:
-    """Delete up to `chunk` records of each partition that are past their topic's retention; returns how many.
-
-    Of a topic that is too large, the partition that holds the oldest record goes first.
-    """
-    deleted = 0
-    for topic_id, seconds, limit in connection.execute(
-        "SELECT id, retention_seconds, retention_bytes FROM topics"
-    ).fetchall():
-        rows = [
-            PartitionRow(*row)
-            for row in connection.execute(
-                "SELECT id, partition, first_offset, next_offset FROM partitions WHERE topic_id = ?", (topic_id,)
-            )
-        ]
-        if seconds:
-            cutoff = now - int(seconds * 1000)
-            deleted += sum(_delete_oldest(connection, row, before=cutoff, chunk=chunk) for row in rows)
-        (size,) = connection.execute("SELECT sum(bytes) FROM partitions WHERE topic_id = ?", (topic_id,)).fetchone()
-        if limit and size > limit:
-            deleted += _shrink(connection, rows, surplus=size - limit, chunk=chunk)
-    return deleted
 
 
 def pack_headers(headers: Headers) -> bytes:
@@ -255,46 +255,10 @@ def unpack_headers(packed: bytes) -> Headers:
 _HEADER = struct.Struct(">HI")
 
 
-def _delete_oldest(connection: Connection, row: PartitionRow, *, before: int, chunk: int) -> int:
-    """Delete the records at the head of a partition that are older than `before` (ms), `chunk` at most."""
-    end = min(row.next_offset, row.first_offset + chunk)
-    (young,) = connection.execute(
-        "SELECT min(id) FROM records WHERE id >= ? AND id < ? AND timestamp >= ?",
-        (row.base + row.first_offset, row.base + end, before),
+def _first_timestamp(connection: Connection, row: PartitionRow, offset: int) -> int | None:
+    """The time of the first record at or after an offset; salvage may have left holes."""
+    found = connection.execute(
+        "SELECT timestamp FROM records WHERE id >= ? AND id < ? ORDER BY id LIMIT 1",
+        (row.base + offset, row.base + row.next_offset),
     ).fetchone()
-    return _delete_below(connection, row, end if young is None else young - row.base)
-
-
-def _shrink(connection: Connection, rows: list[PartitionRow], *, surplus: int, chunk: int) -> int:
-    """Delete the oldest records of a topic until `surplus` bytes are gone, `chunk` at most."""
-    heads = []
-    for row in rows:
-        heads += connection.execute(
-            "SELECT timestamp, id, ?, ifnull(length(key), 0) + length(value) + length(headers) FROM records "
-            "WHERE id >= ? AND id < ? ORDER BY id LIMIT ?",
-            (row.id, row.base + row.first_offset, row.base + row.next_offset, chunk),
-        ).fetchall()
-    heads.sort()
-    ends: dict[int, int] = {}
-    for _, row_id, partition_id, size in heads[:chunk]:
-        if surplus <= 0:
-            break
-        surplus -= size
-        ends[partition_id] = row_id - (partition_id << OFFSET_BITS) + 1
-    return sum(_delete_below(connection, row, ends[row.id]) for row in rows if row.id in ends)
-
-
-def _delete_below(connection: Connection, row: PartitionRow, offset: int) -> int:
-    """Delete the records of a partition below an offset."""
-    span = (row.base + row.first_offset, row.base + offset)
-    (size,) = connection.execute(
-        "SELECT ifnull(sum(ifnull(length(key), 0) + length(value) + length(headers)), 0) FROM records "
-        "WHERE id >= ? AND id < ?",
-        span,
-    ).fetchone()
-    deleted = connection.execute("DELETE FROM records WHERE id >= ? AND id < ?", span).rowcount
-    connection.execute(
-        "UPDATE partitions SET first_offset = max(first_offset, ?), bytes = max(0, bytes - ?) WHERE id = ?",
-        (offset, size, row.id),
-    )
-    return deleted
+    return None if found is None else int(found[0])

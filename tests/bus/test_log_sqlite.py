@@ -177,7 +177,7 @@ def test_a_full_disk_is_an_unavailable_log_that_heals(sqlite_url, tmp_path, monk
 
 def test_a_file_that_is_no_database_is_told(sqlite_url, tmp_path):
     (tmp_path / "log.db").write_bytes(b"not a database, but long enough to be looked at" * 100)
-    with pytest.raises(ConfigurationError, match=r"log\.db is no embedded log, or damaged"):
+    with pytest.raises(ConfigurationError, match=r"log\.db is no SQLite file, or its beginning is damaged"):
         run(open_log(sqlite_url))
 
 

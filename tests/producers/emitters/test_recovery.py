@@ -12,6 +12,7 @@ from snowplow_tracker import Tracker
 from support.aio import run, soon
 from support.collector_double import CollectorDouble, status
 from support.collector_faults import hang
+from support.disks import fill, small_disk
 from support.emitting import lines_in, payloads_on, track
 from support.forwarding import read_all
 
@@ -115,6 +116,24 @@ emitter.input({{"e": "pv", "eid": "in time"}})
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True)
     assert ended.stdout == "1 dropped\n"
     assert [event["eid"] for event in lines_in(tmp_path / "events.ndjson")] == ["in time"]
+
+
+def test_a_spool_on_a_full_disk_costs_no_event_that_memory_holds_and_goes_on_once_there_is_room():
+    with CollectorDouble() as collector, small_disk(mib=1) as disk:
+        filler = fill(disk)
+        collector.always(status(503))
+        emitter = CollectorEmitter(collector.url, spool=disk / "spool")
+        send(emitter, 0, 200)
+        soon(lambda: emitter.counts.spool_failures)
+        filler.unlink()
+        soon(lambda: emitter.counts.spooled == 200)
+        filler = fill(disk)
+        send(emitter, 200, 300)
+        collector.always(None)
+        assert emitter.flush(20) is True
+        assert numbers(collector.accepted) == list(range(300))
+        assert emitter.counts.dropped == 0
+        emitter.close()
 
 
 def test_what_waits_while_a_try_takes_long_is_spooled(tmp_path):

@@ -50,7 +50,7 @@ def test_it_is_not_ready_while_the_disk_is_full(tmp_path: Path, sqlite_url: str)
         size = (tmp_path / "log.db-wal").stat().st_size
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size, most))
         soon(lambda: get(address + "/ready")[0] == 503)
-        assert get(address + "/ready")[1].startswith("embedded log: ")
+        assert get(address + "/ready")[1].startswith("embedded log ")
         assert get(address + "/i?e=pv")[0] == 503
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (most, most))
         soon(lambda: get(address + "/i?e=pv")[0] == 200)
