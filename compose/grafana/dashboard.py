@@ -49,6 +49,11 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "ops",
             ((_rate("snowbus_consumer_records_total", "consumer, outcome"), "{{consumer}} {{outcome}}"),),
         ),
+        Panel(
+            "Partitions of each process",
+            "short",
+            (("sum by (consumer, instance) (snowbus_consumer_partitions)", "{{consumer}} {{instance}}"),),
+        ),
     ),
     "Ingest": (
         Panel("Requests by status", "reqps", ((_rate("snowbus_ingest_requests_total", "status"), "{{status}}"),)),
