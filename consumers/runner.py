@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator
 from itertools import groupby
 from operator import attrgetter
 
+from snowbus.bus import tracing
 from snowbus.bus.backoff import Backoff
 from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.errors import ConfigurationError, LogUnavailableError, NotAssignedError
@@ -93,7 +94,7 @@ class Runner:
         consumer, store = self.consumer, None
         if consumer.dedupe is not None:
             store = await DedupeStore.open(consumer.dedupe, scope=f"{consumer.group_id}/{consumer.name}")
-        calls = Calls(consumer, store)
+        calls = Calls(consumer, store, system=tracing.system_of(self._log.url))
         try:
             await calls.open()
             async with asyncio.TaskGroup() as tasks:

@@ -5,9 +5,10 @@ import contextlib
 import time
 import traceback
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, NamedTuple
 
+from snowbus.bus import tracing
 from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.errors import LogError, RecordTooLargeError
 from snowbus.bus.http_server import Receive, Scope, Send, serve_http
@@ -18,6 +19,7 @@ from snowbus.bus.operations import Operations
 from snowbus.bus.payload import Payload
 from snowbus.bus.settings import Settings
 from snowbus.bus.sparingly import Sparingly
+from snowbus.bus.traceparent import TRACEPARENTS, split_traceparents, traceparent_of
 from snowbus.bus.version import tracker_version
 from snowbus.schemas import read_text
 
@@ -43,6 +45,10 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "OPTIONS"})
 _DRAIN_READING_SECONDS = 3.0
 _GRACE_SECONDS = 5.0
 
+_METHOD = "http.request.method"
+_TRACEPARENTS = TRACEPARENTS.lower().encode()
+
+_Taken = tuple[Answer, bytes | None]
 Enrich = Callable[[list[Payload]], Awaitable[list[Payload]]]
 
 
@@ -150,7 +156,7 @@ class IngestApp:
         await self._writer.close()
         await self._topics.close()
 
-    async def _answer(self, head: Head, receive: Receive) -> tuple[Answer, bytes | None]:
+    async def _answer(self, head: Head, receive: Receive) -> _Taken:
         """The answer to a request, and the cookie that goes with it."""
         if head.method == "OPTIONS":
             return self._cors.preflight, None
@@ -158,10 +164,12 @@ class IngestApp:
         endpoints = endpoints_of(path)
         match endpoints.get(head.method):
             case Endpoint.PIXEL | Endpoint.BATCH | Endpoint.TRACKING as endpoint:
-                return await self._take(head._replace(path=path), receive, endpoint)
+                taking = self._take(head._replace(path=path), receive, endpoint)
             case Endpoint.REDIRECT if self._redirects is not None:
-                return await self._redirect(head._replace(path=path), self._redirects)
-        return await self._tell(head, path, endpoints), None
+                taking = self._redirect(head._replace(path=path), self._redirects)
+            case _:
+                return await self._tell(head, path, endpoints), None
+        return await _traced(taking, head)
 
     async def _tell(self, head: Head, path: str, endpoints: Mapping[str, Endpoint]) -> Answer:
         """The answer to a request that has no event."""
@@ -178,7 +186,7 @@ class IngestApp:
                 return answers.redirects_disabled()
         return answers.not_allowed(head.method, endpoints) if endpoints else answers.not_found(head.path)
 
-    async def _take(self, head: Head, receive: Receive, endpoint: Endpoint) -> tuple[Answer, bytes | None]:
+    async def _take(self, head: Head, receive: Receive, endpoint: Endpoint) -> _Taken:
         sender = self._sender(head)
         if endpoint is Endpoint.PIXEL:
             whole = sender.sent.query
@@ -206,7 +214,7 @@ class IngestApp:
         answer = await self._write(understood, whole, sender, accepted=accepted)
         return answer, sender.cookie if answer.status == 200 else None
 
-    async def _redirect(self, head: Head, redirects: Redirects) -> tuple[Answer, bytes | None]:
+    async def _redirect(self, head: Head, redirects: Redirects) -> _Taken:
         """Keep a click, and say where it leads; there, too, when there is no event in it that could be kept."""
         sender = self._sender(head)
         click = redirects.click(sender.sent.query)
@@ -223,7 +231,9 @@ class IngestApp:
         source = source_of(head, network_userid=network_userid, proxies=self._proxies)
         if key is not None:
             source["api_key"] = key.name
-        return _Sender(Sent(source, time.time_ns() // 1_000_000, head.query), cookie, key)
+        trace, traces = tracing.active() or _traceparent(head), head.headers.get(_TRACEPARENTS)
+        each = split_traceparents(header_text(traces)) if traces else ()
+        return _Sender(Sent(source, time.time_ns() // 1_000_000, head.query, trace, each), cookie, key)
 
     async def _write(self, understood: Understood, whole: bytes, sender: _Sender, *, accepted: Answer) -> Answer:
         if sender.key is not None:
@@ -282,6 +292,19 @@ class IngestApp:
             counter = self._counters[key] = self._metrics.ingest_requests.labels(key[0], str(status)).inc
         counter()
         self._metrics.ingest_seconds.observe(time.perf_counter() - started)
+
+
+def _traceparent(head: Head) -> str:
+    return traceparent_of(head.headers.get(b"traceparent"))
+
+
+async def _traced(taking: Coroutine[Any, Any, _Taken], head: Head) -> _Taken:
+    """Take events in the trace of the request, or of the app around."""
+    traces = [tracing.active() or _traceparent(head)]
+    with tracing.span(head.method, traces, kind="SERVER", attributes=lambda: {_METHOD: head.method}) as span:
+        answer, cookie = await taking
+        span.note("http.response.status_code", answer.status)
+    return answer, cookie
 
 
 async def _decline(scope: Scope, receive: Receive, send: Send) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
+from snowbus.bus import tracing
 from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.sparingly import Sparingly
 
@@ -44,20 +45,24 @@ class HandOver:
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def put(self, payload: Mapping[str, Any]) -> None:
+    def put(self, payload: Mapping[str, Any], traceparent: str) -> None:
         """Let an event wait for its turn; neither blocks, but at the end, nor raises."""
         if sys.is_finalizing():  # no thread goes on by now, and to start one would wait for ever
             self._drop("events dropped: the interpreter has ended")
         elif self._waiting.qsize() >= self._max_waiting:
             self._drop("events dropped: an emitter takes none")
         else:
-            self._put(partial(self._emitter.input, dict(payload)))
+            self._put(partial(self._give, dict(payload), traceparent))
             if self._is_ending:
                 self.mark(flush=False).wait(_LAST_SECONDS)
 
     def end(self) -> None:
         """The process ends: from now on whoever puts an event waits a moment, as nobody else waits for the thread."""
         self._is_ending = True
+
+    def _give(self, payload: dict[str, Any], traceparent: str) -> None:
+        with tracing.carrying(traceparent):
+            self._emitter.input(payload)
 
     def mark(self, *, flush: bool) -> threading.Event:
         """What is set once the emitter has all that waits now, and has flushed it, if so asked."""

@@ -3,7 +3,7 @@
 import asyncio
 import concurrent.futures
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -146,11 +146,10 @@ class Tracking:
         """The builders whose entities belong in a page."""
         return [each for each in self._builders if each.context.is_for_page and each.context.is_for_path(path)]
 
-    def hand_over(self, payloads: Iterable[Mapping[str, Any]]) -> None:
-        """Let events go to the emitters; neither blocks nor raises."""
-        for payload in payloads:
-            for each in self._hand_overs:
-                each.put(payload)
+    def hand_over(self, payload: Mapping[str, Any], traceparent: str) -> None:
+        """Let an event go to the emitters; neither blocks nor raises."""
+        for each in self._hand_overs:
+            each.put(payload, traceparent)
 
     def later(self, coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop | None) -> None:
         """As `run`, for what events wait for."""
