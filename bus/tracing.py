@@ -27,6 +27,7 @@ SYSTEM = "snowbus"
 """The messaging system, where there is no Kafka."""
 
 _MOST_LINKS = 128  # as many as the SDK keeps, unless told otherwise
+_API = "opentelemetry.trace"
 _SPANS_NAME = "snowbus"
 _carried: ContextVar[str | None] = ContextVar("snowbus_traceparent", default=None)
 
@@ -51,6 +52,11 @@ class Span:
 
 
 _UNRECORDED = Span()
+
+
+def is_used() -> bool:
+    """Whether anything in this process uses OpenTelemetry."""
+    return _API in sys.modules
 
 
 def system_of(log_url: str) -> str:
@@ -121,7 +127,7 @@ def span(name: str, traceparents: Iterable[str], *, kind: Kind, attributes: Call
 
 def _api() -> ModuleType | None:
     """OpenTelemetry's API, where anything in this process uses it."""
-    if "opentelemetry.trace" not in sys.modules:
+    if not is_used():
         return None
     from opentelemetry import trace  # noqa: PLC0415 - which waits, where it is only being imported
 

@@ -46,16 +46,22 @@ class Calls:
 
     async def call(self, argument: Record | Sequence[Record]) -> None:
         """Call the function. Raises what it raises, and TypeError when what it returned is a generator."""
+        if not tracing.is_used():
+            await self._call(argument)
+            return
         records = [argument] if isinstance(argument, Record) else argument
         traces = (record.traceparent for record in records)
         name = f"process {records[0].topic}"
         with tracing.span(name, traces, kind="CONSUMER", attributes=lambda: self._told_of(records)):
-            if self._threads is not None:
-                result = await self._threads.call(self._function, argument)
-            else:
-                result = await self._function(argument)
-            if result is not None:
-                await self._see_through(result)
+            await self._call(argument)
+
+    async def _call(self, argument: Record | Sequence[Record]) -> None:
+        if self._threads is not None:
+            result = await self._threads.call(self._function, argument)
+        else:
+            result = await self._function(argument)
+        if result is not None:
+            await self._see_through(result)
 
     def _told_of(self, records: Sequence[Record]) -> tracing.Attributes:
         """What a span says of a call."""

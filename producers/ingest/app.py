@@ -300,8 +300,10 @@ def _traceparent(head: Head) -> str:
 
 async def _traced(taking: Coroutine[Any, Any, _Taken], head: Head) -> _Taken:
     """Take events in the trace of the request, or of the app around."""
-    traces = [tracing.active() or _traceparent(head)]
-    with tracing.span(head.method, traces, kind="SERVER", attributes=lambda: {_METHOD: head.method}) as span:
+    trace = tracing.active() or _traceparent(head)
+    if not trace:
+        return await taking
+    with tracing.span(head.method, [trace], kind="SERVER", attributes=lambda: {_METHOD: head.method}) as span:
         answer, cookie = await taking
         span.note("http.response.status_code", answer.status)
     return answer, cookie
