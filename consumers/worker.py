@@ -7,7 +7,6 @@ import traceback
 from collections.abc import Sequence
 
 from snowbus.bus.backoff import Backoff
-from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.errors import LogError
 from snowbus.bus.log.interface import Log
 
@@ -19,8 +18,6 @@ from .intents import DeadLetter, Intent
 from .outcomes import Again, Dead, Done, Held, judge
 from .record import Record
 from .work import Call, Work
-
-logger = Diagnostics(__name__)
 
 _YIELD_SECONDS = 0.005
 
@@ -162,7 +159,9 @@ class Worker:
                 parts[:] = [[record for record in part if record.order_key not in keys] for part in parts]
                 self._work.put_off(records, wait, reason=reason, failed=failed, behind=behind)
                 if self._work.holds(records):  # else it is for whoever gets its partition
-                    logger.info("again later", consumer=consumer.name, reason=reason, seconds=round(wait, 1))
+                    self._work.diagnostics.info(
+                        "again later", consumer=consumer.name, reason=reason, seconds=round(wait, 1)
+                    )
             case Held(reason, asked):
                 behind = [record for part in reversed(parts) for record in part]
                 parts.clear()
@@ -192,7 +191,7 @@ class Worker:
     async def _bury(self, record: Record, reason: str, error: BaseException) -> None:
         topic = self._consumer.dead_letter
         self._work.on_trouble(record.place, reason)
-        logger.warning(
+        self._work.diagnostics.warning(
             "dead letter" if topic else "given up", consumer=self._consumer.name, reason=reason, record=repr(record)
         )
         backoff = Backoff(0.1, maximum=1.0)
@@ -202,7 +201,9 @@ class Worker:
                 await append_dead_letter(self._log, topic, record.raw, death)
                 break
             except LogError as trouble:
-                logger.warning("a dead letter waits for the log", consumer=self._consumer.name, reason=str(trouble))
+                self._work.diagnostics.warning(
+                    "a dead letter waits for the log", consumer=self._consumer.name, reason=str(trouble)
+                )
                 await asyncio.sleep(backoff.next_wait())
                 if not self._work.holds([record]):  # whoever has its partition next sees to it
                     return

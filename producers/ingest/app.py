@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import time
-import traceback
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, NamedTuple
 
@@ -18,7 +16,7 @@ from snowbus.bus.metrics import Metrics
 from snowbus.bus.operations import Operations
 from snowbus.bus.payload import Payload
 from snowbus.bus.settings import Settings
-from snowbus.bus.sparingly import Sparingly
+from snowbus.bus.sparingly import SparingDiagnostics
 from snowbus.bus.traceparent import TRACEPARENTS, split_traceparents, traceparent_of
 from snowbus.bus.version import tracker_version
 from snowbus.schemas import read_text
@@ -41,6 +39,15 @@ from .writer import Sent, Writer
 logger = Diagnostics(__name__)
 
 _WARN_SECONDS = 5.0
+_TOLD = {
+    400: "not understood; snowbus.bad has them",
+    401: "no API key, or one that is not known",
+    408: "the body came too slowly",
+    413: "too large; snowbus.bad has them",
+    429: "more events than the API key may send",
+}
+"""The answers that say that events were refused, and why."""
+
 _METHODS = frozenset({"GET", "HEAD", "POST", "OPTIONS"})
 _DRAIN_READING_SECONDS = 3.0
 _GRACE_SECONDS = 5.0
@@ -114,7 +121,7 @@ class IngestApp:
         )
         self._operations = Operations(metrics, self._topics.reason_not_ready)
         self._tracker_version = tracker_version()
-        self._warnings: defaultdict[tuple[str, str | None], Sparingly] = defaultdict(lambda: Sparingly(_WARN_SECONDS))
+        self._diagnostics = SparingDiagnostics(logger, seconds=_WARN_SECONDS)
         self._counters: dict[tuple[str, int], Callable[[], None]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -142,6 +149,9 @@ class IngestApp:
             else:
                 await send({"type": "http.response.body", "body": answer.body, "more_body": False})
         self._count(head.method, answer.status, started)
+        if answer.status in _TOLD:
+            about = str(answer.status)
+            self._diagnostics.info("requests are refused", about=about, status=answer.status, why=_TOLD[answer.status])
 
     async def make_topics(self) -> None:
         """Try to make the topics until they are made."""
@@ -272,18 +282,13 @@ class IngestApp:
         return answers.unavailable(f"{what}; try again", retry_after=retry_after)
 
     def _warn_of(self, error: Exception) -> None:
-        """Log what failed, sparingly, and without an unexpected error's text, which may quote personal data."""
+        """Log what failed, sparingly."""
         if isinstance(error, OverloadedError):
-            self._warn("more requests wait than the settings allow", reason=str(error))
+            self._diagnostics.warning("more requests wait than the settings allow", reason=str(error))
         elif isinstance(error, LogError):
-            self._warn("the log takes nothing", reason=str(error))
+            self._diagnostics.warning("the log takes nothing", reason=str(error))
         else:
-            frames = "".join(traceback.format_tb(error.__traceback__))
-            self._warn("a request failed unexpectedly", error=type(error).__name__, traceback=frames)
-
-    def _warn(self, what: str, **facts: str) -> None:
-        if self._warnings[what, facts.get("error")].due():
-            logger.warning(what, **facts)
+            self._diagnostics.exception("a request failed unexpectedly", about=type(error).__name__)
 
     def _count(self, method: str, status: int, started: float) -> None:
         key = (method if method in _METHODS else "other", status)

@@ -9,11 +9,10 @@ from typing import Any, Protocol
 
 from snowbus.bus import tracing
 from snowbus.bus.diagnostics import Diagnostics
-from snowbus.bus.sparingly import Sparingly
+from snowbus.bus.sparingly import SparingDiagnostics
 
 logger = Diagnostics(__name__)
 
-_WARN_SECONDS = 10.0
 _LAST_SECONDS = 1.0
 
 
@@ -35,7 +34,7 @@ class HandOver:
         self.failed = 0
         self._emitter = emitter
         self._max_waiting = max_waiting
-        self._warnings = Sparingly(_WARN_SECONDS)
+        self._diagnostics = SparingDiagnostics(logger)
         self.begin_anew()
 
     def begin_anew(self) -> None:
@@ -99,5 +98,4 @@ class HandOver:
         self._warn(why, dropped=self.dropped)
 
     def _warn(self, what: str, **facts: Any) -> None:
-        if self._warnings.due():
-            logger.warning(what, emitter=type(self._emitter).__name__, **facts)
+        self._diagnostics.warning(what, emitter=type(self._emitter).__name__, **facts)
