@@ -11,7 +11,7 @@ from snowbus.bus.errors import ConfigurationError
 
 from .declare import Consumer, Lifespan
 from .dedupe import DedupeStore
-from .outcomes import describe
+from .outcomes import InterruptedCallError, describe
 from .record import Record
 from .threads import HandlerThreads
 
@@ -100,7 +100,7 @@ class Calls:
         except TimeoutError:
             if not deadline.expired():
                 raise
-            raise TimeoutError(f"the handler took longer than {timeout:g} s") from None
+            raise InterruptedCallError(f"the handler took longer than {timeout:g} s") from None
 
     async def close(self) -> None:
         """Let go of the threads and of the store, and leave the lifespan. Raises what the lifespan raises."""
