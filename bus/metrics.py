@@ -190,7 +190,9 @@ def emitter_families() -> EmitterFamilies:
         ),
         GaugeMetricFamily("snowbus_emitter_queue_events", "Events that wait in memory.", labels=one),
         GaugeMetricFamily(
-            "snowbus_emitter_queue_free_events", "Events more that memory has room for; at 0 they are lost.", labels=one
+            "snowbus_emitter_queue_free_events",
+            "Events more that memory has room for; at 0, without a spool, they are lost.",
+            labels=one,
         ),
         GaugeMetricFamily("snowbus_emitter_spool_events", "Events of this process that wait in the spool.", labels=one),
         GaugeMetricFamily(
