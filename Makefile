@@ -62,8 +62,8 @@ bench: $(READY) ## figures beside their floors; ONLY=fanout for those alone
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url
 
 lock: ## renew requirements.lock, and those in requirements/ from it (needs uv)
-	@$(LOCK) --extra tracker --group dev --output-file requirements.lock pyproject.toml requirements/build.in
-	@$(LOCK) --constraint requirements.lock --output-file requirements/image.lock pyproject.toml requirements/build.in
+	@$(LOCK) --extra tracker --extra otel --group dev --output-file requirements.lock pyproject.toml requirements/build.in
+	@$(LOCK) --constraint requirements.lock --extra otel --output-file requirements/image.lock pyproject.toml requirements/build.in
 	@$(LOCK) --constraint requirements.lock --group site --output-file requirements/site.lock
 
 # Type checkers cannot follow the package-dir mapping of pyproject.toml; they read this folder of links.

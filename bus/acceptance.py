@@ -9,6 +9,7 @@ from .event import Event, FieldError, ProducerRecord, Validation
 from .iglu.lookups import Lookups
 from .iglu.uri import IgluUri
 from .payload import Payload, complete, dump_payload
+from .traceparent import traceparent_header
 from .validation import validate
 from .version import tracker_version
 
@@ -46,7 +47,13 @@ def schemas_of(drafts: Iterable[Draft]) -> set[IgluUri]:
 
 
 def check(
-    drafted: Draft, lookups: Lookups | None, *, now: int, producer: str, source: Mapping[str, str] | None = None
+    drafted: Draft,
+    lookups: Lookups | None,
+    *,
+    now: int,
+    producer: str,
+    source: Mapping[str, str] | None = None,
+    traceparent: str = "",
 ) -> Accepted:
     """Check an event accepted `now` (ms since 1970), without `lookups` only its parameters, and make its record.
 
@@ -62,7 +69,10 @@ def check(
         validation=verdict.validation,
         errors=verdict.errors,
     )
-    return Accepted(event_record(event, drafted.payload, drafted.decoded), *verdict)
+    record = event_record(event, drafted.payload, drafted.decoded)
+    if traceparent:
+        record = record._replace(headers=record.headers + traceparent_header(traceparent))
+    return Accepted(record, *verdict)
 
 
 def accept(payload: Payload, *, now: int, producer: str, source: Mapping[str, str] | None = None) -> ProducerRecord:

@@ -4,6 +4,8 @@ The command line writes them to stderr, for people or as JSON. In somebody else'
 """
 
 import logging
+import sys
+import traceback
 from typing import Any
 
 _CALLER = 3  # frames up from the call of logging
@@ -13,7 +15,7 @@ class Diagnostics:
     """A logger of lines such as `logger.warning("the log is away", reason=str(error))`.
 
     The message of a record is the sentence and, in brackets, the facts; its attributes `sentence` and `facts` have them
-    apart. The fact `exc_info` is logging's own.
+    apart.
     """
 
     def __init__(self, name: str) -> None:
@@ -36,13 +38,17 @@ class Diagnostics:
         self._say(logging.ERROR, sentence, facts)
 
     def exception(self, sentence: str, **facts: Any) -> None:
-        """Say what has failed, with the exception that is handled now."""
-        self._say(logging.ERROR, sentence, {"exc_info": True, **facts})
+        """Say what has failed, with the exception that is handled now: what it is, and where it was raised.
+
+        Not what it says: that may quote an event, and with it personal data.
+        """
+        error = sys.exception()
+        frames = "".join(traceback.format_tb(error.__traceback__)) if error else ""
+        self._say(logging.ERROR, sentence, {**facts, "error": type(error).__qualname__, "traceback": frames})
 
     def _say(self, level: int, sentence: str, facts: dict[str, Any]) -> None:
         if self._logger.isEnabledFor(level):
-            exc_info = facts.pop("exc_info", None)
             told = ", ".join(f"{name}={value}" for name, value in facts.items())
             message = f"{sentence} ({told})" if told else sentence
             extra = {"sentence": sentence, "facts": facts}
-            self._logger.log(level, message, exc_info=exc_info, extra=extra, stacklevel=_CALLER)
+            self._logger.log(level, message, extra=extra, stacklevel=_CALLER)

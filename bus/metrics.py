@@ -1,9 +1,11 @@
 """Every metric, made in one place; roles that share a process share one registry."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 
 from .log.interface import Log
 
@@ -158,6 +160,48 @@ class Metrics:
     def render(self) -> bytes:
         """All metrics in Prometheus' text format."""
         return generate_latest(self.registry) + (generate_latest(self._besides) if self._besides else b"")
+
+
+class EmitterFamilies(NamedTuple):
+    """The metrics of the emitters of an app, which the app's own registry asks for; each has a label `emitter`."""
+
+    events: CounterMetricFamily
+    spool_failures: CounterMetricFamily
+    queue_events: GaugeMetricFamily
+    queue_free_events: GaugeMetricFamily
+    spool_events: GaugeMetricFamily
+    spool_bytes: GaugeMetricFamily
+    spool_free_bytes: GaugeMetricFamily
+
+
+def emitter_families() -> EmitterFamilies:
+    """Them, with nothing in them."""
+    one = ("emitter",)
+    return EmitterFamilies(
+        CounterMetricFamily(
+            "snowbus_emitter_events",
+            "Events by what became of them: delivered, refused, dropped (lost), spooled, retried (once for each try).",
+            labels=(*one, "outcome"),
+        ),
+        CounterMetricFamily(
+            "snowbus_emitter_spool_failures",
+            "Times that the spool took nothing, being full or on a full disk.",
+            labels=one,
+        ),
+        GaugeMetricFamily("snowbus_emitter_queue_events", "Events that wait in memory.", labels=one),
+        GaugeMetricFamily(
+            "snowbus_emitter_queue_free_events",
+            "Events more that memory has room for; at 0, without a spool, they are lost.",
+            labels=one,
+        ),
+        GaugeMetricFamily("snowbus_emitter_spool_events", "Events of this process that wait in the spool.", labels=one),
+        GaugeMetricFamily(
+            "snowbus_emitter_spool_bytes", "Bytes in the folder of the spool, of all who share it.", labels=one
+        ),
+        GaugeMetricFamily(
+            "snowbus_emitter_spool_free_bytes", "Bytes more that the spool may hold (spool_bytes).", labels=one
+        ),
+    )
 
 
 class ConsumerMetrics:

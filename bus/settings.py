@@ -28,6 +28,7 @@ _NEW_TOPICS = ("partitions", "replication_factor", "retention_hours", "retention
 _SECTIONS = {
     "kafka": "Kafka",
     "logging": "Diagnostics",
+    "tracing": "Diagnostics",
     IGLU: "Validation",
     "ingest": "Ingest",
     "collect": "Collector consumer",
@@ -115,6 +116,11 @@ class Settings(BaseModel):
     )
     logging_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="The least that is written."
+    )
+    tracing: bool = Field(
+        False,
+        description="Send what is done in traces to where the OTEL_… variables say, by OTLP over HTTP (needs the extra "
+        "snowbus[otel]).",
     )
 
     # Validation

@@ -3,9 +3,10 @@
 from collections import defaultdict
 from typing import NamedTuple
 
+from prometheus_client import Metric
 from prometheus_client.metrics import MetricWrapperBase
 
-from snowbus.bus.metrics import Metrics
+from snowbus.bus.metrics import Metrics, emitter_families
 
 _BEGINNING = """\
 # Metrics
@@ -35,6 +36,7 @@ _SECTIONS = {
     "consumer": "Every consumer, the collector consumer too",
     "gateway": "Gateway",
     "log": "Embedded log, told by every process that has it open",
+    "emitter": "Emitters, told by an app that registers its `EmitterMetrics`",
 }
 
 
@@ -54,7 +56,8 @@ def render() -> str:
 
 def metrics() -> list[Described]:
     """All metrics, as they stand in the code."""
-    return [_described(metric) for metric in vars(Metrics()).values() if isinstance(metric, MetricWrapperBase)]
+    found = [_described(metric) for metric in vars(Metrics()).values() if isinstance(metric, MetricWrapperBase)]
+    return found + [_family(family) for family in emitter_families()]
 
 
 def _described(metric: MetricWrapperBase) -> Described:
@@ -62,7 +65,16 @@ def _described(metric: MetricWrapperBase) -> Described:
     name, kind, labels, words = (
         getattr(metric, f"_{fact}") for fact in ("name", "type", "labelnames", "documentation")
     )
-    return Described(f"{name}_total" if kind == "counter" else name, kind, labels, words)
+    return Described(_whole(name, kind), kind, labels, words)
+
+
+def _family(family: Metric) -> Described:
+    labels: tuple[str, ...] = family._labelnames  # type: ignore[attr-defined]  # noqa: SLF001 - as above
+    return Described(_whole(family.name, family.type), family.type, labels, family.documentation)
+
+
+def _whole(name: str, kind: str) -> str:
+    return f"{name}_total" if kind == "counter" else name
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from snowbus.bus.settings import Settings
 
 from . import exit_codes
 from .ending import Ending
+from .export_traces import exporting_traces
 from .service_manager import tell_ready
 
 T = TypeVar("T")
@@ -61,7 +62,8 @@ def run_role(name: str, role: Role, settings: Settings) -> None:
 
             await role(log, settings, metrics, ready=ready, stop=stop)
 
-    run(main(), settings)
+    with exporting_traces(settings, name):
+        run(main(), settings)
 
 
 def announce(name: str, address: str) -> None:

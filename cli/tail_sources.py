@@ -10,6 +10,7 @@ from snowbus.bus.event import EVENTS_TOPIC
 from snowbus.bus.filters import Filter
 from snowbus.bus.log import Log
 from snowbus.bus.start import Gap, Start, find_start
+from snowbus.bus.traceparent import request_headers
 from snowbus.consumers import EventMessage, GapMessage
 from snowbus.consumers.gateway.frames import Reading, gap_text, message_text
 from snowbus.consumers.gateway.history import History
@@ -71,4 +72,6 @@ def _missed(message: GapMessage) -> Told:
 def _event(message: EventMessage) -> Told:
     members = {name: getattr(message, name) for name in _MEMBERS}
     validation = {"status": message.validation, "errors": [asdict(error) for error in message.errors]}
-    return Told(json_text.dumps({"type": "event", **members, "validation": validation, "producer": message.producer}))
+    trace = request_headers(message.traceparent)
+    told = {"type": "event", **members, "validation": validation, "producer": message.producer, **trace}
+    return Told(json_text.dumps(told))

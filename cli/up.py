@@ -6,6 +6,7 @@ from snowbus.bus.log import open_log
 from snowbus.bus.settings import Settings
 
 from .ending import deadline_of
+from .export_traces import exporting_traces
 from .roles import Roles
 from .running import run, stop_on_signals
 from .service_manager import tell_ready
@@ -27,12 +28,13 @@ def command(settings: Settings, *, demo: bool, demo_rate: float) -> None:
 
     With --demo and no --log, the log is a temporary file that goes when the demo ends.
     """
-    if demo:
-        from .demo.run import run_demo  # noqa: PLC0415 - only the demo needs the official tracker
+    with exporting_traces(settings, "up"):
+        if demo:
+            from .demo.run import run_demo  # noqa: PLC0415 - only the demo needs the official tracker
 
-        run(run_demo(settings, rate=demo_rate), settings)
-    else:
-        run(_up(settings), settings)
+            run(run_demo(settings, rate=demo_rate), settings)
+        else:
+            run(_up(settings), settings)
 
 
 async def _up(settings: Settings) -> None:

@@ -14,6 +14,7 @@ from snowbus.bus.metrics import Metrics
 from snowbus.bus.settings import Settings
 
 from .ending import deadline_of
+from .export_traces import exporting_traces
 from .link import Link
 from .running import Role, announce, stop_on_signals
 from .service_manager import tell_ready
@@ -105,9 +106,10 @@ async def run_worker(
         if link:
             link.tell("begun")
 
-    async with await open_log(settings.log, settings.log_options()) as log:
-        metrics.watch_disk(log)
-        await role(log, settings, metrics, ready=ready, begun=begun, stop=stop)
+    with exporting_traces(settings, name):
+        async with await open_log(settings.log, settings.log_options()) as log:
+            metrics.watch_disk(log)
+            await role(log, settings, metrics, ready=ready, begun=begun, stop=stop)
 
 
 def _listen(role: str, settings: Settings) -> str:

@@ -9,7 +9,7 @@ from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.errors import LogError, LogUnavailableError
 from snowbus.bus.event import TopicPartition
 from snowbus.bus.log.interface import GroupReader
-from snowbus.bus.sparingly import Sparingly
+from snowbus.bus.sparingly import SparingDiagnostics
 
 from .declare import Consumer
 from .progress import Progress, left_out, write_metadata
@@ -40,7 +40,7 @@ class Commits:
         self._moved = asyncio.Event()
         self._due = asyncio.Event()
         self._errors: dict[TopicPartition, tuple[float, str]] = {}
-        self._said = Sparingly(_SAY_SECONDS)
+        self._diagnostics = SparingDiagnostics(logger, seconds=_SAY_SECONDS)
         work.on_full = self._hurry
         work.on_finished = self._look
         work.on_trouble = self._note
@@ -84,8 +84,8 @@ class Commits:
             except LogError as error:
                 tracker.not_committed(snapshot)
                 self._moved.set()
-                if self._said.due():
-                    logger.warning("handled, but not committed", group_id=self._consumer.group_id, reason=str(error))
+                group_id = self._consumer.group_id
+                self._diagnostics.warning("handled, but not committed", group_id=group_id, reason=str(error))
                 return not isinstance(error, LogUnavailableError)
             untold = {place: left_out(position, metadata[place]) for place, position in snapshot.positions.items()}
             tracker.committed(snapshot, untold)

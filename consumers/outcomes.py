@@ -1,6 +1,8 @@
 """What becomes of a record when its handler has returned or raised: done, again later, held, or dead."""
 
+import traceback
 from dataclasses import dataclass
+from pathlib import Path
 
 from snowbus.bus.backoff import wait_before_retry
 
@@ -16,7 +18,10 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """It is to be handled again after so many seconds; `failed` when that was a failure, not the handler's wish."""
+    """It is to be handled again after so many seconds; `failed` when that was a failure, not the handler's wish.
+
+    The reason may be told to everybody, as that of Held.
+    """
 
     reason: str
     wait: float
@@ -25,9 +30,10 @@ class Again:
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """It will not be handled again."""
+    """It will not be handled again. The reason may quote the event; what may be `told` to everybody does not."""
 
     reason: str
+    told: str
     error: BaseException
 
 
@@ -37,6 +43,10 @@ class Held:
 
     reason: str
     wait: float | None
+
+
+class InterruptedCallError(TimeoutError):
+    """A call that was ended from outside; the text says why, in our words."""
 
 
 Outcome = Done | Again | Dead | Held
@@ -68,13 +78,25 @@ def judge(
         case Hold():
             return Held(error.reason, error.delay)
         case DeadLetter():
-            return Dead(error.reason, error)
+            return Dead(error.reason, error.reason, error)
         case _ if retries is not None and failures >= retries:
             tries = f"{failures + 1} attempts" if failures else "the only attempt"
-            return Dead(f"failed in {tries}: {describe(error)}", error)
+            return Dead(f"failed in {tries}: {describe(error)}", f"failed in {tries}: {tell(error)}", error)
         case _:
             wait = wait_before_retry(failures + 1, backoff, maximum=backoff_max, draw=draw)
-            return Again(describe(error), wait, failed=True)
+            return Again(tell(error), wait, failed=True)
+
+
+def tell(error: BaseException) -> str:
+    """What may be told to everybody of an exception: what it is, and the line that raised it.
+
+    What it says may quote the event, and with it personal data; a dead letter has that.
+    """
+    if isinstance(error, InterruptedCallError):
+        return str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    name = type(error).__name__
+    return f"{name} in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else name
 
 
 def describe(error: BaseException) -> str:

@@ -9,6 +9,7 @@ from snowbus.bus.canonical import Decoded, decode, schema_of, view_of
 from snowbus.bus.envelope import decode_event
 from snowbus.bus.filters import Candidate, schema_matcher
 from snowbus.bus.payload import Payload, load_payload
+from snowbus.bus.traceparent import TRACEPARENT, traceparent_of
 
 
 class Record:
@@ -81,6 +82,11 @@ class Record:
     def event_id(self) -> str:
         """The event's id, or an empty string when the record is no event."""
         return self.headers.get("event_id", "")
+
+    @property
+    def traceparent(self) -> str:
+        """Where the event's trace goes on (W3C Trace Context), or an empty string."""
+        return traceparent_of(self.raw.header(TRACEPARENT))
 
     @cached_property
     def event(self) -> dict[str, Any]:

@@ -7,13 +7,14 @@ from collections.abc import Awaitable, Callable, Collection, Iterator
 from itertools import groupby
 from operator import attrgetter
 
+from snowbus.bus import tracing
 from snowbus.bus.backoff import Backoff
 from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.errors import ConfigurationError, LogUnavailableError, NotAssignedError
 from snowbus.bus.event import DEAD_TOPIC, EVENTS_TOPIC, RETRY_TOPIC, TopicPartition
 from snowbus.bus.log.interface import Assignment, Committed, GroupReader, Log
 from snowbus.bus.metrics import Metrics
-from snowbus.bus.sparingly import Sparingly
+from snowbus.bus.sparingly import SparingDiagnostics, Sparingly
 
 from .breaker import Outage
 from .calls import Calls
@@ -73,7 +74,7 @@ class Runner:
         self._work.on_released = self._on_released
         self._look_seconds = min(_SLOWEST_LOOK_SECONDS, consumer.timeout / 10)
         self._log_backoff = Backoff(0.5, maximum=5.0)
-        self._log_away = Sparingly(_SAY_SECONDS)
+        self._diagnostics = SparingDiagnostics(logger, seconds=_SAY_SECONDS)
         self._outage_said: Outage | None = None
         self._outage_again = Sparingly(_SAY_SECONDS)
 
@@ -93,7 +94,7 @@ class Runner:
         consumer, store = self.consumer, None
         if consumer.dedupe is not None:
             store = await DedupeStore.open(consumer.dedupe, scope=f"{consumer.group_id}/{consumer.name}")
-        calls = Calls(consumer, store)
+        calls = Calls(consumer, store, system=tracing.system_of(self._log.url))
         try:
             await calls.open()
             async with asyncio.TaskGroup() as tasks:
@@ -275,8 +276,8 @@ class Runner:
             try:
                 return await reader.committed(partitions)
             except LogUnavailableError as error:
-                if self._log_away.due():
-                    logger.warning("cannot tell where to begin", consumer=self.consumer.name, reason=str(error))
+                name = self.consumer.name
+                self._diagnostics.warning("cannot tell where to begin", consumer=name, reason=str(error))
                 await asyncio.sleep(backoff.next_wait())
         return {}
 
@@ -354,8 +355,7 @@ class Runner:
             await call()
         except LogUnavailableError as error:
             wait = self._log_backoff.next_wait()
-            if self._log_away.due():
-                logger.warning("the log is away", reason=str(error), next_try_seconds=round(wait, 1))
+            self._diagnostics.warning("the log is away", reason=str(error), next_try_seconds=round(wait, 1))
             await asyncio.sleep(wait)
         else:
             self._log_backoff.reset()

@@ -6,9 +6,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from snowbus.bus.backoff import wait_before_retry
+from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.event import Record as BusRecord
 from snowbus.bus.event import TopicPartition
 from snowbus.bus.metrics import ConsumerMetrics
+from snowbus.bus.sparingly import SparingDiagnostics
 
 from .adaptive import Adaptive, Limit
 from .alarm import Alarm
@@ -50,6 +52,7 @@ class Work:
     def __init__(self, consumer: Consumer[..., object], counts: ConsumerMetrics) -> None:
         self.tracker = OffsetTracker()
         self.counts = counts
+        self.diagnostics = SparingDiagnostics(Diagnostics(__name__))
         self.on_finished: Callable[[], None] = lambda: None
         self.on_full: Callable[[], None] = lambda: None
         self.on_released: Callable[[int], None] = lambda _: None

@@ -7,7 +7,6 @@ import traceback
 from collections.abc import Sequence
 
 from snowbus.bus.backoff import Backoff
-from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.errors import LogError
 from snowbus.bus.log.interface import Log
 
@@ -16,11 +15,9 @@ from .dead_letters import Death, append_dead_letter
 from .declare import Consumer
 from .dedupe import DedupeStore
 from .intents import DeadLetter, Intent
-from .outcomes import Again, Dead, Done, Held, judge
+from .outcomes import Again, Dead, Done, Held, InterruptedCallError, judge
 from .record import Record
 from .work import Call, Work
-
-logger = Diagnostics(__name__)
 
 _YIELD_SECONDS = 0.005
 
@@ -89,7 +86,7 @@ class Worker:
                 parts.append([record for record in part if record not in strays])
                 for record in strays:
                     reason = f"this process of the group does not read {record.topic}, where it comes from"
-                    await self._bury(record, reason, DeadLetter(reason))
+                    await self._bury(record, Dead(reason, reason, DeadLetter(reason)))
                 continue
             if self._calls.store is not None:
                 part, again = await self._without_known(part, self._calls.store)
@@ -118,7 +115,7 @@ class Worker:
         except asyncio.CancelledError as cancelled:
             if self._stopped:
                 raise
-            error = TimeoutError(self._interruption) if self._interruption else cancelled
+            error = InterruptedCallError(self._interruption) if self._interruption else cancelled
         except KeyboardInterrupt:
             raise
         except BaseException as raised:  # noqa: BLE001 - whatever a handler raises is its failure alone
@@ -162,14 +159,16 @@ class Worker:
                 parts[:] = [[record for record in part if record.order_key not in keys] for part in parts]
                 self._work.put_off(records, wait, reason=reason, failed=failed, behind=behind)
                 if self._work.holds(records):  # else it is for whoever gets its partition
-                    logger.info("again later", consumer=consumer.name, reason=reason, seconds=round(wait, 1))
+                    self._work.diagnostics.info(
+                        "again later", consumer=consumer.name, reason=reason, seconds=round(wait, 1)
+                    )
             case Held(reason, asked):
                 behind = [record for part in reversed(parts) for record in part]
                 parts.clear()
                 self._work.hold(records, asked, call=call, reason=reason, behind=behind)
-            case Dead(reason, cause):
+            case Dead() as dead:
                 for record in records:
-                    await self._bury(record, reason, cause)
+                    await self._bury(record, dead)
 
     async def _done(self, records: Sequence[Record], how: str) -> None:
         if self._calls.store is not None:
@@ -189,20 +188,22 @@ class Worker:
         again = {record for record in left if record.event_id and first.setdefault(record.event_id, record) != record}
         return [record for record in left if record not in again], [record for record in left if record in again]
 
-    async def _bury(self, record: Record, reason: str, error: BaseException) -> None:
+    async def _bury(self, record: Record, dead: Dead) -> None:
         topic = self._consumer.dead_letter
-        self._work.on_trouble(record.place, reason)
-        logger.warning(
-            "dead letter" if topic else "given up", consumer=self._consumer.name, reason=reason, record=repr(record)
+        self._work.on_trouble(record.place, dead.told)
+        self._work.diagnostics.warning(
+            "dead letter" if topic else "given up", consumer=self._consumer.name, reason=dead.told, record=repr(record)
         )
         backoff = Backoff(0.1, maximum=1.0)
-        death = _death(record, reason, error, self._consumer.group_id)
+        death = _death(record, dead.reason, dead.error, self._consumer.group_id)
         while topic:
             try:
                 await append_dead_letter(self._log, topic, record.raw, death)
                 break
             except LogError as trouble:
-                logger.warning("a dead letter waits for the log", consumer=self._consumer.name, reason=str(trouble))
+                self._work.diagnostics.warning(
+                    "a dead letter waits for the log", consumer=self._consumer.name, reason=str(trouble)
+                )
                 await asyncio.sleep(backoff.next_wait())
                 if not self._work.holds([record]):  # whoever has its partition next sees to it
                     return

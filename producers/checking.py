@@ -37,9 +37,10 @@ class Checker:
         now: int,
         source: Mapping[str, str] = _NOBODY,
         query: bytes = b"",
+        traceparent: str = "",
     ) -> Placed:
         """Check an event that came `now` (ms since 1970). Raises RecordTooLargeError when the log takes no such one."""
-        accepted = check(drafted, lookups, now=now, producer=self._producer, source=source)
+        accepted = check(drafted, lookups, now=now, producer=self._producer, source=source, traceparent=traceparent)
         size, limit = accepted.record.size, self._max_record_bytes
         if size > limit:
             raise RecordTooLargeError(EVENTS_TOPIC, size=size, limit=limit)

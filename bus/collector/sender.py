@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import ssl
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -21,6 +22,7 @@ _EXCERPT_CHARACTERS = 500
 _READ_BYTES = 65_536
 _GZIP_LEVEL = 1
 _IDLE_SECONDS = 15.0
+_NONE: Mapping[str, str] = {}
 _HEADERS = {
     "Content-Type": "application/json; charset=utf-8",
     "Accept-Encoding": "identity",
@@ -86,17 +88,21 @@ class Sender:
     ) -> None:
         await self._session.close()
 
-    async def post(self, body: bytes) -> Answer | NoAnswer:
-        """Send a body and return what came back. An answer that breaks off counts as none."""
+    async def post(self, body: bytes, headers: Mapping[str, str] = _NONE) -> Answer | NoAnswer:
+        """Send a body and return what came back. An answer that breaks off counts as none.
+
+        `headers` go along with this one.
+        """
+        ours = [*self._headers, *headers.items()]
         if self._gzip:
             packed = await asyncio.to_thread(gzip.compress, body, _GZIP_LEVEL)
-            outcome = await self._send(packed, [*self._headers, ("Content-Encoding", "gzip")])
+            outcome = await self._send(packed, [*ours, ("Content-Encoding", "gzip")])
             if not isinstance(outcome, Answer) or outcome.status != 415:
                 return outcome
             # It says that it took nothing, and what of: to send the same once more is no guess.
             logger.warning("the collector takes no gzip; requests go uncompressed now", collector=self.name)
             self._gzip = False
-        return await self._send(body, self._headers)
+        return await self._send(body, ours)
 
     async def _send(self, body: bytes, headers: list[tuple[str, str]]) -> Answer | NoAnswer:
         try:

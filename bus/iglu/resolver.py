@@ -12,7 +12,7 @@ from typing import NamedTuple, Self
 
 from ..diagnostics import Diagnostics
 from ..errors import RegistryError, SchemaError, SchemaLimitError
-from ..sparingly import Sparingly
+from ..sparingly import SparingDiagnostics
 from .config import RegistryConfig, ResolverConfig, settings_config
 from .lookups import Found, Lookup, LookupMemory, Lookups, NotFound, Remembered, Unreachable, Unusable
 from .registries import Registry, registry_of
@@ -25,7 +25,6 @@ VERDICT_SECONDS = 30.0
 """How long whoever asks for nothing but a verdict should wait for a schema."""
 
 _LOOKUPS_AT_ONCE = 50
-_WARN_SECONDS = 10.0
 _NOT_YET = Unreachable("the registries have not answered yet")
 _TOO_MANY = Unreachable("too many schemas are being looked up")
 
@@ -56,7 +55,7 @@ class Resolver:
         self._wait = wait
         self._clock = clock
         self._under_way: dict[IgluUri, _UnderWay] = {}
-        self._warnings = Sparingly(_WARN_SECONDS, clock=clock)
+        self._diagnostics = SparingDiagnostics(logger, clock=clock)
 
     async def __aenter__(self) -> Self:
         return self
@@ -117,11 +116,11 @@ class Resolver:
     async def _look_up_and_remember(self, uri: IgluUri) -> Remembered:
         try:
             lookup = await self._ask(uri)
-        except Exception as error:
-            logger.exception("a schema could not be looked up", schema=str(uri))
+        except Exception as error:  # noqa: BLE001 - it is told, with its traceback
+            self._diagnostics.exception("a schema could not be looked up", schema=str(uri))
             lookup = Unreachable(f"it failed: {type(error).__name__}")
-        if isinstance(lookup, Unreachable) and self._warnings.due():
-            logger.warning("a schema cannot be looked up", schema=str(uri), reason=lookup.reason)
+        if isinstance(lookup, Unreachable):
+            self._diagnostics.warning("a schema cannot be looked up", schema=str(uri), reason=lookup.reason)
         return self._memory.put(uri, lookup, now=self._clock())
 
     async def _ask(self, uri: IgluUri) -> Lookup:

@@ -12,6 +12,7 @@ from uuid import uuid4
 from ..database import Connection
 from ..diagnostics import Diagnostics
 from ..errors import LogClosedError, LogError
+from ..sparingly import SparingDiagnostics
 from . import sqlite_groups as groups
 from .embedded_reader import EmbeddedGroupReader
 from .interface import Metadata, Offsets, OnAssigned, OnRevoked, check_metadata
@@ -19,7 +20,6 @@ from .interface import Metadata, Offsets, OnAssigned, OnRevoked, check_metadata
 if TYPE_CHECKING:
     from .sqlite import SqliteLog
 
-logger = Diagnostics(__name__)
 
 _LOOK_SECONDS = 0.2
 """How often a member looks whether its group has changed."""
@@ -62,7 +62,7 @@ class SqliteGroupReader(EmbeddedGroupReader):
             await self._file.write(lambda connection: groups.leave(connection, self._group_id, self._member_id))
 
     async def _stay_member(self) -> None:
-        session = self._options.session_timeout
+        session, diagnostics = self._options.session_timeout, SparingDiagnostics(Diagnostics(__name__))
         renewed = 0.0
         while True:
             now = time.monotonic()
@@ -73,7 +73,7 @@ class SqliteGroupReader(EmbeddedGroupReader):
             except LogClosedError:
                 return
             except LogError as error:
-                logger.warning("group membership not renewed", group_id=self._group_id, reason=str(error))
+                diagnostics.warning("group membership not renewed", group_id=self._group_id, reason=str(error))
             await asyncio.sleep(min(_LOOK_SECONDS, session / 10))
 
     async def _group_moved(self) -> bool:

@@ -84,6 +84,33 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel("Requests under way", "short", (("sum(snowbus_collect_in_flight)", "under way"),)),
         Panel("Waiting for a retry", "short", (("sum by (consumer) (snowbus_consumer_waiting)", "{{consumer}}"),)),
     ),
+    "Apps": (
+        Panel(
+            "Events of emitters",
+            "ops",
+            (
+                (_rate("snowbus_emitter_events_total", "emitter, outcome"), "{{emitter}} {{outcome}}"),
+                (_rate("snowbus_emitter_spool_failures_total", "emitter"), "{{emitter}} not spooled"),
+            ),
+        ),
+        Panel(
+            "Events waiting in apps",
+            "short",
+            (
+                ("sum by (emitter) (snowbus_emitter_queue_events)", "{{emitter}} in memory"),
+                ("sum by (emitter) (snowbus_emitter_spool_events)", "{{emitter}} in the spool"),
+                ("min by (emitter) (snowbus_emitter_queue_free_events)", "{{emitter}} room in memory"),
+            ),
+        ),
+        Panel(
+            "Spools of apps",
+            "bytes",
+            (
+                ("max by (instance, emitter) (snowbus_emitter_spool_bytes)", "{{instance}} {{emitter}}"),
+                ("min by (instance, emitter) (snowbus_emitter_spool_free_bytes)", "{{instance}} {{emitter}} free"),
+            ),
+        ),
+    ),
     "Gateway": (
         Panel("Readers", "short", (("sum by (instance) (snowbus_gateway_connections)", "{{instance}}"),)),
         Panel("Messages", "ops", ((_rate("snowbus_gateway_messages_total", "type"), "{{type}}"),)),

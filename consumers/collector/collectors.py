@@ -15,7 +15,7 @@ does this for each request:
     choice = collectors.pick(now)
     if isinstance(choice, Wait):
         ...                                     # until choice.until, or until a request is settled; then pick again
-    outcome = await choice.collector.sender.post(body)
+    outcome = await choice.collector.sender.post(body, headers)
     verdict = collectors.weigh(choice, judge(outcome, …))
     change = collectors.settle(choice, verdict, now)
     if change is not None:
@@ -25,7 +25,7 @@ and calls `give_up(choice)` in the place of `settle` when the request is cancell
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import NamedTuple, Protocol
@@ -46,8 +46,8 @@ LONGEST_PUT_OFF = 3600.0
 class Sends(Protocol):
     """What sends a body to one collector."""
 
-    async def post(self, body: bytes) -> Answer | NoAnswer:
-        """Send a body and return what came back."""
+    async def post(self, body: bytes, headers: Mapping[str, str]) -> Answer | NoAnswer:
+        """Send a body, with headers besides the usual ones, and return what came back."""
 
 
 @dataclass(slots=True)

@@ -5,12 +5,14 @@ from collections import Counter
 from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
+from snowbus.bus import tracing
 from snowbus.bus.collector.batches import MAX_BODY_BYTES, Outgoing, Refused, body_of, prepare
 from snowbus.bus.collector.verdicts import Answer, Dead, Delivered, Denied, NoAnswer, Split, Stop, Verdict, judge
 from snowbus.bus.collector.verdicts import Retry as Again
 from snowbus.bus.errors import SnowbusError
 from snowbus.bus.event import Record as BusRecord
 from snowbus.bus.metrics import Metrics
+from snowbus.bus.traceparent import request_headers
 
 from ..intents import DeadLetter, Hold, Retry
 from ..receipts import Outcome, PendingReceipts, Status
@@ -137,7 +139,8 @@ class Delivery:
         metrics.collect_batch_bytes.observe(len(body))
         try:
             with metrics.collect_in_flight.track_inprogress(), metrics.collect_seconds.labels(collector.name).time():
-                outcome = await collector.sender.post(body)
+                trace = tracing.onward(record.traceparent for record in records)
+                outcome = await collector.sender.post(body, request_headers(trace))
             metrics.collect_requests.labels(collector.name, _status(outcome) or 0).inc()
             denials = self._denials.get(records[0], 0)
             judged = judge(outcome, events=len(records), denials=denials, now=time.time())

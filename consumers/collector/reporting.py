@@ -12,7 +12,7 @@ from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.errors import LogError
 from snowbus.bus.event import DELIVERIES_TOPIC
 from snowbus.bus.log.interface import Log
-from snowbus.bus.sparingly import Sparingly
+from snowbus.bus.sparingly import SparingDiagnostics
 from snowbus.bus.version import producer_name
 
 from ..collector_status import REPORT_SECONDS
@@ -42,7 +42,7 @@ class Reporter:
         self._told: Sequence[tuple[str, str, str]] = []
         self._told_at = -inf
         self._sender = f"{producer_name('collect')}:{os.getpid()}"
-        self._said = Sparingly(_SAY_SECONDS)
+        self._diagnostics = SparingDiagnostics(logger, seconds=_SAY_SECONDS)
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._run(), name="snowbus-collect-receipts")
@@ -65,8 +65,7 @@ class Reporter:
             try:
                 await self._report()
             except LogError as error:
-                if self._said.due():
-                    logger.warning("receipts wait for the log", count=len(self.pending), reason=str(error))
+                self._diagnostics.warning("receipts wait for the log", count=len(self.pending), reason=str(error))
 
     async def _report(self) -> None:
         """Report everything there is. Raises LogError, and then it is still there."""

@@ -23,6 +23,7 @@ from snowbus.bus.errors import LogError
 from snowbus.bus.event import EVENTS_TOPIC, Record, TopicPartition
 from snowbus.bus.filters import parse_filter
 from snowbus.bus.log.interface import Log, Offsets
+from snowbus.bus.sparingly import SparingDiagnostics
 
 from .door import Door, Pairs, RefusedErrors, refusal_of, refusal_response
 from .feed import MOST_EVENTS, NGROK, SEARCH, Feed, Shape
@@ -103,6 +104,7 @@ class _Follower:
     """Keeps one feed up to date, whenever it is polled: from the ring, and where that has moved on, from the log."""
 
     def __init__(self, feed: Feed, log: Log, live: Live) -> None:
+        self._diagnostics = SparingDiagnostics(logger)
         self._feed = feed
         self._log = log
         self._live = live
@@ -128,8 +130,8 @@ class _Follower:
                     await self._take_found()
             except (LogError, TimeoutError) as error:
                 logger.debug("a feed has to wait for the log", reason=str(error) or "no answer in time")
-            except Exception:
-                logger.exception("a feed failed")
+            except Exception:  # noqa: BLE001 - it is told, with its traceback
+                self._diagnostics.exception("a feed failed")
             self._has_begun = True
         return self._feed.document()
 
@@ -168,8 +170,8 @@ class _Follower:
         for place, reading in enumerate(self._found, 1):
             try:
                 written.append(self._feed.write(reading))
-            except Exception:
-                logger.exception("an event could not be written for a feed")
+            except Exception:  # noqa: BLE001 - it is told, with its traceback
+                self._diagnostics.exception("an event could not be written for a feed")
                 written.append(self._feed.write_unreadable(reading.record))
             if place % _WRITTEN_AT_ONCE == 0:
                 await asyncio.sleep(0)  # live readers do not wait for feeds

@@ -18,6 +18,7 @@ from snowbus.bus.event import Event, FieldError, Record
 from snowbus.bus.filters import Candidate
 from snowbus.bus.payload import Payload, load_payload
 from snowbus.bus.start import Gap
+from snowbus.bus.traceparent import TRACEPARENT, traceparent_of
 from snowbus.bus.tracker_protocol import timestamp_from_ms
 
 from .masking import Mask
@@ -166,12 +167,14 @@ class Reading:
             "timestamp": record.timestamp,
             "key": key,
         }
-        rest = {
+        rest: dict[str, Any] = {
             "payload": payload,
             "source": source,
             "validation": self.validation(mask).members(),
             "producer": event.producer if event else "",
         }
+        if traceparent := traceparent_of(record.header(TRACEPARENT)):
+            rest["traceparent"] = traceparent
         parts = (json_text.dump_bytes(place)[1:-1], b'"event":' + view_json, json_text.dump_bytes(rest)[1:])
         return b",".join(parts)
 

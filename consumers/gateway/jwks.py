@@ -19,7 +19,7 @@ from snowbus.bus.backoff import Backoff
 from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.download import DownloadError, download
 from snowbus.bus.errors import ConfigurationError, JsonError, SnowbusError
-from snowbus.bus.sparingly import Sparingly
+from snowbus.bus.sparingly import SparingDiagnostics
 
 logger = Diagnostics(__name__)
 
@@ -55,7 +55,7 @@ class Jwks:
         self._keys: Keys | None = None
         self._looked_at = float("-inf")
         self._is_down = False
-        self._warnings = Sparingly(_WARN_SECONDS, clock=clock)
+        self._diagnostics = SparingDiagnostics(logger, seconds=_WARN_SECONDS, clock=clock)
         self._fetching = asyncio.Lock()
 
     async def run(self) -> None:
@@ -95,20 +95,19 @@ class Jwks:
             self._keys = parse_jwks(await self._load())
         except KeysError as error:
             self._is_down = True
-            if self._warnings.due():
-                logger.warning(
-                    "the keys of tokens cannot be fetched",
-                    registry=self.name,
-                    reason=str(error),
-                    consequence="there are none yet" if self._keys is None else "the last ones stay in force",
-                )
+            self._diagnostics.warning(
+                "the keys of tokens cannot be fetched",
+                registry=self.name,
+                reason=str(error),
+                consequence="there are none yet" if self._keys is None else "the last ones stay in force",
+            )
             return
         if self._is_down:
             logger.info("the keys of tokens can be fetched again", registry=self.name, keys=len(self._keys))
         elif not self._keys:
             logger.warning("the registry has no key that verifies RS256", registry=self.name)
         self._is_down = False
-        self._warnings.reset()
+        self._diagnostics.reset()
 
     async def _load(self) -> bytes:
         if isinstance(self._location, Path):

@@ -19,6 +19,7 @@ from snowbus.bus.filter_index import FilterIndex
 from snowbus.bus.filters import Filter
 from snowbus.bus.log.interface import Offsets
 from snowbus.bus.metrics import Metrics
+from snowbus.bus.sparingly import SparingDiagnostics
 from snowbus.bus.start import Gap
 
 from .channel import Channel
@@ -31,14 +32,13 @@ from .ring import Ring
 from .subscription import Policy
 from .wire import GatewayConnection
 
-logger = Diagnostics(__name__)
-
 
 class Live:
     """The ring, and everyone who follows it. It has no ring until `start`: until the tail knows where the log ends."""
 
     def __init__(self, *, max_entries: int, max_bytes: int, metrics: Metrics) -> None:
         self.ring: Ring | None = None
+        self._diagnostics = SparingDiagnostics(Diagnostics(__name__))
         self.restarts = 0
         self._max_entries = max_entries
         self._max_bytes = max_bytes
@@ -218,8 +218,8 @@ class Live:
             return
         try:
             chunk = self._chunks.for_followers(channel, sequence)
-        except Exception:
-            logger.exception("a reader's messages could not be made")
+        except Exception:  # noqa: BLE001 - it is told, with its traceback
+            self._diagnostics.exception("a reader's messages could not be made")
             for reader in tuple(channel.followers):
                 self._fail(reader)
             return
@@ -310,8 +310,8 @@ class Live:
             return None
         try:
             return reader.next_chunk(self._chunks, ring, now)
-        except Exception:
-            logger.exception("a reader's messages could not be made")
+        except Exception:  # noqa: BLE001 - it is told, with its traceback
+            self._diagnostics.exception("a reader's messages could not be made")
             self._fail(reader)
             return None
 

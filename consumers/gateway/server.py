@@ -22,6 +22,7 @@ from snowbus.bus.log.interface import Log
 from snowbus.bus.metrics import Metrics
 from snowbus.bus.operations import Operations
 from snowbus.bus.settings import Settings
+from snowbus.bus.sparingly import SparingDiagnostics
 
 from .access import Access, access_for
 from .connection import HISTORY_SLOTS, Hub, Session
@@ -147,6 +148,7 @@ class _Gateway:
         self.tokens = tokens
         self._log = log
         self._page = load_page()
+        self._diagnostics = SparingDiagnostics(logger)
         self._ingest_address = IngestAddress(settings.gateway_ingest_url, ingest)
         self._schemas = SchemaFiles([*settings_config(settings.iglu_resolver).folders, *own_config().folders])
         self._operations = Operations(metrics, self._reason_not_ready)
@@ -225,6 +227,8 @@ class _Gateway:
             if refused is None:
                 return None
             self._metrics.gateway_refused.labels(str(refused.status_code)).inc()
+            status = refused.status_code
+            self._diagnostics.info("websockets are refused", about=str(status), status=status)
             found = refused
         elif (served := self._ingest_address.answer(path) or await self._schemas.answer(path)) is not None:
             found = served

@@ -19,6 +19,7 @@ from snowbus.bus.backoff import Backoff
 from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.errors import StreamError, StreamUnavailableError
 from snowbus.bus.filters import Filter, Filters, parse_filter
+from snowbus.bus.sparingly import SparingDiagnostics
 
 from .address import Asked, filter_pairs
 from .connecting import Token, TryAgainError, open_connection
@@ -35,8 +36,6 @@ from .messages import (
     parse_message,
 )
 from .replies import Replies
-
-logger = Diagnostics(__name__)
 
 OnGap = Callable[[GapMessage], Awaitable[None] | None]
 OnDeliveries = Callable[[DeliveryMessage], Awaitable[None] | None]
@@ -84,6 +83,7 @@ class EventStream:
         self._delivery_time = ""
         self._passed = Passed()
         self._ledger = Ledger()
+        self._diagnostics = SparingDiagnostics(Diagnostics(__name__))
         self._backoff = Backoff(_FIRST_WAIT_SECONDS, maximum=_LONGEST_WAIT_SECONDS)
         self.subscription: Mapping[str, Any] = {}
 
@@ -192,7 +192,9 @@ class EventStream:
                     ) from None
                 wait = self._backoff.next_wait()
                 wait = wait if patience is None else min(wait, patience - waited)
-                logger.warning("the gateway is away", url=self._asked.base, reason=str(error), next_try=round(wait, 1))
+                self._diagnostics.warning(
+                    "the gateway is away", url=self._asked.base, reason=str(error), next_try=round(wait, 1)
+                )
                 await self._wait(wait)
             else:
                 if self._closed.is_set():
@@ -227,7 +229,7 @@ class EventStream:
         if connection is None or self._closed.is_set():
             return
         wait = self._backoff.next_wait()
-        logger.info("a connection is lost", url=self._asked.base, reason=reason, next_try=round(wait, 1))
+        self._diagnostics.info("a connection is lost", url=self._asked.base, reason=reason, next_try=round(wait, 1))
         connection.transport.abort()
         await self._wait(wait)
 
@@ -291,7 +293,7 @@ class EventStream:
     def _take_error(self, error: ErrorMessage) -> None:
         if error.code in _REFUSED and self._replies.refuse(error.code, error.message):
             return
-        logger.warning("the gateway says that something is wrong", code=error.code, reason=error.message)
+        self._diagnostics.warning("the gateway says that something is wrong", code=error.code, reason=error.message)
 
     async def _give(self, message: Message) -> EventMessage | None:
         """Hand over a message whose turn it is; an event is for the caller."""
@@ -301,7 +303,7 @@ class EventStream:
             case GapMessage():
                 place = f"{message.topic}/{message.partition}"
                 offsets = f"{message.start} to {message.end - 1}"
-                logger.warning("events are missing", partition=place, offsets=offsets, reason=message.reason)
+                self._diagnostics.warning("events are missing", partition=place, offsets=offsets, reason=message.reason)
             case DeliveryMessage() if self._behaviour.on_deliveries is not None:
                 await _call(self._behaviour.on_deliveries(message))
                 self._delivery_time = _a_little_before(message.time)

@@ -24,6 +24,7 @@ class EventMessage:
     who it belongs to. `event` has Snowplow's enriched names, typed; `payload` the tracker-protocol parameters as they
     were sent; `source` who sent them. `validation` is `valid`, `invalid` or `unchecked`, and `errors` says why.
     `cursor` names the place behind it. `attempt` counts how often a group was given it, this time included.
+    `traceparent` says where its trace goes on (W3C Trace Context), if it has one.
     """
 
     topic: str
@@ -39,6 +40,7 @@ class EventMessage:
     producer: str
     cursor: str
     attempt: int = 1
+    traceparent: str = ""
     settle: Settle | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -189,6 +191,7 @@ def _event(found: dict[str, Any], settle: Settle | None) -> EventMessage:
         producer=found["producer"],
         cursor=found["cursor"],
         attempt=found.get("attempt", 1),
+        traceparent=found.get("traceparent", ""),
         settle=settle,
     )
 

@@ -4,6 +4,17 @@ from .bus import BusEmitter
 from .collector import CollectorEmitter
 from .emitter import Emitter, EmitterOptions
 from .logfile import LogfileEmitter
-from .outcomes import Counts, Outcome
+from .metrics import EmitterMetrics
+from .outcomes import Counts, Depth, Outcome
 
-__all__ = ["BusEmitter", "CollectorEmitter", "Counts", "Emitter", "EmitterOptions", "LogfileEmitter", "Outcome"]
+__all__ = [
+    "BusEmitter",
+    "CollectorEmitter",
+    "Counts",
+    "Depth",
+    "Emitter",
+    "EmitterMetrics",
+    "EmitterOptions",
+    "LogfileEmitter",
+    "Outcome",
+]

@@ -49,7 +49,7 @@ class BusEmitter(Emitter):
             if options is not None or iglu_resolver or on_invalid != "forward":
                 raise ConfigurationError("options, iglu_resolver and on_invalid are for a log; an ingest has its own")
             target = checked_target(url, headers=headers, timeout=timeout, ssl_cafile=ssl_cafile)
-            make = destination(target, headers=headers, timeout=timeout, ssl_cafile=ssl_cafile)
+            make = destination(target, headers=headers, timeout=timeout, ssl_cafile=ssl_cafile, to_ingest=True)
             name = target.name
         else:
             if not url.startswith(_LOGS):

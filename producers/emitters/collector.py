@@ -60,6 +60,7 @@ def destination(
     max_bytes: int = 1_000_000,
     gzip: bool = False,
     ssl_cafile: str = "",
+    to_ingest: bool = False,
 ) -> "Callable[[], CollectorDestination]":
     """What makes the destination, in the emitter's thread."""
 
@@ -67,7 +68,7 @@ def destination(
         # An HTTP client takes a third of a second to import, which the thread has.
         from .to_collector import CollectorDestination, Requests  # noqa: PLC0415
 
-        requests = Requests(max_bytes, timeout, tuple(headers), gzip=gzip, ssl_cafile=ssl_cafile)
+        requests = Requests(max_bytes, timeout, tuple(headers), gzip=gzip, ssl_cafile=ssl_cafile, to_ingest=to_ingest)
         return CollectorDestination(target, requests)
 
     return make

@@ -4,7 +4,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from snowbus.bus.collector.verdicts import Dead, Delivered, Denied, Retry, Split, Stop
+from snowbus.bus import tracing
+from snowbus.bus.collector.verdicts import Dead, Delivered, Denied, Retry, Split, Stop, Verdict
 
 from .destination import Destination
 from .tracked import Tracked
@@ -23,6 +24,7 @@ class Delivery:
     """The try. Cut off at any time, `fates` says for the first events what has become of them."""
 
     def __init__(self, events: Sequence[Tracked], destination: Destination[Any]) -> None:
+        self._events = events
         self._destination = destination
         self._fates: list[Fate | None] = [None] * len(events)
         self._denied: dict[int, str] = {}
@@ -57,7 +59,7 @@ class Delivery:
             start += count
         while parts:
             part = parts.popleft()
-            match await self._destination.send([item for _, item in part]):
+            match await self._send(part):
                 case Delivered():
                     self._settle(part, _DELIVERED)
                 case Split() | Denied() if len(part) > 1:
@@ -72,6 +74,24 @@ class Delivery:
         if self._denied and _DELIVERED not in self._fates:
             return Stop(next(iter(self._denied.values())))
         return None
+
+    async def _send(self, part: Sequence[tuple[int, Any]]) -> Verdict:
+        traces = [self._events[index].traceparent for index, _ in part]
+        name = f"send {self._destination.name}"
+        with tracing.span(name, traces, kind="PRODUCER", attributes=lambda: self._told_of(part)) as span:
+            verdict = await self._destination.send([item for _, item in part])
+            if not isinstance(verdict, Delivered):
+                span.fail(type(verdict).__name__)
+        return verdict
+
+    def _told_of(self, part: Sequence[object]) -> tracing.Attributes:
+        return {
+            "messaging.system": self._destination.system,
+            "messaging.operation.name": "send",
+            "messaging.operation.type": "send",
+            "messaging.destination.name": self._destination.name,
+            "messaging.batch.message_count": len(part),
+        }
 
     def _settle(self, part: Sequence[tuple[int, Any]], fate: Fate) -> None:
         for index, _ in part:

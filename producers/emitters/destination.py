@@ -17,6 +17,12 @@ Item = TypeVar("Item")
 class Destination(Protocol, Generic[Item]):
     """Takes events, in one event loop. `async with` opens it, and raises SnowbusError while that cannot be."""
 
+    system: str
+    """What it is as a messaging system, in spans."""
+
+    name: str
+    """What it is called there, without anything secret."""
+
     async def __aenter__(self) -> Self: ...
 
     async def __aexit__(

@@ -12,7 +12,7 @@ from .destination import Destination
 from .ledger import Ledger
 from .options import check_choice, check_seconds, check_whole
 from .outbox import Durability, Outbox
-from .outcomes import Counts, OnOutcome
+from .outcomes import Counts, Depth, OnOutcome
 from .spool import Spool, SpoolError
 from .tracked import Tracked, tracked
 from .worker import Worker
@@ -87,6 +87,11 @@ class Emitter:
     def pending(self) -> int:
         """How many events wait, in memory and in what this process holds of the spool."""
         return self._outbox.pending
+
+    @property
+    def depth(self) -> Depth:
+        """How much waits, in memory and in the spool, and how much more may; it looks at the files of the spool."""
+        return self._outbox.depth
 
     def input(self, payload: Mapping[str, Any]) -> None:
         """Take one event."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.json_text import dump_bytes
 from snowbus.bus.payload import Payload
-from snowbus.bus.sparingly import Sparingly
+from snowbus.bus.sparingly import SparingDiagnostics
 
 from .outcomes import Counts, Kind, OnOutcome, Outcome
 from .tracked import Tracked
@@ -18,7 +18,6 @@ logger = Diagnostics(__name__)
 
 REFUSED_FILE = "refused.ndjson"
 _REFUSED_BYTES = 64 * 1024 * 1024
-_WARN_SECONDS = 10.0
 
 
 class Ledger:
@@ -34,7 +33,7 @@ class Ledger:
         self._refused = folder / REFUSED_FILE if folder is not None else None
         self._lock = threading.RLock()
         self._untold: Counter[tuple[Kind, str]] = Counter()
-        self._warnings: dict[Kind, Sparingly] = {}
+        self._diagnostics = SparingDiagnostics(logger)
 
     def abandon(self) -> None:
         """Begin empty, in a forked child."""
@@ -97,7 +96,7 @@ class Ledger:
         """The spool held bytes that are no event."""
         self.counts.damaged += 1
         self._keep({"reason": reason, "at": time.time_ns() // 1_000_000, "bytes": value.decode("latin-1")})
-        logger.warning("not an event in the spool", emitter=self._name, reason=reason)
+        self._diagnostics.warning("not an event in the spool", emitter=self._name, reason=reason)
 
     def _keep(self, line: dict[str, object]) -> None:
         if self._refused is None:
@@ -108,16 +107,17 @@ class Ledger:
             with self._refused.open("ab", buffering=0) as file:  # one write, so that processes may share it
                 file.write(dump_bytes(line) + b"\n")
         except OSError as error:
-            logger.warning("a refused event could not be kept", path=str(self._refused), reason=error.strerror)
+            self._diagnostics.warning(
+                "a refused event could not be kept", path=str(self._refused), reason=error.strerror
+            )
 
     def _tell(self, outcome: Outcome) -> None:
         if self._on_outcome is None:
             return
         try:
             self._on_outcome(outcome)
-        except BaseException:
-            logger.exception("on_outcome raised", emitter=self._name)
+        except BaseException:  # noqa: BLE001 - it is told, with its traceback
+            self._diagnostics.exception("on_outcome raised", emitter=self._name)
 
     def _warn(self, kind: Kind, what: str, **facts: object) -> None:
-        if self._warnings.setdefault(kind, Sparingly(_WARN_SECONDS)).due():
-            logger.warning(what, emitter=self._name, **facts)
+        self._diagnostics.warning(what, about=kind, emitter=self._name, **facts)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Literal
 
+from .outcomes import Depth
 from .spool import Spool, SpoolError
 from .tracked import Tracked
 
@@ -62,6 +63,15 @@ class Outbox:
     def queued(self) -> int:
         """How many events wait in memory."""
         return len(self._queue)
+
+    @property
+    def depth(self) -> Depth:
+        """How much waits, and how much more may."""
+        queued, spool = self.queued, self.spool
+        memory = Depth(queued, max(0, self._most - queued))
+        if spool is None:
+            return memory
+        return memory._replace(spooled=spool.pending, spool_bytes=spool.size, spool_free_bytes=spool.free)
 
     @property
     def is_safe(self) -> bool:

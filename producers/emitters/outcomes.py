@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from snowbus.bus.payload import Payload
 
@@ -42,3 +42,17 @@ class Counts:
     retried: int = 0
     damaged: int = 0
     spool_failures: int = 0
+
+
+class Depth(NamedTuple):
+    """How much waits in an emitter, and how much more may.
+
+    `queued` events wait in memory, which has room for `queue_free` more; `spooled` are those that this process holds in
+    the spool. Its folder has `spool_bytes`, of all who share it, and room for `spool_free_bytes` more.
+    """
+
+    queued: int
+    queue_free: int
+    spooled: int = 0
+    spool_bytes: int = 0
+    spool_free_bytes: int = 0

@@ -80,6 +80,16 @@ class Spool:
         return self._written - read
 
     @property
+    def size(self) -> int:
+        """How many bytes the folder holds, of all who share it."""
+        return sum(map(_size, self._paths()))
+
+    @property
+    def free(self) -> int:
+        """How many bytes more it may hold."""
+        return max(0, self._max_bytes - self.size)
+
+    @property
     def has_files(self) -> bool:
         """Whether anything is there, this process's or another's."""
         return bool(self._paths())
@@ -116,7 +126,7 @@ class Spool:
         active = self._active
         if active is not None and active.end + size <= self._segment_bytes:
             return active
-        held = sum(map(_size, self._paths()))
+        held = self.size
         if held + max(size, self._segment_bytes) > self._max_bytes:
             raise SpoolError(f"it is full, with {held} bytes; {self._max_bytes} are allowed (spool_bytes)")
         self._active = Segment.create(self._folder, owner=self._owner)

@@ -3,7 +3,8 @@
     snowbus-spool 1 0000000000000042 5c8d9e1f
     0b6f3a77 1764360000000 {"e":"pv","eid":"…"}
 
-A line has a checksum of what follows it, when the event was tracked, and its payload. So `cut -d' ' -f3-` makes of a
+A line has a checksum of what follows it, when the event was tracked (and, behind a semicolon, where in its trace), and
+its payload. So `cut -d' ' -f3-` makes of a
 segment what `snowbus publish` reads.
 """
 
@@ -14,6 +15,7 @@ from zlib import crc32
 from snowbus.bus.errors import PayloadError
 from snowbus.bus.json_text import dump_bytes
 from snowbus.bus.payload import load_payload
+from snowbus.bus.traceparent import traceparent_of
 
 from .tracked import Tracked
 
@@ -45,7 +47,8 @@ def position_in(head: bytes, *, end: int) -> int:
 
 def line_of(event: Tracked) -> bytes:
     """The line of an event."""
-    body = b"%d %s" % (event.at, dump_bytes(event.payload))
+    at = b"%d;%s" % (event.at, event.traceparent.encode()) if event.traceparent else b"%d" % event.at
+    body = b"%s %s" % (at, dump_bytes(event.payload))
     return b"%08x %s\n" % (crc32(body), body)
 
 
@@ -64,8 +67,9 @@ def _event_in(text: bytes) -> Tracked | None:
     checksum, _, body = text.rpartition(b"\0")[2].partition(b" ")
     if checksum != b"%08x" % crc32(body):
         return None
-    at, _, payload = body.partition(b" ")
+    when, _, payload = body.partition(b" ")
+    at, _, traceparent = when.partition(b";")
     try:
-        return Tracked(int(at), load_payload(payload))
+        return Tracked(int(at), load_payload(payload), traceparent_of(traceparent))
     except (PayloadError, ValueError):
         return None

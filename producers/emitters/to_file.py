@@ -45,6 +45,7 @@ class FileDestination:
     """
 
     def __init__(self, path: Path, rotation: Rotation, fsync: Fsync) -> None:
+        self.system, self.name = "file", str(path)
         self._path = path
         self._rotation = rotation
         self._fsync = fsync

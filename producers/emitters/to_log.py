@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from snowbus.bus import tracing
 from snowbus.bus.acceptance import Draft, draft, schemas_of
 from snowbus.bus.collector.verdicts import Dead, Delivered, Retry, Split, Stop, Verdict
 from snowbus.bus.errors import LogError, RecordTooLargeError
@@ -24,16 +25,18 @@ _SCHEMA_SECONDS = 1.0
 
 
 class Item(NamedTuple):
-    """An event that has been read, and when it was tracked, in ms since 1970."""
+    """An event that has been read, when it was tracked, in ms since 1970, and where in its trace."""
 
     drafted: Draft
     at: int
+    traceparent: str
 
 
 class LogDestination:
     """Checks events against their schemas, and appends them; with `diverts`, what is invalid goes to `snowbus.bad`."""
 
     def __init__(self, url: str, options: LogOptions | None, *, resolver: ResolverConfig | None, diverts: bool) -> None:
+        self.system, self.name = tracing.system_of(url), EVENTS_TOPIC
         self._url = url
         self._options = options
         self._resolver_config = resolver or own_config()
@@ -60,7 +63,7 @@ class LogDestination:
 
     def prepare(self, event: Tracked) -> Item:
         """See Destination."""
-        return Item(draft(event.payload), event.at)
+        return Item(draft(event.payload), event.at, event.traceparent)
 
     def requests(self, items: Sequence[Item]) -> list[int]:
         """See Destination: the log itself makes batches of what it can take together."""
@@ -70,9 +73,10 @@ class LogDestination:
         """See Destination."""
         lookups = await self._resolver.look_up(schemas_of(item.drafted for item in items))
         records: dict[str, list[ProducerRecord]] = {BAD_TOPIC: [], EVENTS_TOPIC: []}
+        traces = tracing.onward_each([item.traceparent for item in items])
         try:
-            for item in items:
-                placed = self._checker.place(item.drafted, lookups, now=item.at)
+            for item, traceparent in zip(items, traces, strict=True):
+                placed = self._checker.place(item.drafted, lookups, now=item.at, traceparent=traceparent)
                 records[placed.topic].append(placed.record)
             for topic, some in records.items():
                 await self._append(topic, some)

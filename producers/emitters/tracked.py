@@ -1,18 +1,20 @@
-"""An event as it waits in an emitter: when it was tracked, and its payload, of which nothing is the caller's."""
+"""An event as it waits in an emitter: when it was tracked, its payload, of which nothing is the caller's, its trace."""
 
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 from uuid import uuid4
 
+from snowbus.bus import tracing
 from snowbus.bus.payload import Payload, as_payload
 
 
 class Tracked(NamedTuple):
-    """An event, and when it was tracked, in ms since 1970."""
+    """An event, when it was tracked, in ms since 1970, and where in its trace, if it has one."""
 
     at: int
     payload: Payload
+    traceparent: str = ""
 
 
 def tracked(parameters: Mapping[str, Any]) -> Tracked:
@@ -25,4 +27,4 @@ def tracked(parameters: Mapping[str, Any]) -> Tracked:
     "".join(payload)  # a name that is no text raises here, and not where others would suffer
     if not payload.get("eid"):
         payload["eid"] = str(uuid4())
-    return Tracked(time.time_ns() // 1_000_000, payload)
+    return Tracked(time.time_ns() // 1_000_000, payload, tracing.active())

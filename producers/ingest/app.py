@@ -3,11 +3,10 @@
 import asyncio
 import contextlib
 import time
-import traceback
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, NamedTuple
 
+from snowbus.bus import tracing
 from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.errors import LogError, RecordTooLargeError
 from snowbus.bus.http_server import Receive, Scope, Send, serve_http
@@ -17,7 +16,8 @@ from snowbus.bus.metrics import Metrics
 from snowbus.bus.operations import Operations
 from snowbus.bus.payload import Payload
 from snowbus.bus.settings import Settings
-from snowbus.bus.sparingly import Sparingly
+from snowbus.bus.sparingly import SparingDiagnostics
+from snowbus.bus.traceparent import TRACEPARENTS, split_traceparents, traceparent_of
 from snowbus.bus.version import tracker_version
 from snowbus.schemas import read_text
 
@@ -39,10 +39,23 @@ from .writer import Sent, Writer
 logger = Diagnostics(__name__)
 
 _WARN_SECONDS = 5.0
+_TOLD = {
+    400: "not understood; snowbus.bad has them",
+    401: "no API key, or one that is not known",
+    408: "the body came too slowly",
+    413: "too large; snowbus.bad has them",
+    429: "more events than the API key may send",
+}
+"""The answers that say that events were refused, and why."""
+
 _METHODS = frozenset({"GET", "HEAD", "POST", "OPTIONS"})
 _DRAIN_READING_SECONDS = 3.0
 _GRACE_SECONDS = 5.0
 
+_METHOD = "http.request.method"
+_TRACEPARENTS = TRACEPARENTS.lower().encode()
+
+_Taken = tuple[Answer, bytes | None]
 Enrich = Callable[[list[Payload]], Awaitable[list[Payload]]]
 
 
@@ -108,7 +121,7 @@ class IngestApp:
         )
         self._operations = Operations(metrics, self._topics.reason_not_ready)
         self._tracker_version = tracker_version()
-        self._warnings: defaultdict[tuple[str, str | None], Sparingly] = defaultdict(lambda: Sparingly(_WARN_SECONDS))
+        self._diagnostics = SparingDiagnostics(logger, seconds=_WARN_SECONDS)
         self._counters: dict[tuple[str, int], Callable[[], None]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -136,6 +149,9 @@ class IngestApp:
             else:
                 await send({"type": "http.response.body", "body": answer.body, "more_body": False})
         self._count(head.method, answer.status, started)
+        if answer.status in _TOLD:
+            about = str(answer.status)
+            self._diagnostics.info("requests are refused", about=about, status=answer.status, why=_TOLD[answer.status])
 
     async def make_topics(self) -> None:
         """Try to make the topics until they are made."""
@@ -150,7 +166,7 @@ class IngestApp:
         await self._writer.close()
         await self._topics.close()
 
-    async def _answer(self, head: Head, receive: Receive) -> tuple[Answer, bytes | None]:
+    async def _answer(self, head: Head, receive: Receive) -> _Taken:
         """The answer to a request, and the cookie that goes with it."""
         if head.method == "OPTIONS":
             return self._cors.preflight, None
@@ -158,10 +174,12 @@ class IngestApp:
         endpoints = endpoints_of(path)
         match endpoints.get(head.method):
             case Endpoint.PIXEL | Endpoint.BATCH | Endpoint.TRACKING as endpoint:
-                return await self._take(head._replace(path=path), receive, endpoint)
+                taking = self._take(head._replace(path=path), receive, endpoint)
             case Endpoint.REDIRECT if self._redirects is not None:
-                return await self._redirect(head._replace(path=path), self._redirects)
-        return await self._tell(head, path, endpoints), None
+                taking = self._redirect(head._replace(path=path), self._redirects)
+            case _:
+                return await self._tell(head, path, endpoints), None
+        return await _traced(taking, head)
 
     async def _tell(self, head: Head, path: str, endpoints: Mapping[str, Endpoint]) -> Answer:
         """The answer to a request that has no event."""
@@ -178,7 +196,7 @@ class IngestApp:
                 return answers.redirects_disabled()
         return answers.not_allowed(head.method, endpoints) if endpoints else answers.not_found(head.path)
 
-    async def _take(self, head: Head, receive: Receive, endpoint: Endpoint) -> tuple[Answer, bytes | None]:
+    async def _take(self, head: Head, receive: Receive, endpoint: Endpoint) -> _Taken:
         sender = self._sender(head)
         if endpoint is Endpoint.PIXEL:
             whole = sender.sent.query
@@ -206,7 +224,7 @@ class IngestApp:
         answer = await self._write(understood, whole, sender, accepted=accepted)
         return answer, sender.cookie if answer.status == 200 else None
 
-    async def _redirect(self, head: Head, redirects: Redirects) -> tuple[Answer, bytes | None]:
+    async def _redirect(self, head: Head, redirects: Redirects) -> _Taken:
         """Keep a click, and say where it leads; there, too, when there is no event in it that could be kept."""
         sender = self._sender(head)
         click = redirects.click(sender.sent.query)
@@ -223,7 +241,9 @@ class IngestApp:
         source = source_of(head, network_userid=network_userid, proxies=self._proxies)
         if key is not None:
             source["api_key"] = key.name
-        return _Sender(Sent(source, time.time_ns() // 1_000_000, head.query), cookie, key)
+        trace, traces = tracing.active() or _traceparent(head), head.headers.get(_TRACEPARENTS)
+        each = split_traceparents(header_text(traces)) if traces else ()
+        return _Sender(Sent(source, time.time_ns() // 1_000_000, head.query, trace, each), cookie, key)
 
     async def _write(self, understood: Understood, whole: bytes, sender: _Sender, *, accepted: Answer) -> Answer:
         if sender.key is not None:
@@ -262,18 +282,13 @@ class IngestApp:
         return answers.unavailable(f"{what}; try again", retry_after=retry_after)
 
     def _warn_of(self, error: Exception) -> None:
-        """Log what failed, sparingly, and without an unexpected error's text, which may quote personal data."""
+        """Log what failed, sparingly."""
         if isinstance(error, OverloadedError):
-            self._warn("more requests wait than the settings allow", reason=str(error))
+            self._diagnostics.warning("more requests wait than the settings allow", reason=str(error))
         elif isinstance(error, LogError):
-            self._warn("the log takes nothing", reason=str(error))
+            self._diagnostics.warning("the log takes nothing", reason=str(error))
         else:
-            frames = "".join(traceback.format_tb(error.__traceback__))
-            self._warn("a request failed unexpectedly", error=type(error).__name__, traceback=frames)
-
-    def _warn(self, what: str, **facts: str) -> None:
-        if self._warnings[what, facts.get("error")].due():
-            logger.warning(what, **facts)
+            self._diagnostics.exception("a request failed unexpectedly", about=type(error).__name__)
 
     def _count(self, method: str, status: int, started: float) -> None:
         key = (method if method in _METHODS else "other", status)
@@ -282,6 +297,21 @@ class IngestApp:
             counter = self._counters[key] = self._metrics.ingest_requests.labels(key[0], str(status)).inc
         counter()
         self._metrics.ingest_seconds.observe(time.perf_counter() - started)
+
+
+def _traceparent(head: Head) -> str:
+    return traceparent_of(head.headers.get(b"traceparent"))
+
+
+async def _traced(taking: Coroutine[Any, Any, _Taken], head: Head) -> _Taken:
+    """Take events in the trace of the request, or of the app around."""
+    trace = tracing.active() or _traceparent(head)
+    if not trace:
+        return await taking
+    with tracing.span(head.method, [trace], kind="SERVER", attributes=lambda: {_METHOD: head.method}) as span:
+        answer, cookie = await taking
+        span.note("http.response.status_code", answer.status)
+    return answer, cookie
 
 
 async def _decline(scope: Scope, receive: Receive, send: Send) -> None:

@@ -30,17 +30,26 @@ _INVALID_COUNTS = 10
 
 
 class Sent(NamedTuple):
-    """What the records of one request share: who sent it, when (ms since 1970), and its query string."""
+    """What the records of one request share: who sent it, when (ms since 1970), its query string, and its trace.
+
+    `traceparents` are those of its events, when they belong to several traces.
+    """
 
     source: Mapping[str, str]
     received: int
     query: bytes
+    traceparent: str = ""
+    traceparents: Sequence[str] = ()
 
     @property
     def added(self) -> int:
         """The bytes that each record has of them, and of the parameters in the query, what they take in memory."""
         parameters = (self.query.count(b"&") + 1) * _PARAMETER_BYTES if self.query else 0
         return sum(map(len, self.source.values())) + len(self.query) + parameters
+
+    def traces_of(self, events: int) -> Sequence[str]:
+        """The traceparent of each event; where some were refused nobody can tell whose is whose."""
+        return self.traceparents if len(self.traceparents) == events else [self.traceparent] * events
 
 
 class _Made(NamedTuple):
@@ -149,12 +158,19 @@ class Writer:
         made = _Made([], [], [])
         found: Counter[Validation] = Counter()
         in_a_row = 0
-        for drafted in drafts:
+        for drafted, traceparent in zip(drafts, sent.traces_of(len(drafts)), strict=True):
             if in_a_row >= _CHECKED_IN_A_ROW:
                 await asyncio.sleep(0)  # other requests' turn
                 in_a_row = 0
             try:
-                placed = self._checker.place(drafted, lookups, now=sent.received, source=sent.source, query=sent.query)
+                placed = self._checker.place(
+                    drafted,
+                    lookups,
+                    now=sent.received,
+                    source=sent.source,
+                    query=sent.query,
+                    traceparent=traceparent,
+                )
             except RecordTooLargeError as error:
                 made.oversized.append(Refused("too_large", str(error), "", dump_payload(drafted.payload).encode()))
                 continue

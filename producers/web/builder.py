@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from snowbus.bus.diagnostics import Diagnostics
-from snowbus.bus.sparingly import Sparingly
+from snowbus.bus.sparingly import SparingDiagnostics
 
 from ..contexts import Context, ContextError, Entity, is_async_function
 
@@ -19,7 +19,6 @@ logger = Diagnostics(__name__)
 
 T = TypeVar("T")
 
-_WARN_SECONDS = 10.0
 _RESTS = 10.0
 _USER_ID_SECONDS = 1.0
 
@@ -66,7 +65,7 @@ class AppFunction(Generic[T]):
         self._facts = facts
         self._late = 0
         self._rests_until = 0.0
-        self._warnings = Sparingly(_WARN_SECONDS)
+        self._diagnostics = SparingDiagnostics(logger)
 
     def call(self, request: Any, around: Surroundings) -> T:
         """What it gives, for who is in a thread that may wait."""
@@ -98,9 +97,8 @@ class AppFunction(Generic[T]):
 
     def leave_out(self, reason: str) -> None:
         """Say now and then that something is missing."""
-        if self._warnings.due():
-            name = getattr(self._function, "__name__", repr(self._function))
-            logger.warning(self._missing, function=name, reason=reason, **self._facts)
+        name = getattr(self._function, "__name__", repr(self._function))
+        self._diagnostics.warning(self._missing, function=name, reason=reason, **self._facts)
 
     def _begin(self, request: Any, around: Surroundings) -> "concurrent.futures.Future[Any]":
         if self.is_async:

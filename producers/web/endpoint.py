@@ -13,7 +13,7 @@ from snowbus.bus.log import Log, check_log_url, open_log
 from snowbus.bus.metrics import Metrics
 from snowbus.bus.payload import Payload
 from snowbus.bus.settings import Settings
-from snowbus.bus.sparingly import Sparingly
+from snowbus.bus.sparingly import SparingDiagnostics
 
 from ..ingest.app import IngestApp
 from .background_loop import BackgroundLoop
@@ -21,7 +21,6 @@ from .tracked_request import current_request
 
 logger = Diagnostics(__name__)
 
-_WARN_SECONDS = 10.0
 _TRACKING = "/tracking"
 _UNAVAILABLE = b'{"error":"the log cannot be reached; try again"}\n'
 
@@ -56,7 +55,7 @@ class IngestEndpoint:
             )
         self.path = path
         self._settings = (settings or Settings()).model_copy(update={"log": log})
-        self._warnings = Sparingly(_WARN_SECONDS)
+        self._diagnostics = SparingDiagnostics(logger)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opening: asyncio.Task[_Opened] | None = None
 
@@ -69,8 +68,7 @@ class IngestEndpoint:
         try:
             app = await self._app()
         except SnowbusError as error:
-            if self._warnings.due():
-                logger.warning("the endpoint takes no events", reason=str(error))
+            self._diagnostics.warning("the endpoint takes no events", reason=str(error))
             headers = [
                 (b"content-type", b"application/json"),
                 (b"retry-after", b"%d" % self._settings.ingest_retry_after),

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
+from snowbus.bus import tracing
 from snowbus.bus.diagnostics import Diagnostics
-from snowbus.bus.sparingly import Sparingly
+from snowbus.bus.sparingly import SparingDiagnostics
 
 logger = Diagnostics(__name__)
 
-_WARN_SECONDS = 10.0
 _LAST_SECONDS = 1.0
 
 
@@ -34,7 +34,7 @@ class HandOver:
         self.failed = 0
         self._emitter = emitter
         self._max_waiting = max_waiting
-        self._warnings = Sparingly(_WARN_SECONDS)
+        self._diagnostics = SparingDiagnostics(logger)
         self.begin_anew()
 
     def begin_anew(self) -> None:
@@ -44,20 +44,24 @@ class HandOver:
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def put(self, payload: Mapping[str, Any]) -> None:
+    def put(self, payload: Mapping[str, Any], traceparent: str) -> None:
         """Let an event wait for its turn; neither blocks, but at the end, nor raises."""
         if sys.is_finalizing():  # no thread goes on by now, and to start one would wait for ever
             self._drop("events dropped: the interpreter has ended")
         elif self._waiting.qsize() >= self._max_waiting:
             self._drop("events dropped: an emitter takes none")
         else:
-            self._put(partial(self._emitter.input, dict(payload)))
+            self._put(partial(self._give, dict(payload), traceparent))
             if self._is_ending:
                 self.mark(flush=False).wait(_LAST_SECONDS)
 
     def end(self) -> None:
         """The process ends: from now on whoever puts an event waits a moment, as nobody else waits for the thread."""
         self._is_ending = True
+
+    def _give(self, payload: dict[str, Any], traceparent: str) -> None:
+        with tracing.carrying(traceparent):
+            self._emitter.input(payload)
 
     def mark(self, *, flush: bool) -> threading.Event:
         """What is set once the emitter has all that waits now, and has flushed it, if so asked."""
@@ -94,5 +98,4 @@ class HandOver:
         self._warn(why, dropped=self.dropped)
 
     def _warn(self, what: str, **facts: Any) -> None:
-        if self._warnings.due():
-            logger.warning(what, emitter=type(self._emitter).__name__, **facts)
+        self._diagnostics.warning(what, emitter=type(self._emitter).__name__, **facts)

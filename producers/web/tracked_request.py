@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from snowplow_tracker import Tracker
 
+from snowbus.bus import tracing
 from snowbus.bus.errors import ConfigurationError
 from snowbus.bus.payload import Payload
 
@@ -31,10 +32,11 @@ _current: "ContextVar[TrackedRequest | None]" = ContextVar("snowbus_request", de
 
 
 class _Waiting(NamedTuple):
-    """An event, and whether it still lacks what the app knows of its request."""
+    """An event, whether it still lacks what the app knows of its request, and where in its trace it was tracked."""
 
     payload: dict[str, Any]
     lacks: bool
+    traceparent: str
 
 
 def current_request() -> "TrackedRequest | None":
@@ -148,8 +150,9 @@ class TrackedRequest:
         lacks = self._tracking.adds_to(payload, self.visit.path)
         if lacks and self._may_fill(payload):
             payload, lacks = self._filled(payload, request), False
+        traceparent = tracing.active() or self.visit.traceparent
         with self._lock:
-            self._waiting.append(_Waiting(payload, lacks))
+            self._waiting.append(_Waiting(payload, lacks, traceparent))
             if self._is_complete or len(self._waiting) >= _MOST_WAITING:
                 self._leave()
             else:
@@ -280,12 +283,12 @@ class TrackedRequest:
     async def _fill_and_leave(self) -> None:
         try:
             while self._is_filling:
-                payload, lacks = self._leaving[0]
+                payload, lacks, traceparent = self._leaving[0]
                 if lacks:
                     payload = await self._afilled(payload)
                 with self._lock:
                     self._leaving.popleft()
-                    self._tracking.hand_over([payload])
+                    self._tracking.hand_over(payload, traceparent)
                     self._is_filling = bool(self._leaving)
         except asyncio.CancelledError:  # the app's loop ends meanwhile
             self._loop = None
@@ -299,7 +302,8 @@ class TrackedRequest:
 
     def _hand_over_leaving(self) -> None:
         while self._leaving:  # one by one: a signal handler may track in the middle of this
-            self._tracking.hand_over([self._leaving.popleft().payload])
+            payload, _, traceparent = self._leaving.popleft()
+            self._tracking.hand_over(payload, traceparent)
 
 
 def _with_user_id(payload: dict[str, Any], user_id: str) -> dict[str, Any]:

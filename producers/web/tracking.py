@@ -3,7 +3,7 @@
 import asyncio
 import concurrent.futures
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ from snowplow_tracker import Subject, Tracker
 from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.errors import ConfigurationError
 from snowbus.bus.payload import as_payload
-from snowbus.bus.sparingly import Sparingly
+from snowbus.bus.sparingly import SparingDiagnostics
 
 from ..contexts import Context, candidate_of
 from ..ingest.source import Head, parse_networks
@@ -28,20 +28,17 @@ logger = Diagnostics(__name__)
 
 T = TypeVar("T")
 
-_WARN_SECONDS = 10.0
-
 
 class _SafeTracker(Tracker):
     """The official tracker, but that what cannot be tracked does not fail the view."""
 
-    warnings = Sparingly(_WARN_SECONDS)
+    diagnostics = SparingDiagnostics(logger)
 
     def track(self, event: Any) -> str | None:
         try:
             return super().track(event)
         except Exception as error:  # noqa: BLE001 - whatever is in an event, the view must go on
-            if self.warnings.due():
-                logger.warning("an event was not tracked", reason=f"{type(error).__name__}: {error}")
+            self.diagnostics.warning("an event was not tracked", reason=f"{type(error).__name__}: {error}")
             return None
 
 
@@ -89,7 +86,7 @@ class Tracking:
         self._cookies = Cookies(cookie_prefix, network_cookie)
         self._encode_base64 = encode_base64
         self._hand_overs = [HandOver(emitter, max_waiting=max_waiting) for emitter in emitters]
-        self._warnings = Sparingly(_WARN_SECONDS)
+        self._diagnostics = SparingDiagnostics(logger)
         self._later: set[concurrent.futures.Future[None]] = set()
         self.open_requests: set[TrackedRequest] = set()
         self.background = BackgroundLoop(closing=self.close_endpoint)
@@ -131,8 +128,7 @@ class Tracking:
 
     def warn(self, what: str, error: Exception) -> None:
         """Say now and then what failed."""
-        if self._warnings.due():
-            logger.warning(what, reason=f"{type(error).__name__}: {error}")
+        self._diagnostics.warning(what, reason=f"{type(error).__name__}: {error}")
 
     def builders_for(self, payload: Mapping[str, Any], path: str) -> list[Builder]:
         """The builders whose entities belong on an event of a request for a path."""
@@ -146,11 +142,10 @@ class Tracking:
         """The builders whose entities belong in a page."""
         return [each for each in self._builders if each.context.is_for_page and each.context.is_for_path(path)]
 
-    def hand_over(self, payloads: Iterable[Mapping[str, Any]]) -> None:
-        """Let events go to the emitters; neither blocks nor raises."""
-        for payload in payloads:
-            for each in self._hand_overs:
-                each.put(payload)
+    def hand_over(self, payload: Mapping[str, Any], traceparent: str) -> None:
+        """Let an event go to the emitters; neither blocks nor raises."""
+        for each in self._hand_overs:
+            each.put(payload, traceparent)
 
     def later(self, coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop | None) -> None:
         """As `run`, for what events wait for."""

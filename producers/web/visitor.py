@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote
 from snowplow_tracker import Subject
 
 from snowbus.bus.atomic_fields import MAX_LENGTHS
+from snowbus.bus.traceparent import traceparent_of
 from snowbus.bus.tracker_protocol import BY_CODE
 
 from ..ingest.cookies import read_cookie
@@ -26,11 +27,14 @@ _DOMAIN_USERID, _VISIT_COUNT, _NOW, _SESSION_ID = 0, 2, 3, 5
 
 
 class Visit(NamedTuple):
-    """What a request tells: its path, the parameters of whoever asks, and those that an event may have of its own."""
+    """What a request tells: its path, the parameters of whoever asks, those that an event may have of its own, and the
+    trace that it belongs to.
+    """
 
     path: str
     subject: Mapping[str, Any]
     event: Mapping[str, Any]
+    traceparent: str = ""
 
 
 UNKNOWN = Visit("", {"p": _PLATFORM}, {})
@@ -53,7 +57,7 @@ def visit_of(head: Head, *, scheme: str, cookies: Cookies, proxies: Sequence[Net
         network_userid = read_cookie(header, cookies.network_userid)
         subject |= {"ip": client_ip(head, proxies=proxies), "tnuid": network_userid or ""}
     event = {"url": _url(head, scheme, proxies), "refr": _header(head, b"referer")}
-    return Visit(head.path, _known(subject), _known(event))
+    return Visit(head.path, _known(subject), _known(event), traceparent_of(head.headers.get(b"traceparent")))
 
 
 def subject_of(visit: Visit) -> Subject:

@@ -1,5 +1,7 @@
 """A choice among collectors, and requests that are made up."""
 
+from collections.abc import Mapping
+
 from snowbus.bus.collector.verdicts import Answer, Dead, Denied, NoAnswer, Retry, Stop, Verdict
 from snowbus.consumers.collector.collectors import Attempt, Collectors, Patience, Wait
 
@@ -19,8 +21,8 @@ def denied(denials: int = 1) -> Denied:
 class Unused:
     """What a collector has for a sender where nothing is sent."""
 
-    async def post(self, body: bytes) -> Answer | NoAnswer:
-        raise AssertionError(body)
+    async def post(self, body: bytes, headers: Mapping[str, str]) -> Answer | NoAnswer:
+        raise AssertionError(body, headers)
 
 
 def collectors(*names: str, refusals: int = REFUSALS, draw: float = 1.0) -> Collectors:

@@ -12,6 +12,8 @@ from snowbus.producers.emitters.tracked import Tracked
 class Destination:
     """Takes events by their kind: good, poison, denied, unreadable; after `lives` requests it is away."""
 
+    system = name = "nowhere"
+
     def __init__(self, lives=10_000, most=5):
         self.taken = []
         self._lives = lives

@@ -22,7 +22,10 @@ from snowbus.producers.emitters.spool_segment import Segment
 from snowbus.producers.emitters.tracked import Tracked
 
 TEXT = st.text(st.characters(codec=None), max_size=20)  # lone surrogates, too
-EVENTS = st.builds(Tracked, st.integers(0, 2**53), st.dictionaries(TEXT, TEXT, max_size=4))
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+EVENTS = st.builds(
+    Tracked, st.integers(0, 2**53), st.dictionaries(TEXT, TEXT, max_size=4), st.sampled_from(["", TRACE])
+)
 
 
 def event(number):

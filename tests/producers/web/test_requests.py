@@ -72,7 +72,7 @@ def test_an_emitter_that_hangs_or_fails_keeps_nothing_from_the_others():
     hanging, recorder = Blocking(), Recorder()
     tracking = tracking_to(hanging, Failing(), recorder, max_waiting=3)
     for number in range(5):
-        tracking.hand_over([{"se_ac": str(number)}])
+        tracking.hand_over({"se_ac": str(number)}, "")
         recorder.wait(number + 1)
     soon(hanging.called.is_set)
     assert not tracking.flush(timeout=0.01)
