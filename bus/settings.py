@@ -104,11 +104,13 @@ class Settings(BaseModel):
     kafka_ssl_cafile: str = Field("", description="PEM file of the authorities that sign Kafka's certificates.")
     kafka_ssl_certfile: str = Field("", description="PEM file of our certificate, for mutual TLS.")
     kafka_ssl_keyfile: str = Field("", description="PEM file of the key to our certificate.")
+    kafka_ssl_key_password_file: str = Field("", description="File of the password of that key; a line.")
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
         "PLAIN", description="How to authenticate to Kafka, with a SASL_* protocol."
     )
     kafka_sasl_username: str = Field("", description="The user name at Kafka.")
     kafka_sasl_password: str = Field("", description="The password at Kafka.", json_schema_extra={"secret": True})
+    kafka_sasl_password_file: str = Field("", description="File of the password at Kafka, instead; a line.")
 
     # Diagnostics
     logging_format: Literal["auto", "human", "json"] = Field(
@@ -244,6 +246,7 @@ class Settings(BaseModel):
     )
     collect_ssl_certfile: str = Field("", description="PEM file of our certificate, for mutual TLS.")
     collect_ssl_keyfile: str = Field("", description="PEM file of the key to our certificate.")
+    collect_ssl_key_password_file: str = Field("", description="File of the password of that key; a line.")
     collect_proxy: str = Field(
         "", description="URL of an HTTP proxy to the collector, http://[USER:PASSWORD@]HOST:PORT."
     )
@@ -385,9 +388,11 @@ class Settings(BaseModel):
             ssl_cafile=self.kafka_ssl_cafile,
             ssl_certfile=self.kafka_ssl_certfile,
             ssl_keyfile=self.kafka_ssl_keyfile,
+            ssl_key_password_file=self.kafka_ssl_key_password_file,
             sasl_mechanism=self.kafka_sasl_mechanism,
             sasl_username=self.kafka_sasl_username,
             sasl_password=self.kafka_sasl_password,
+            sasl_password_file=self.kafka_sasl_password_file,
         )
 
 
