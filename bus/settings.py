@@ -112,6 +112,21 @@ class Settings(BaseModel):
     kafka_sasl_password: str = Field("", description="The password at Kafka.", json_schema_extra={"secret": True})
     kafka_sasl_password_file: str = Field("", description="File of the password at Kafka, instead; a line.")
 
+    kafka_schema_registry: str = Field(
+        "", description="URL of a Confluent Schema Registry; then events are framed as its tools want them."
+    )
+    kafka_schema_registry_mode: Literal["register", "look-up"] = Field(
+        "register", description="Whether Snowbus registers the schema of events, or only looks up what others did."
+    )
+    kafka_schema_registry_subjects: Literal["topic", "record", "topic-record"] = Field(
+        "topic", description="How the schema's subject is named: TOPIC-value, com.snowbus.Event, or both with a dash."
+    )
+    kafka_schema_registry_username: str = Field("", description="The user name at the registry.")
+    kafka_schema_registry_password_file: str = Field("", description="File of the password at the registry; a line.")
+    kafka_schema_registry_ssl_cafile: str = Field(
+        "", description="PEM file of the authorities that sign the registry's certificate."
+    )
+
     # Diagnostics
     logging_format: Literal["auto", "human", "json"] = Field(
         "auto", description="How diagnostics are written to stderr; auto is human on a terminal, else json."
@@ -393,6 +408,12 @@ class Settings(BaseModel):
             sasl_username=self.kafka_sasl_username,
             sasl_password=self.kafka_sasl_password,
             sasl_password_file=self.kafka_sasl_password_file,
+            schema_registry=self.kafka_schema_registry,
+            schema_registry_mode=self.kafka_schema_registry_mode,
+            schema_registry_subjects=self.kafka_schema_registry_subjects,
+            schema_registry_username=self.kafka_schema_registry_username,
+            schema_registry_password_file=self.kafka_schema_registry_password_file,
+            schema_registry_ssl_cafile=self.kafka_schema_registry_ssl_cafile,
         )
 
 

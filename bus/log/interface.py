@@ -62,6 +62,12 @@ class LogOptions:
     sasl_username: str = ""
     sasl_password: str = field(default="", repr=False)
     sasl_password_file: str = ""
+    schema_registry: str = ""
+    schema_registry_mode: str = "register"
+    schema_registry_subjects: str = "topic"
+    schema_registry_username: str = ""
+    schema_registry_password_file: str = ""
+    schema_registry_ssl_cafile: str = ""
 
 
 @dataclass(frozen=True, slots=True)

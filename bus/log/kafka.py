@@ -3,10 +3,10 @@
 import asyncio
 import time
 from collections.abc import Collection, Sequence
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from ..errors import GroupHasMembersError, NotAssignedError, TopicNotFoundError
-from ..event import ProducerRecord, TopicPartition
+from ..event import EVENTS_TOPIC, ProducerRecord, TopicPartition
 from .interface import (
     AutoOffsetReset,
     Committed,
@@ -29,6 +29,9 @@ from .kafka_driver import EARLIEST, LATEST, Driver, describe, timestamps
 from .kafka_reader import KafkaGroupReader, KafkaReader
 from .kafka_url import parse_url, without_password
 
+if TYPE_CHECKING:
+    from .schema_registry import SchemaRegistry
+
 _NEW_TOPIC_SECONDS = 0.05
 
 
@@ -40,6 +43,7 @@ class KafkaLog(Log):
         self.options = options
         self._driver = driver
         self._appends = Appends(driver, options)
+        self._registry = _schema_registry(options) if options.schema_registry else None
         self._readers: set[Reader] = set()
 
     @classmethod
@@ -54,13 +58,15 @@ class KafkaLog(Log):
         When a topic's own limit is below `max_record_bytes`, Kafka refuses the record that is too large alone: others
         of its call may be appended.
         """
+        if self._registry is not None:
+            records = await self._registry.framed(topic, records)
         return await self._appends.append(topic, records)
 
     async def read(self, offsets: Offsets) -> Reader:
         """See Log.read."""
         for topic in {partition.topic for partition in offsets}:
             await self.partitions(topic)
-        reader = KafkaReader(self._driver, offsets, on_close=self._readers.discard)
+        reader = KafkaReader(self._driver, offsets, registry=self._registry, on_close=self._readers.discard)
         self._readers.add(reader)
         return reader
 
@@ -83,6 +89,7 @@ class KafkaLog(Log):
             auto_offset_reset=auto_offset_reset,
             on_revoked=on_revoked,
             on_assigned=on_assigned,
+            registry=self._registry,
             on_close=self._readers.discard,
         )
         self._readers.add(reader)
@@ -160,7 +167,21 @@ class KafkaLog(Log):
         await self._appends.close()
         for reader in list(self._readers):
             await reader.close()
+        if self._registry is not None:
+            await self._registry.close()
         await self._driver.close()
+
+    async def check(self) -> None:
+        """See Log.check."""
+        await super().check()
+        if self._registry is not None:
+            await self._registry.check(EVENTS_TOPIC)
 
     async def _list_offsets(self, topic: str, timestamp: int) -> dict[TopicPartition, int]:
         return await self._driver.call(self._driver.list_offsets, topic, timestamp, topic=topic)
+
+
+def _schema_registry(options: LogOptions) -> "SchemaRegistry":
+    from .schema_registry import SchemaRegistry  # noqa: PLC0415 - its HTTP client is slow to import
+
+    return SchemaRegistry(options)

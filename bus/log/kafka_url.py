@@ -29,10 +29,18 @@ _PARAMETERS: dict[str, Callable[[str], Any]] = {
     "sasl_username": str,
     "sasl_password": str,
     "sasl_password_file": str,
+    "schema_registry": str,
+    "schema_registry_mode": str,
+    "schema_registry_subjects": str,
+    "schema_registry_username": str,
+    "schema_registry_password_file": str,
+    "schema_registry_ssl_cafile": str,
 }
 _CHOICES = {
     "security_protocol": ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
     "sasl_mechanism": ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
+    "schema_registry_mode": ("register", "look-up"),
+    "schema_registry_subjects": ("topic", "record", "topic-record"),
 }
 
 
