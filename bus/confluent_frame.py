@@ -38,13 +38,13 @@ def is_event(value: bytes) -> bool:
 
 
 def framed(value: bytes, schema_id: int) -> bytes:
-    """An event as Confluent's tools read it."""
-    return _FRAME.pack(_MAGIC, schema_id) + value[_EVENT_AT:]
+    """An event as Confluent's tools read it; any other value as it is."""
+    return _FRAME.pack(_MAGIC, schema_id) + value[_EVENT_AT:] if is_event(value) else value
 
 
 def schema_id_of(value: bytes) -> int | None:
     """The id in a frame; None for a value without one."""
-    return int(_FRAME.unpack_from(value)[1]) if value[:1] == _MAGIC and len(value) > _FRAME.size else None
+    return int.from_bytes(value[1:5]) if value[:1] == _MAGIC and len(value) > _FRAME.size else None
 
 
 class Writer:
