@@ -24,7 +24,14 @@ _ROLE_BY_NAME = {"collector": "collect", "group": "collect", "on_invalid": IGLU}
 
 THE_LOG = "The log"
 NEW_TOPICS = "Topics that Snowbus makes"
-_NEW_TOPICS = ("partitions", "replication_factor", "retention_hours", "retention_bytes")
+_NEW_TOPICS = (
+    "partitions",
+    "replication_factor",
+    "min_insync_replicas",
+    "retention_hours",
+    "retention_bytes",
+    "create_topics",
+)
 _SECTIONS = {
     "kafka": "Kafka",
     "logging": "Diagnostics",
@@ -88,13 +95,21 @@ class Settings(BaseModel):
         4, le=10_000, description="Partitions of topics that Snowbus creates, 10,000 at most."
     )
     replication_factor: PositiveInt = Field(1, description="Replicas of the topics that Snowbus creates (Kafka).")
+    min_insync_replicas: PositiveInt | None = Field(
+        None, description="Replicas that must have a record before it counts (Kafka's min.insync.replicas)."
+    )
     retention_hours: float | None = Field(
-        None, ge=0, description="Hours that the embedded log keeps records (168 unless set); 0 keeps them for ever."
+        None,
+        ge=0,
+        description="Hours that records are kept (168 unless set, or as Kafka says); 0 keeps them for ever.",
     )
     retention_bytes: int | None = Field(
         None,
         ge=0,
-        description="Bytes that the embedded log keeps of each topic (no limit unless set); 0 sets no limit.",
+        description="Bytes that are kept of each topic (no limit unless set); 0 sets no limit.",
+    )
+    create_topics: Literal["missing", "never"] = Field(
+        "missing", description="Whether Snowbus creates topics that are missing (Kafka), or says how to."
     )
 
     # Kafka
@@ -393,6 +408,8 @@ class Settings(BaseModel):
         return LogOptions(
             partitions=self.partitions,
             replication_factor=self.replication_factor,
+            min_insync_replicas=self.min_insync_replicas,
+            create_topics=self.create_topics,
             append_timeout=self.append_timeout,
             max_record_bytes=self.max_record_bytes,
             retention_seconds=None if self.retention_hours is None else self.retention_hours * 3600,

@@ -5,7 +5,7 @@ import time
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Self
 
-from ..errors import GroupHasMembersError, NotAssignedError, TopicNotFoundError
+from ..errors import GroupHasMembersError, LogAccessError, NotAssignedError, TopicNotFoundError
 from ..event import EVENTS_TOPIC, ProducerRecord, TopicPartition
 from .interface import (
     AutoOffsetReset,
@@ -27,6 +27,7 @@ from .interface import (
 from .kafka_appends import Appends
 from .kafka_driver import EARLIEST, LATEST, Driver, describe, timestamps
 from .kafka_reader import KafkaGroupReader, KafkaReader
+from .kafka_tools import Tools
 from .kafka_url import parse_url, without_password
 
 if TYPE_CHECKING:
@@ -100,10 +101,26 @@ class KafkaLog(Log):
         check_topic_names(topics)
         found = {topic.name: topic for topic in await self.topics()}
         if missing := sorted(set(topics) - found.keys()):
-            await self._driver.call(self._driver.create_topics, missing)
+            await self._create(missing)
             for topic in missing:
                 found[topic] = TopicInfo(topic, len(await self._partitions_of_new(topic)))
         return [found[topic] for topic in sorted(set(topics))]
+
+    async def _create(self, topics: Sequence[str]) -> None:
+        """Create topics. Raises LogAccessError, with the lines that do it, when that is not ours to do."""
+        tools = Tools(self._driver.servers, self.options)
+        lines = "".join(f"\n  {tools.create(topic)}" for topic in topics)
+        if self.options.create_topics == "never":
+            raise LogAccessError(
+                f"Kafka has no topic {', '.join(topics)}, which is not to be created (create_topics); to do so:{lines}"
+            )
+        try:
+            await self._driver.call(self._driver.create_topics, topics)
+        except LogAccessError:
+            raise LogAccessError(
+                f"Kafka shows no topic {', '.join(topics)}, and does not let us create it: either let our user "
+                f"Describe what is there, or ask for:{lines}"
+            ) from None
 
     async def _partitions_of_new(self, topic: str) -> list[TopicPartition]:
         """The partitions of a topic that has just been made, which brokers hear of one after the other."""

@@ -20,6 +20,8 @@ _PARAMETERS: dict[str, Callable[[str], Any]] = {
     "max_record_bytes": int,
     "session_timeout": float,
     "client_id": str,
+    "create_topics": str,
+    "min_insync_replicas": int,
     "security_protocol": str,
     "ssl_cafile": str,
     "ssl_certfile": str,
@@ -37,6 +39,7 @@ _PARAMETERS: dict[str, Callable[[str], Any]] = {
     "schema_registry_ssl_cafile": str,
 }
 _CHOICES = {
+    "create_topics": ("missing", "never"),
     "security_protocol": ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
     "sasl_mechanism": ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
     "schema_registry_mode": ("register", "look-up"),

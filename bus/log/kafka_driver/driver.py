@@ -24,6 +24,7 @@ from ...errors import LogAccessError, LogClosedError, LogUnavailableError
 from ...event import TopicPartition
 from ..interface import Committed, LogOptions, Metadata, Offsets, TopicInfo
 from ..kafka_errors import mapped
+from ..kafka_tools import topic_settings
 from ..kafka_url import Address, sasl_password, ssl_context
 from .batches import NEVER_MS, ProducerId
 from .connections import REFUSED, Node, check, connect, drop, is_alive
@@ -40,7 +41,6 @@ METADATA_SECONDS = 30.0
 
 _RETRY_SECONDS = 0.1
 _PATIENCE_SECONDS = 1.0
-_BATCH_OVERHEAD = 65_536
 
 
 class Driver:
@@ -147,7 +147,7 @@ class Driver:
         """Create topics; those that exist already stay as they are."""
         await self.refresh([])
         options = self.options
-        configuration = [("max.message.bytes", str(options.max_record_bytes + _BATCH_OVERHEAD))]
+        configuration = list(topic_settings(options).items())
         wanted: list[Any] = [
             (topic, options.partitions, options.replication_factor, [], configuration) for topic in topics
         ]
