@@ -21,7 +21,7 @@ from .kafka import KafkaServer, discard, free_ports
 PASSWORD = "plough-4711"
 ADMIN = "snow"
 """May do everything, and so may who comes with the certificate `client`, or over PLAINTEXT."""
-USERS = ("ingest", "collect", "gateway", "consume", "publish", "nobody")
+USERS = ("ingest", "collect", "gateway", "consume", "publish", "status", "nobody")
 """May do what they are granted, by SASL PLAIN alone."""
 
 _LOGIN = "org.apache.kafka.common.security"
