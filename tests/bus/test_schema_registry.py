@@ -8,6 +8,9 @@ from urllib.parse import urlsplit
 
 import fastavro
 import pytest
+from confluent_kafka.schema_registry import SchemaRegistryClient
+from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
+from confluent_kafka.serialization import MessageField, SerializationContext
 from support.aio import run
 from support.certificates import Authority
 from support.kafka import NoKafkaError
@@ -118,6 +121,23 @@ def test_events_of_older_and_newer_schemas_are_read_as_ours(real_kafka_url, regi
                 decode_event(foreign)
 
     run(main())
+
+
+def test_confluents_own_client_reads_what_we_write_and_writes_what_we_read(real_kafka_url, registry):
+    context = SerializationContext(EVENTS_TOPIC, MessageField.VALUE)
+
+    async def main(client):
+        async with opened(real_kafka_url) as plain, opened(real_kafka_url, options(registry)) as log:
+            await appended(log, RECORD)
+            (raw,) = await values(plain, 1)
+            read = await asyncio.to_thread(AvroDeserializer(client), raw, context)
+            assert (read["event_id"], read["payload"], read["source"]) == ("e1", EVENT.payload, {"ip": "192.0.2.1"})
+            written = await asyncio.to_thread(AvroSerializer(client, SCHEMA_TEXT), read, context)
+            await appended(plain, RECORD._replace(value=written))
+            assert await values(log, 2) == [RECORD.value] * 2
+
+    with SchemaRegistryClient({"url": registry}) as client:
+        run(main(client))
 
 
 def test_a_registry_that_is_away_keeps_back_only_what_needs_it(real_kafka_url, registry):

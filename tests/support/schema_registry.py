@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from .kafka import BUILD, NoKafkaError, free_ports
 
@@ -42,7 +42,7 @@ class RegistryDouble(ThreadingHTTPServer):
 
     def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         """The status and the body of the answer to a request."""
-        match method, [unquote(part) for part in path.strip("/").split("/")]:
+        match method, [unquote(part) for part in urlsplit(path).path.strip("/").split("/")]:
             case "POST", ["subjects", subject, "versions"] if subject in self.incompatible:
                 return 409, {"error_code": 409, "message": f"Schema being registered is incompatible; {subject}"}
             case "POST", ["subjects", subject, "versions"]:
