@@ -2,13 +2,14 @@
 
 import base64
 import json
+import os
 import ssl
 import subprocess
 import tarfile
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,8 +18,11 @@ from urllib.parse import unquote, urlsplit
 
 from .kafka import BUILD, NoKafkaError, free_ports
 
-_ARTIFACT = "io.apicurio:apicurio-registry-app:3.0.9:tar.gz:all"
-_START_SECONDS = 60.0
+APICURIO = "3.0.9"
+"""The version of the real one."""
+
+_ARTIFACT = f"io.apicurio:apicurio-registry-app:{APICURIO}:tar.gz:all"
+_START_SECONDS = 120.0
 
 
 class RegistryDouble(ThreadingHTTPServer):
@@ -99,14 +103,19 @@ def double(*, password: str = "", tls: ssl.SSLContext | None = None) -> Iterator
 
 
 @contextmanager
-def apicurio(folder: Path) -> Iterator[str]:
-    """The URL of a real registry, which keeps what it is given in memory. Raises NoKafkaError."""
-    jar = _unpacked() / "apicurio-registry-app-3.0.9-runner.jar"
+def apicurio(folder: Path, variables: Mapping[str, str] | None = None) -> Iterator[str]:
+    """The URL of a real registry, which keeps what it is given in memory unless its variables say otherwise. Raises
+    NoKafkaError.
+    """
+    jar = _unpacked() / f"apicurio-registry-app-{APICURIO}-runner.jar"
     (port,) = free_ports(1)
     options = ["-Xmx400m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Dquarkus.http.port={port}"]
     with (folder / "registry.txt").open("w") as output:
         process = subprocess.Popen(
-            ["java", *options, "-Dquarkus.http.host=127.0.0.1", "-jar", jar], stdout=output, stderr=output
+            ["java", *options, "-Dquarkus.http.host=127.0.0.1", "-jar", jar],
+            stdout=output,
+            stderr=output,
+            env={**os.environ, **(variables or {})},
         )
         try:
             url = f"http://127.0.0.1:{port}/apis/ccompat/v7"
@@ -129,7 +138,7 @@ def _answers(url: str) -> bool:
 
 def _unpacked() -> Path:
     """The folder of the registry's jars, as Maven has them."""
-    folder = BUILD.with_name("apicurio") / _ARTIFACT.split(":")[2]
+    folder = BUILD.with_name("apicurio") / APICURIO
     if not folder.exists():
         archives = folder.with_name("archives")
         command = ["mvn", "-q", "-B", "dependency:copy", f"-Dartifact={_ARTIFACT}", f"-DoutputDirectory={archives}"]
@@ -139,7 +148,7 @@ def _unpacked() -> Path:
             raise NoKafkaError("no mvn on the PATH") from None
         if maven.returncode:
             raise NoKafkaError(f"Maven could not get {_ARTIFACT}: {' '.join(maven.stdout.split())[:300]}")
-        fresh = folder.with_suffix(".part")
+        fresh = folder.with_name(f"{os.getpid()}")
         with tarfile.open(next(archives.glob("*.tar.gz"))) as archive:
             archive.extractall(fresh, filter="data")
         fresh.rename(folder)
