@@ -277,8 +277,9 @@ class Driver:
             except TimeoutError:
                 drop(connection)
                 raise errors.RequestTimedOutError(f"{connection.host}:{connection.port} does not answer") from None
-        except errors.KafkaConnectionError:
-            await self._ask_why(node)
+        except errors.KafkaConnectionError as error:
+            if not isinstance(error.__cause__, ConnectionRefusedError):  # nobody is there to ask
+                await self._ask_why(node)
             raise
         self._let_in = True
         return answer
