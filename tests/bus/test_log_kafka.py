@@ -18,7 +18,6 @@ from support.logs import numbered, opened, read_on, settled, timed
 
 from snowbus.bus.errors import (
     ConfigurationError,
-    LogUnavailableError,
     NotAssignedError,
     RecordTooLargeError,
     TopicNotFoundError,
