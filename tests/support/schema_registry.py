@@ -28,7 +28,8 @@ _START_SECONDS = 120.0
 class RegistryDouble(ThreadingHTTPServer):
     """Answers as Confluent's documentation says: subjects, versions, ids, errors with codes, basic authentication.
 
-    `incompatible` holds subjects that take no new schema. Source: Confluent's "Schema Registry API Reference".
+    `incompatible` holds subjects that take no new schema; while it `is_away` it hangs up.
+    Source: Confluent's "Schema Registry API Reference".
     """
 
     daemon_threads = True
@@ -39,6 +40,7 @@ class RegistryDouble(ThreadingHTTPServer):
         self.schemas: list[str] = []
         self.subjects: dict[str, list[int]] = {}
         self.incompatible: set[str] = set()
+        self.is_away = False
         if tls is not None:
             self.socket = tls.wrap_socket(self.socket, server_side=True)
         scheme = "http" if tls is None else "https"
@@ -73,6 +75,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer("POST", json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
 
     def _answer(self, method: str, body: Any) -> None:
+        if self.server.is_away:
+            self.close_connection = True
+            return
         wanted = f"Basic {base64.b64encode(self.server.password.encode()).decode()}"
         if self.server.password and self.headers.get("Authorization") != wanted:
             status, answer = 401, {"error_code": 401, "message": "Unauthorized"}
