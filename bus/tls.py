@@ -36,13 +36,13 @@ def client_context(
 def read_secret(setting: str, path: str) -> str:
     """The one line of a file. Raises ConfigurationError."""
     try:
-        lines = Path(path).read_text("utf-8").split()
+        lines = Path(path).read_text("utf-8").splitlines()
     except OSError as error:
         raise ConfigurationError(f"{setting}: {path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigurationError(f"{setting}: {path} is not text in UTF-8") from None
-    if len(lines) != 1:
-        raise ConfigurationError(f"{setting}: {path} must hold one line, without blanks")
+    if len(lines) != 1 or not lines[0]:
+        raise ConfigurationError(f"{setting}: {path} must hold one line")
     return lines[0]
 
 

@@ -6,6 +6,8 @@ from typing import NamedTuple
 from snowbus.bus.log import LogOptions, TopicDetails, TopicInfo
 from snowbus.bus.log.kafka_tools import Tools, least_message_bytes
 
+from .tables import duration
+
 _LEAST_HOURS = 24
 
 
@@ -50,9 +52,9 @@ def problems(topic: TopicInfo, details: TopicDetails, stated: Stated, tools: Too
         )
     hours = _LEAST_HOURS if options.retention_seconds is None else options.retention_seconds / 3600
     if details.retention_seconds and (details.retention_seconds < hours * 3600 or not hours):
-        kept = "for ever" if not hours else f"{hours:g} hours"
+        wanted = duration(hours * 3600) if hours else "ever"
         yield Problem(
-            f"{name} keeps records for {details.retention_seconds / 3600:.3g} hours, not {kept}: what a reader that "
+            f"{name} keeps records for {duration(details.retention_seconds)}, not for {wanted}: what a reader that "
             "is away has not read by then, it never gets",
             mended(lambda tools: tools.set(name, {"retention.ms": str(round(hours * 3_600_000) or -1)})),
         )
