@@ -1,6 +1,7 @@
 """Downloads a small document from the web: within bounds, and with a reason that gives nothing of the URL away."""
 
 import os
+import ssl
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -16,7 +17,9 @@ class DownloadError(SnowbusError):
 
 
 class Downloaded(NamedTuple):
-    """The status of an answer, and of a 200 the body: whole, or, of one that is larger than it may be, some more."""
+    """The status of an answer, and its body where that is wanted, as it is of a 200: whole, or, of one that is larger
+    than it may be, some more.
+    """
 
     status: int
     body: bytes
@@ -30,8 +33,14 @@ async def download(
     limit: int,
     headers: Mapping[str, str] | None = None,
     max_redirects: int = 0,
+    post: bytes | None = None,
+    context: ssl.SSLContext | None = None,
+    refusals: bool = False,
 ) -> Downloaded:
     """Ask for a URL, and read no more of the answer than is needed to see that it is larger than `limit` bytes.
+
+    With `post` that is sent; `context` says whom to trust, and with `refusals` the bodies of other answers than 200
+    are wanted too.
 
     Raises DownloadError; `whose` stands in its text for the server's (`its`, or `the registry's`).
     """
@@ -43,11 +52,17 @@ async def download(
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
             ) as session,
-            session.get(
-                url, headers=headers, allow_redirects=max_redirects > 0, max_redirects=max_redirects
+            session.request(
+                "GET" if post is None else "POST",
+                url,
+                data=post,
+                headers=headers,
+                allow_redirects=max_redirects > 0,
+                max_redirects=max_redirects,
+                ssl=context or True,
             ) as response,
         ):
-            body = await _read(response.content, limit) if response.status == 200 else b""
+            body = await _read(response.content, limit) if refusals or response.status == 200 else b""
             return Downloaded(response.status, body)
     except TimeoutError:
         raise DownloadError(f"no answer within {seconds:g} s") from None

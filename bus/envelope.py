@@ -22,31 +22,38 @@ from .payload import Payload, event_key, utf8
 
 _MARKER = b"\xc3\x01"
 _PREFIX_LENGTH = 10
-_SCHEMA_JSON = json_text.loads(read_text("avro/event.avsc"))
-_SCHEMA = fastavro.parse_schema(_SCHEMA_JSON)
+SCHEMA_TEXT = read_text("avro/event.avsc")
+_SCHEMA_JSON = json_text.loads(SCHEMA_TEXT)
+SCHEMA_NAME = f"{_SCHEMA_JSON['namespace']}.{_SCHEMA_JSON['name']}"
+SCHEMA = fastavro.parse_schema(_SCHEMA_JSON)
 # fastavro writes the fingerprint's bytes in little endian already.
 SINGLE_OBJECT_PREFIX = _MARKER + bytes.fromhex(fingerprint(to_parsing_canonical_form(_SCHEMA_JSON), "CRC-64-AVRO"))
-_WRITER_SCHEMAS = {SINGLE_OBJECT_PREFIX: _SCHEMA}
+_WRITER_SCHEMAS = {SINGLE_OBJECT_PREFIX: SCHEMA}
 """Every schema that events on a log may have been written with; the older ones join when the schema evolves."""
 
 
 def encode_event(event: Event) -> bytes:
     """The bytes of an event on the log. Lone surrogates outside the payload become question marks."""
     try:
-        return _write(_as_avro(event))
+        return write_fields(_as_avro(event))
     except UnicodeEncodeError:
-        return _write(json_text.map_strings(_as_avro(event), _without_surrogates))
+        return write_fields(json_text.map_strings(_as_avro(event), _without_surrogates))
 
 
 def decode_event(value: bytes) -> Event:
     """The event in a record's value. Raises EnvelopeError when there is none."""
     schema = _WRITER_SCHEMAS.get(value[:_PREFIX_LENGTH])
+    if schema is None and value[:1] == b"\0":
+        raise EnvelopeError(
+            f"not an event that we can read: it is framed with schema {value[1:5].hex()} (hexadecimal) of a schema "
+            "registry, which is no schema of events, or kafka_schema_registry is not set"
+        )
     if schema is None:
         raise EnvelopeError(f"not an event: it begins with {value[:_PREFIX_LENGTH].hex()}, no schema that we know")
     stream = BytesIO(value)
     stream.seek(_PREFIX_LENGTH)
     try:
-        fields: Any = fastavro.schemaless_reader(stream, schema, _SCHEMA)
+        fields: Any = fastavro.schemaless_reader(stream, schema, SCHEMA)
     except (EOFError, ValueError, IndexError, KeyError, struct.error) as error:
         raise EnvelopeError(f"not an event: {str(error) or 'it ends too early'}") from None
     errors = fields.pop("errors")
@@ -87,10 +94,11 @@ def _as_avro(event: Event) -> dict[str, Any]:
     }
 
 
-def _write(fields: dict[str, Any]) -> bytes:
+def write_fields(fields: Any) -> bytes:
+    """The bytes of an event's Avro record. Raises what fastavro raises when it is none."""
     out = BytesIO()
     out.write(SINGLE_OBJECT_PREFIX)
-    fastavro.schemaless_writer(out, _SCHEMA, fields)
+    fastavro.schemaless_writer(out, SCHEMA, fields)
     return out.getvalue()
 
 

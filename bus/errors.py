@@ -19,6 +19,7 @@
     └── LogError                   the log did not do what it was asked
         ├── LogUnavailableError    it cannot be reached, or not in time (retriable)
         ├── LogDamagedError        the file of an embedded log is damaged
+        ├── LogAccessError         it does not let us in, or not do that, until somebody changes something
         ├── RecordTooLargeError    a record is larger than the log takes
         ├── MetadataTooLargeError  the text beside a committed offset is
         ├── TopicNotFoundError     no such topic
@@ -162,6 +163,10 @@ class LogDamagedError(LogError):
         super().__init__(f"{name} is damaged: {reason}. Stop Snowbus, and {MEND}")
         self.name = name
         self.reason = reason
+
+
+class LogAccessError(LogError):
+    """The log does not let us in, or not do that: a password, a certificate, a protocol, a right; says which."""
 
 
 class RecordTooLargeError(LogError):

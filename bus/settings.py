@@ -24,7 +24,14 @@ _ROLE_BY_NAME = {"collector": "collect", "group": "collect", "on_invalid": IGLU}
 
 THE_LOG = "The log"
 NEW_TOPICS = "Topics that Snowbus makes"
-_NEW_TOPICS = ("partitions", "replication_factor", "retention_hours", "retention_bytes")
+_NEW_TOPICS = (
+    "partitions",
+    "replication_factor",
+    "min_insync_replicas",
+    "retention_hours",
+    "retention_bytes",
+    "create_topics",
+)
 _SECTIONS = {
     "kafka": "Kafka",
     "logging": "Diagnostics",
@@ -88,13 +95,21 @@ class Settings(BaseModel):
         4, le=10_000, description="Partitions of topics that Snowbus creates, 10,000 at most."
     )
     replication_factor: PositiveInt = Field(1, description="Replicas of the topics that Snowbus creates (Kafka).")
+    min_insync_replicas: PositiveInt | None = Field(
+        None, description="Replicas that must have a record before it counts (Kafka's min.insync.replicas)."
+    )
     retention_hours: float | None = Field(
-        None, ge=0, description="Hours that the embedded log keeps records (168 unless set); 0 keeps them for ever."
+        None,
+        ge=0,
+        description="Hours that records are kept (168 unless set, or as Kafka says); 0 keeps them for ever.",
     )
     retention_bytes: int | None = Field(
         None,
         ge=0,
-        description="Bytes that the embedded log keeps of each topic (no limit unless set); 0 sets no limit.",
+        description="Bytes that are kept of each topic (no limit unless set); 0 sets no limit.",
+    )
+    create_topics: Literal["missing", "never"] = Field(
+        "missing", description="Whether Snowbus creates topics that are missing (Kafka), or says how to."
     )
 
     # Kafka
@@ -104,11 +119,28 @@ class Settings(BaseModel):
     kafka_ssl_cafile: str = Field("", description="PEM file of the authorities that sign Kafka's certificates.")
     kafka_ssl_certfile: str = Field("", description="PEM file of our certificate, for mutual TLS.")
     kafka_ssl_keyfile: str = Field("", description="PEM file of the key to our certificate.")
+    kafka_ssl_key_password_file: str = Field("", description="File of the password of that key; a line.")
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
         "PLAIN", description="How to authenticate to Kafka, with a SASL_* protocol."
     )
     kafka_sasl_username: str = Field("", description="The user name at Kafka.")
     kafka_sasl_password: str = Field("", description="The password at Kafka.", json_schema_extra={"secret": True})
+    kafka_sasl_password_file: str = Field("", description="File of the password at Kafka, instead; a line.")
+
+    kafka_schema_registry: str = Field(
+        "", description="URL of a Confluent Schema Registry; then events are framed as its tools want them."
+    )
+    kafka_schema_registry_mode: Literal["register", "look-up"] = Field(
+        "register", description="Whether Snowbus registers the schema of events, or only looks up what others did."
+    )
+    kafka_schema_registry_subjects: Literal["topic", "record", "topic-record"] = Field(
+        "topic", description="How the schema's subject is named: TOPIC-value, com.snowbus.Event, or both with a dash."
+    )
+    kafka_schema_registry_username: str = Field("", description="The user name at the registry.")
+    kafka_schema_registry_password_file: str = Field("", description="File of the password at the registry; a line.")
+    kafka_schema_registry_ssl_cafile: str = Field(
+        "", description="PEM file of the authorities that sign the registry's certificate."
+    )
 
     # Diagnostics
     logging_format: Literal["auto", "human", "json"] = Field(
@@ -244,6 +276,7 @@ class Settings(BaseModel):
     )
     collect_ssl_certfile: str = Field("", description="PEM file of our certificate, for mutual TLS.")
     collect_ssl_keyfile: str = Field("", description="PEM file of the key to our certificate.")
+    collect_ssl_key_password_file: str = Field("", description="File of the password of that key; a line.")
     collect_proxy: str = Field(
         "", description="URL of an HTTP proxy to the collector, http://[USER:PASSWORD@]HOST:PORT."
     )
@@ -375,6 +408,8 @@ class Settings(BaseModel):
         return LogOptions(
             partitions=self.partitions,
             replication_factor=self.replication_factor,
+            min_insync_replicas=self.min_insync_replicas,
+            create_topics=self.create_topics,
             append_timeout=self.append_timeout,
             max_record_bytes=self.max_record_bytes,
             retention_seconds=None if self.retention_hours is None else self.retention_hours * 3600,
@@ -385,9 +420,17 @@ class Settings(BaseModel):
             ssl_cafile=self.kafka_ssl_cafile,
             ssl_certfile=self.kafka_ssl_certfile,
             ssl_keyfile=self.kafka_ssl_keyfile,
+            ssl_key_password_file=self.kafka_ssl_key_password_file,
             sasl_mechanism=self.kafka_sasl_mechanism,
             sasl_username=self.kafka_sasl_username,
             sasl_password=self.kafka_sasl_password,
+            sasl_password_file=self.kafka_sasl_password_file,
+            schema_registry=self.kafka_schema_registry,
+            schema_registry_mode=self.kafka_schema_registry_mode,
+            schema_registry_subjects=self.kafka_schema_registry_subjects,
+            schema_registry_username=self.kafka_schema_registry_username,
+            schema_registry_password_file=self.kafka_schema_registry_password_file,
+            schema_registry_ssl_cafile=self.kafka_schema_registry_ssl_cafile,
         )
 
 

@@ -8,7 +8,13 @@ from importlib import import_module
 
 import click
 
-from snowbus.bus.errors import ConfigurationError, LogDamagedError, LogUnavailableError, SnowbusError
+from snowbus.bus.errors import (
+    ConfigurationError,
+    LogAccessError,
+    LogDamagedError,
+    LogUnavailableError,
+    SnowbusError,
+)
 from snowbus.bus.version import version
 
 from . import exit_codes
@@ -87,7 +93,7 @@ def main() -> None:
 
 def _exit_code(error: SnowbusError) -> int:
     match error:
-        case ConfigurationError() | LogDamagedError():
+        case ConfigurationError() | LogDamagedError() | LogAccessError():
             return exit_codes.CONFIGURATION
         case LogUnavailableError():
             return exit_codes.LOG_UNAVAILABLE

@@ -34,7 +34,8 @@ Passwords and tokens have no flag, as everyone on a machine can see the argument
 _SECTION_WORDS = {
     "Validation": "[schemas.md](schemas.md) tells more.",
     NEW_TOPICS: "They count when a topic is made, and change none that is there, but for the retention of the embedded "
-    "log, which is stored anew when it is named. A Kafka keeps records for as long as it is set to.",
+    "log, which is stored anew when it is named. `snowbus topics --check` says where what is there differs; "
+    "[kafka.md](kafka.md) tells more.",
 }
 
 _COMMANDS = {

@@ -1,9 +1,10 @@
-"""`snowbus topics`: list the topics, with how they are kept; or create the usual ones, or others."""
+"""`snowbus topics`: list the topics, with how they are kept; create or check the usual ones, or others."""
 
 import sys
 from collections.abc import Collection, Iterator
 from dataclasses import asdict
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import click
 
@@ -11,6 +12,7 @@ from snowbus.bus.errors import LogError, TopicNotFoundError
 from snowbus.bus.event import BAD_TOPIC, DEAD_TOPIC, DELIVERIES_TOPIC, EVENTS_TOPIC, RETRY_TOPIC
 from snowbus.bus.json_text import dumps
 from snowbus.bus.log import Log, TopicDetails, TopicInfo
+from snowbus.bus.log.kafka_tools import Tools
 from snowbus.bus.settings import Settings
 from snowbus.bus.side_by_side import side_by_side
 
@@ -19,6 +21,7 @@ from .running import run, with_log
 from .settings import SettingsCommand, with_settings
 from .tables import cell, duration, size, table
 from .terminal import console, until_nobody_reads
+from .topic_problems import Problem, Stated, missing, problems
 
 _USUAL = (EVENTS_TOPIC, BAD_TOPIC, DEAD_TOPIC, DELIVERIES_TOPIC, RETRY_TOPIC)
 
@@ -35,27 +38,32 @@ class _Topic(NamedTuple):
 @click.command(name="topics", cls=SettingsCommand)
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--create", is_flag=True, help="Create those that are missing; without a NAME, the topics of Snowbus.")
+@click.option("--check", is_flag=True, help="Say what is wrong with them, and what would mend it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines.")
 @with_settings()
-def command(settings: Settings, *, names: tuple[str, ...], create: bool, as_json: bool) -> None:
+def command(settings: Settings, *, names: tuple[str, ...], create: bool, check: bool, as_json: bool) -> None:
     """List the topics of the log, or those of these names: how many records each holds, and for how long.
 
-    The partitions and replicas of a topic that is there already stay as they are. Where those are not what
-    --partitions or --replication-factor ask for, stderr says so, and the exit code is 1.
+    A topic that is there already stays as it is. With --create and with --check stderr says what is wrong with it: it
+    has not what --partitions, --replication-factor or --retention-hours ask for, it is compacted, takes too small
+    records, or none. Beneath each stands the line that mends it, and the exit code is 1.
     """
 
-    async def main(log: Log) -> tuple[list[_Topic], list[str]]:
+    async def main(log: Log) -> tuple[list[_Topic], list[Problem]]:
         if create:
             await log.create_topics(names or _USUAL)
-        topics = await _describe(log, names)
-        return topics, list(_differences(topics, names or _USUAL, log=log, settings=settings)) if create else []
+        topics = await _describe(log, () if check else names)
+        told = _problems(topics, names or _USUAL, log=log, settings=settings) if create or check else ()
+        return [topic for topic in topics if not names or topic.info.name in names], list(told)
 
-    topics, differences = run(with_log(settings, main, create=create), settings)
+    topics, found = run(with_log(settings, main, create=create), settings)
     with until_nobody_reads():
         _print(topics, as_json=as_json)
-    for difference in differences:
-        print(f"snowbus: {difference}", file=sys.stderr)
-    sys.exit(exit_codes.FAILED if differences else exit_codes.OK)
+    for problem in found:
+        print(f"snowbus: {problem.sentence}", file=sys.stderr)
+        if problem.line:
+            print(f"  {problem.line}", file=sys.stderr)
+    sys.exit(exit_codes.FAILED if found else exit_codes.OK)
 
 
 async def _describe(log: Log, names: Collection[str]) -> list[_Topic]:
@@ -78,18 +86,19 @@ async def _describe(log: Log, names: Collection[str]) -> list[_Topic]:
     return await side_by_side(describe, wanted)
 
 
-def _differences(topics: Collection[_Topic], names: Collection[str], *, log: Log, settings: Settings) -> Iterator[str]:
-    """In what the topics differ from what was asked for, by settings or in the URL of the log."""
-    for topic in topics:
-        for setting, noun, found in (
-            ("partitions", "partitions", topic.info.partitions),
-            ("replication_factor", "replicas", topic.details.replication_factor),
-        ):
-            asked = getattr(log.options, setting)
-            was_asked = setting in settings.model_fields_set or asked != getattr(settings, setting)
-            if topic.info.name in names and was_asked and found not in (None, asked):
-                counted = f"{found} {noun if found != 1 else noun.removesuffix('s')}"
-                yield f"{topic.info.name} has {counted}, not {asked}: what is there already stays as it is"
+def _problems(topics: Collection[_Topic], names: Collection[str], *, log: Log, settings: Settings) -> Iterator[Problem]:
+    """What is wrong with the topics of these names."""
+    tools = Tools(urlsplit(log.url).netloc, log.options) if log.url.startswith("kafka:") else None
+    in_url = {
+        each for each in ("partitions", "replication_factor") if getattr(log.options, each) != getattr(settings, each)
+    }
+    stated = Stated(log.options, settings.model_fields_set | in_url)
+    there = {topic.info.name: topic for topic in topics}
+    for name in sorted(names):
+        if name in there:
+            yield from problems(there[name].info, there[name].details, stated, tools)
+        else:
+            yield missing(name, tools)
 
 
 def _print(topics: Collection[_Topic], *, as_json: bool) -> None:

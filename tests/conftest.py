@@ -4,13 +4,16 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
 from support.kafka import KafkaServer, MockCluster, NoKafkaError, external_kafka, temporary_folder, wipe_now
 from support.requirements import require, require_program, required, stood_in, summary
+
+if TYPE_CHECKING:
+    from support.secure_kafka import SecureKafka
 
 CHROMIUM_FLAGS = (
     "--no-sandbox",
@@ -92,6 +95,21 @@ def own_kafka() -> Iterator[KafkaServer]:
     try:
         with server:
             yield server
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def secure_kafka() -> Iterator["SecureKafka"]:
+    """A Kafka with TLS, passwords, certificates and ACLs."""
+    from support.secure_kafka import SecureKafka  # noqa: PLC0415 - confluent-kafka is not there on every machine
+
+    folder = temporary_folder()
+    try:
+        with SecureKafka(folder) as server:
+            yield server
+    except NoKafkaError as reason:
+        require("real_kafka", str(reason))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -10,8 +10,8 @@ from typing import Self
 import aiohttp
 
 from ..diagnostics import Diagnostics
-from ..errors import ConfigurationError
 from ..settings import Settings
+from ..tls import client_context
 from .faults import no_answer
 from .target import Target, headers_of, proxy_of
 from .verdicts import Answer, NoAnswer
@@ -136,15 +136,13 @@ class Sender:
 
 def _tls_context(settings: Settings) -> ssl.SSLContext:
     """How to make sure of the collector, and of us. There is no way to leave it out."""
-    try:
-        context = ssl.create_default_context(cafile=settings.collect_ssl_cafile or None)
-        if settings.collect_ssl_certfile:
-            context.load_cert_chain(settings.collect_ssl_certfile, settings.collect_ssl_keyfile or None)
-    except OSError as error:
-        raise ConfigurationError(
-            f"TLS to the collector: {error} (collect_ssl_cafile, collect_ssl_certfile, collect_ssl_keyfile)"
-        ) from None
-    return context
+    return client_context(
+        "collect",
+        cafile=settings.collect_ssl_cafile,
+        certfile=settings.collect_ssl_certfile,
+        keyfile=settings.collect_ssl_keyfile,
+        key_password_file=settings.collect_ssl_key_password_file,
+    )
 
 
 async def _beginning(stream: aiohttp.StreamReader) -> bytes:

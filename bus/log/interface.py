@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
@@ -39,9 +39,9 @@ class LogOptions:
     """What a log is opened with; a log ignores what is not its own.
 
     Times are in seconds, sizes in bytes. `partitions` and `replication_factor` are for the topics that it creates.
-    Retention is the embedded log's (Kafka has its own): 0 keeps everything, None leaves what the topic was created
-    with, which is seven days. It takes no appends while its disk has less than `disk_reserve` left. From `client_id`
-    on, they are Kafka's.
+    Retention: 0 keeps everything; None leaves what the topic was created with, which is seven days unless a Kafka says
+    otherwise. On Kafka it is for the topics that it creates, too. An embedded log takes no appends while its disk has
+    less than `disk_reserve` left. From `client_id` on, they are Kafka's.
     """
 
     partitions: int = 4
@@ -53,13 +53,23 @@ class LogOptions:
     disk_reserve: int = 67_108_864
     session_timeout: float = 10.0
     client_id: str = "snowbus"
+    create_topics: str = "missing"
+    min_insync_replicas: int | None = None
     security_protocol: str = "PLAINTEXT"
     ssl_cafile: str = ""
     ssl_certfile: str = ""
     ssl_keyfile: str = ""
+    ssl_key_password_file: str = ""
     sasl_mechanism: str = ""
     sasl_username: str = ""
-    sasl_password: str = ""
+    sasl_password: str = field(default="", repr=False)
+    sasl_password_file: str = ""
+    schema_registry: str = ""
+    schema_registry_mode: str = "register"
+    schema_registry_subjects: str = "topic"
+    schema_registry_username: str = ""
+    schema_registry_password_file: str = ""
+    schema_registry_ssl_cafile: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +89,9 @@ class TopicDetails:
     """Bytes of its records, as they are stored."""
     retention_seconds: float | None = None
     retention_bytes: int | None = None
+    cleanup_policy: str | None = None
+    min_insync_replicas: int | None = None
+    max_message_bytes: int | None = None
 
 
 class Reader(ABC):

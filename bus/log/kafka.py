@@ -3,10 +3,10 @@
 import asyncio
 import time
 from collections.abc import Collection, Sequence
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from ..errors import GroupHasMembersError, NotAssignedError, TopicNotFoundError
-from ..event import ProducerRecord, TopicPartition
+from ..errors import GroupHasMembersError, LogAccessError, NotAssignedError, TopicNotFoundError
+from ..event import EVENTS_TOPIC, ProducerRecord, TopicPartition
 from .interface import (
     AutoOffsetReset,
     Committed,
@@ -27,7 +27,11 @@ from .interface import (
 from .kafka_appends import Appends
 from .kafka_driver import EARLIEST, LATEST, Driver, describe, timestamps
 from .kafka_reader import KafkaGroupReader, KafkaReader
+from .kafka_tools import Tools
 from .kafka_url import parse_url, without_password
+
+if TYPE_CHECKING:
+    from .schema_registry import SchemaRegistry
 
 _NEW_TOPIC_SECONDS = 0.05
 
@@ -40,6 +44,7 @@ class KafkaLog(Log):
         self.options = options
         self._driver = driver
         self._appends = Appends(driver, options)
+        self._registry = _schema_registry(options) if options.schema_registry else None
         self._readers: set[Reader] = set()
 
     @classmethod
@@ -54,13 +59,15 @@ class KafkaLog(Log):
         When a topic's own limit is below `max_record_bytes`, Kafka refuses the record that is too large alone: others
         of its call may be appended.
         """
+        if self._registry is not None:
+            records = await self._registry.framed(topic, records)
         return await self._appends.append(topic, records)
 
     async def read(self, offsets: Offsets) -> Reader:
         """See Log.read."""
         for topic in {partition.topic for partition in offsets}:
             await self.partitions(topic)
-        reader = KafkaReader(self._driver, offsets, on_close=self._readers.discard)
+        reader = KafkaReader(self._driver, offsets, registry=self._registry, on_close=self._readers.discard)
         self._readers.add(reader)
         return reader
 
@@ -83,6 +90,7 @@ class KafkaLog(Log):
             auto_offset_reset=auto_offset_reset,
             on_revoked=on_revoked,
             on_assigned=on_assigned,
+            registry=self._registry,
             on_close=self._readers.discard,
         )
         self._readers.add(reader)
@@ -93,10 +101,26 @@ class KafkaLog(Log):
         check_topic_names(topics)
         found = {topic.name: topic for topic in await self.topics()}
         if missing := sorted(set(topics) - found.keys()):
-            await self._driver.call(self._driver.create_topics, missing)
+            await self._create(missing)
             for topic in missing:
                 found[topic] = TopicInfo(topic, len(await self._partitions_of_new(topic)))
         return [found[topic] for topic in sorted(set(topics))]
+
+    async def _create(self, topics: Sequence[str]) -> None:
+        """Create topics. Raises LogAccessError, with the lines that do it, when that is not ours to do."""
+        tools = Tools(self._driver.servers, self.options)
+        lines = "".join(f"\n  {tools.create(topic)}" for topic in topics)
+        if self.options.create_topics == "never":
+            raise LogAccessError(
+                f"Kafka has no topic {', '.join(topics)}, which is not to be created (create_topics); to do so:{lines}"
+            )
+        try:
+            await self._driver.call(self._driver.create_topics, topics)
+        except LogAccessError:
+            raise LogAccessError(
+                f"Kafka shows no topic {', '.join(topics)}, and does not let us create it: either let our user "
+                f"Describe what is there, or ask for:{lines}"
+            ) from None
 
     async def _partitions_of_new(self, topic: str) -> list[TopicPartition]:
         """The partitions of a topic that has just been made, which brokers hear of one after the other."""
@@ -160,7 +184,21 @@ class KafkaLog(Log):
         await self._appends.close()
         for reader in list(self._readers):
             await reader.close()
+        if self._registry is not None:
+            await self._registry.close()
         await self._driver.close()
+
+    async def check(self) -> None:
+        """See Log.check."""
+        await super().check()
+        if self._registry is not None:
+            await self._registry.check(EVENTS_TOPIC)
 
     async def _list_offsets(self, topic: str, timestamp: int) -> dict[TopicPartition, int]:
         return await self._driver.call(self._driver.list_offsets, topic, timestamp, topic=topic)
+
+
+def _schema_registry(options: LogOptions) -> "SchemaRegistry":
+    from .schema_registry import SchemaRegistry  # noqa: PLC0415 - its HTTP client is slow to import
+
+    return SchemaRegistry(options)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from ..errors import (
     ConfigurationError,
+    LogAccessError,
     LogClosedError,
     LogError,
     LogUnavailableError,
@@ -33,6 +34,14 @@ NOT_ASSIGNED = {
     "IllegalStateError",
     "RebalanceInProgressError",
     "UnknownMemberIdError",
+}
+NOT_LET_IN = {"AuthenticationFailedError", "SaslAuthenticationFailed"}
+WITHOUT_SASL = {"IllegalSaslStateError"}
+WITHOUT_RIGHT = {
+    "ClusterAuthorizationFailedError",
+    "GroupAuthorizationFailedError",
+    "TopicAuthorizationFailedError",
+    "TransactionalIdAuthorizationFailed",
 }
 CLOSED = {"ConsumerStoppedError", "ProducerClosed"}
 TOO_LARGE = {"MessageSizeTooLargeError", "RecordListTooLargeError"}
@@ -80,6 +89,16 @@ CONFIGURATION = {
 }
 
 
+_WHO = (
+    "Kafka does not take our user and password: check kafka_sasl_username, kafka_sasl_mechanism, and "
+    "kafka_sasl_password_file or SNOWBUS_KAFKA_SASL_PASSWORD"
+)
+_NO_SASL = (
+    "Kafka does not ask for a user and password where we have come: kafka_security_protocol is SSL or PLAINTEXT there"
+)
+_NO_RIGHT = "our user lacks a right there: docs/kafka.md lists the ACLs that each role needs"
+
+
 def mapped(error: BaseException, *, topic: str = "") -> SnowbusError:
     """Our own error for one of aiokafka's, or of the operating system's.
 
@@ -96,6 +115,9 @@ def mapped(error: BaseException, *, topic: str = "") -> SnowbusError:
 _TABLE: tuple[tuple[set[str], Callable[[str, str, str], SnowbusError]], ...] = (
     (NOT_FOUND, lambda _name, _text, topic: TopicNotFoundError(topic)),
     (NOT_ASSIGNED, lambda name, _text, _topic: NotAssignedError(f"not this member's partitions any more ({name})")),
+    (NOT_LET_IN, lambda _name, _text, _topic: LogAccessError(_WHO)),
+    (WITHOUT_SASL, lambda _name, _text, _topic: LogAccessError(_NO_SASL)),
+    (WITHOUT_RIGHT, lambda _name, text, _topic: LogAccessError(f"{text}; {_NO_RIGHT}")),
     (CLOSED, lambda _name, _text, _topic: LogClosedError("the log is closed")),
     (TOO_LARGE, lambda _name, text, _topic: BatchRefusedError(text, too_large=True)),
     (METADATA_TOO_LARGE, lambda _name, _text, _topic: MetadataTooLargeError()),

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Collection, Iterable
+from typing import TYPE_CHECKING
 
 from ..diagnostics import Diagnostics
 from ..errors import LogClosedError, LogUnavailableError, NotAssignedError, SnowbusError
@@ -23,6 +24,9 @@ from .interface import (
 from .kafka_driver import EARLIEST, LATEST, Consumer, Driver, begins_of
 from .tasks import cancelled
 
+if TYPE_CHECKING:
+    from .schema_registry import SchemaRegistry
+
 logger = Diagnostics(__name__)
 
 _SILENCE_SECONDS = 3.0
@@ -34,8 +38,17 @@ _START_GRACE_SECONDS = 2.0
 class KafkaReader(Reader):
     """Reads from where it was put. Its consumer is started by the first poll, and replaced when it is broken."""
 
-    def __init__(self, driver: Driver, offsets: Offsets, *, on_close: Callable[[Reader], None]) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        offsets: Offsets,
+        *,
+        registry: "SchemaRegistry | None",
+        on_close: Callable[[Reader], None],
+    ) -> None:
         self._driver = driver
+        self._registry = registry
+        self._unknown: set[int] = set()
         self._on_close = on_close
         self._next: dict[TopicPartition, int] = dict(offsets)
         self._paused: set[TopicPartition] = set()
@@ -59,6 +72,8 @@ class KafkaReader(Reader):
         deadline = loop.time() + timeout
         while True:
             self._check_open()
+            if not await self._schemas_known(deadline):
+                return []
             fetched: dict[TopicPartition, list[Record]] = {}
             try:
                 async with asyncio.timeout_at(deadline):
@@ -69,8 +84,12 @@ class KafkaReader(Reader):
             except SnowbusError:
                 await self._drop_consumer()
                 raise
+            if self._registry is not None and (unknown := self._registry.unknown(fetched)):
+                self._unknown = unknown
+                self._put_back(fetched)
+                continue
             if records := self._accepted(fetched):
-                return records
+                return records if self._registry is None else self._registry.unframed(records)
             await self._check_alive()
             if loop.time() >= deadline:
                 return []
@@ -153,10 +172,26 @@ class KafkaReader(Reader):
             if self._settled and partition in self._next:
                 self._next[partition] = found[-1].offset + 1
                 records += found
-            elif self._consumer is not None:  # fetched before we know where to begin, or while it is taken from us
+            else:  # fetched before we know where to begin, or while it is taken from us
+                self._put_back({partition: found})
+        return records
+
+    def _put_back(self, fetched: dict[TopicPartition, list[Record]]) -> None:
+        for partition, found in fetched.items():
+            if self._consumer is not None:
                 with contextlib.suppress(NotAssignedError):
                     self._consumer.seek(partition, found[0].offset)
-        return records
+
+    async def _schemas_known(self, deadline: float) -> bool:
+        """Wait for the schemas that records are framed with; those stay on the log meanwhile. Raises LogError."""
+        if self._registry is not None and self._unknown:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._registry.learn(self._unknown)
+            except TimeoutError:
+                return False
+            self._unknown = set()
+        return True
 
     def _expect(self) -> None:
         """From now on a broker should answer."""
@@ -202,9 +237,10 @@ class KafkaGroupReader(KafkaReader, GroupReader):
         auto_offset_reset: AutoOffsetReset,
         on_revoked: OnRevoked | None,
         on_assigned: OnAssigned | None,
+        registry: "SchemaRegistry | None",
         on_close: Callable[[Reader], None],
     ) -> None:
-        super().__init__(driver, {}, on_close=on_close)
+        super().__init__(driver, {}, registry=registry, on_close=on_close)
         self._topics = topics
         self._group_id = group_id
         self._begin = LATEST if auto_offset_reset == "latest" else EARLIEST

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from ..errors import ConfigurationError
+from ..tls import client_context, read_secret
 from .interface import LogOptions
 
 Address = tuple[str, int]
@@ -19,17 +20,30 @@ _PARAMETERS: dict[str, Callable[[str], Any]] = {
     "max_record_bytes": int,
     "session_timeout": float,
     "client_id": str,
+    "create_topics": str,
+    "min_insync_replicas": int,
     "security_protocol": str,
     "ssl_cafile": str,
     "ssl_certfile": str,
     "ssl_keyfile": str,
+    "ssl_key_password_file": str,
     "sasl_mechanism": str,
     "sasl_username": str,
     "sasl_password": str,
+    "sasl_password_file": str,
+    "schema_registry": str,
+    "schema_registry_mode": str,
+    "schema_registry_subjects": str,
+    "schema_registry_username": str,
+    "schema_registry_password_file": str,
+    "schema_registry_ssl_cafile": str,
 }
 _CHOICES = {
+    "create_topics": ("missing", "never"),
     "security_protocol": ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
     "sasl_mechanism": ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
+    "schema_registry_mode": ("register", "look-up"),
+    "schema_registry_subjects": ("topic", "record", "topic-record"),
 }
 
 
@@ -60,13 +74,24 @@ def ssl_context(options: LogOptions) -> ssl.SSLContext | None:
     """How to make sure of the brokers, and of us, or None without TLS. Raises ConfigurationError."""
     if not options.security_protocol.endswith("SSL"):
         return None
-    try:
-        context = ssl.create_default_context(cafile=options.ssl_cafile or None)
-        if options.ssl_certfile:
-            context.load_cert_chain(options.ssl_certfile, options.ssl_keyfile or None)
-    except OSError as error:
-        raise ConfigurationError(f"TLS to Kafka: {error} (ssl_cafile, ssl_certfile, ssl_keyfile)") from None
-    return context
+    return client_context(
+        "kafka",
+        cafile=options.ssl_cafile,
+        certfile=options.ssl_certfile,
+        keyfile=options.ssl_keyfile,
+        key_password_file=options.ssl_key_password_file,
+    )
+
+
+def sasl_password(options: LogOptions) -> str:
+    """The password at Kafka, from its file where there is one. Raises ConfigurationError."""
+    file = options.sasl_password_file
+    return read_secret("kafka_sasl_password_file", file) if file else options.sasl_password
+
+
+def has_password(url: str) -> bool:
+    """Whether a URL holds what must not stand in the arguments of a process, which everyone on the machine can see."""
+    return without_password(url) != url
 
 
 def without_password(url: str) -> str:
@@ -90,5 +115,9 @@ def _check(options: LogOptions) -> None:
         value = getattr(options, name)
         if value and value not in choices:
             raise ConfigurationError(f"log: {name}={value!r}; use one of {', '.join(choices)}")
-    if options.security_protocol.startswith("SASL") and not (options.sasl_username and options.sasl_password):
-        raise ConfigurationError(f"log: {options.security_protocol} needs sasl_username and sasl_password")
+    has_secret = options.sasl_password or options.sasl_password_file
+    if options.security_protocol.startswith("SASL") and not (options.sasl_username and has_secret):
+        raise ConfigurationError(
+            f"log: {options.security_protocol} needs a user and a password: "
+            "kafka_sasl_username, and kafka_sasl_password_file or SNOWBUS_KAFKA_SASL_PASSWORD"
+        )

@@ -9,6 +9,7 @@ from support.aio import run
 
 from snowbus.bus.errors import (
     ConfigurationError,
+    LogAccessError,
     LogClosedError,
     LogError,
     LogUnavailableError,
@@ -133,7 +134,8 @@ def test_every_error_of_aiokafka_is_one_of_ours(error):
         (aiokafka_errors.KafkaConnectionError(), LogUnavailableError),
         (ConnectionRefusedError(), LogUnavailableError),
         (aiokafka_errors.InvalidReplicationFactorError(), ConfigurationError),
-        (aiokafka_errors.SaslAuthenticationFailed(), LogError),
+        (aiokafka_errors.SaslAuthenticationFailed(), LogAccessError),
+        (aiokafka_errors.TopicAuthorizationFailedError(), LogAccessError),
     ],
 )
 def test_what_errors_mean(error, mine):

@@ -18,8 +18,6 @@ from support.logs import numbered, opened, read_on, settled, timed
 
 from snowbus.bus.errors import (
     ConfigurationError,
-    LogError,
-    LogUnavailableError,
     NotAssignedError,
     RecordTooLargeError,
     TopicNotFoundError,
@@ -230,27 +228,6 @@ def test_what_somebody_has_to_configure_is_said_at_once(real_kafka_url):
         async with await open_log(real_kafka_url) as log:
             with pytest.raises(ConfigurationError, match="no such name"):
                 await log.append("no such name", numbered(1))
-
-    run(main())
-
-
-def test_tls_and_sasl(own_kafka):
-    async def main():
-        certificate = own_kafka.secure("snow", "plough")
-        own_kafka.restart()
-        url = f"kafka://127.0.0.1:{own_kafka.secure_port}?security_protocol=SASL_SSL&sasl_username=snow&sasl_password="
-        async with opened(f"{url}plough&ssl_cafile={certificate}") as log:
-            await log.append(EVENTS_TOPIC, numbered(10))
-            async with await log.join([EVENTS_TOPIC], group_id="group") as member:
-                assert len(await read_on(member, 10)) == 10
-        async with await open_log(f"{url}wrong&ssl_cafile={certificate}", HASTY) as log:
-            for call in (log.topics(), log.append(EVENTS_TOPIC, numbered(1))):
-                with pytest.raises(LogError, match="SaslAuthenticationFailed") as refused:
-                    await call
-                assert not refused.value.retriable
-        async with await open_log(f"{url}plough", HASTY) as log:
-            with pytest.raises(LogUnavailableError, match="certificate verify failed"):
-                await log.topics()
 
     run(main())
 

@@ -1,5 +1,6 @@
 """The compose file, read as compose reads it."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ COMPOSE = Path(__file__).parents[2] / "compose"
 
 @pytest.fixture(scope="session")
 def services() -> dict[str, Any]:
-    """The services of compose.yaml, with what they share merged in."""
-    read: dict[str, Any] = yaml.safe_load((COMPOSE / "compose.yaml").read_text("utf-8"))
+    """The services of compose.yaml, with what they share merged in, and variables that are not set."""
+    text = re.sub(r"\$\{\w+:-(.*?)\}", r"\1", (COMPOSE / "compose.yaml").read_text("utf-8"))
+    read: dict[str, Any] = yaml.safe_load(text)
     return read["services"]
 
 

@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 from support.aio import soon
 from support.collector_double import CollectorDouble
+from support.kafka import KafkaServer
 from support.requirements import require
-from support.snowbus import Process
+from support.schema_registry import APICURIO, apicurio
+from support.snowbus import Process, snowbus
 from websockets.sync.client import connect
 
 from snowbus.bus.settings import Settings
@@ -87,6 +89,26 @@ def test_the_services_run_as_the_file_says(ours: dict[str, Any], real_kafka_url:
         soon(lambda: [payload["eid"] for payload in micro.accepted] == [event["eid"]])
         for name, process in running.items():
             assert process.stop(timeout=float(ours[name]["stop_grace_period"].removesuffix("s"))) == 0
+
+
+@pytest.mark.faults
+def test_the_schema_registry_keeps_what_it_has_on_kafka(
+    services: dict[str, Any], own_kafka: KafkaServer, tmp_path: Path
+):
+    """The image's program, in its version and with the variables of the file: killed, it still knows an id."""
+    service = services["schema-registry"]
+    assert service["image"].endswith(f":{APICURIO}")
+    variables = {
+        name: value.replace("kafka:9092", own_kafka.bootstrap_servers) for name, value in service["environment"].items()
+    }
+    settings = {"log": own_kafka.url}
+    for event_id in ("before", "after"):
+        with apicurio(tmp_path, variables) as url:
+            settings["kafka_schema_registry"] = url
+            line = json.dumps({"e": "pv", "eid": event_id})
+            assert snowbus("publish", cwd=tmp_path, stdin=line, settings=settings).returncode == 0
+            answer = snowbus("tail", "--json", "--from", "earliest", "--count", "1", cwd=tmp_path, settings=settings)
+            assert json.loads(answer.stdout)["event"]["event_id"] == "before"
 
 
 def test_the_health_check_says_what_is_wrong():

@@ -48,7 +48,7 @@ class KafkaServer:
         self, folder: Path, *, trains: bool = False, node: int = 1, joins: "KafkaServer | None" = None
     ) -> None:
         self.folder = folder
-        self.port, self.secure_port, self._controller_port = free_ports(3)
+        self.port, self._controller_port = free_ports(2)
         self._classpath = classpath()
         self._shell: subprocess.Popen[str] | None = None
         self.pid = 0
@@ -107,26 +107,6 @@ class KafkaServer:
             os.kill(self.pid, signal.SIGKILL)
         shell.communicate()  # ends its input; it reaps the broker
 
-    def secure(self, user: str, password: str) -> Path:
-        """Listen on `secure_port` too, with TLS and SASL for one user; returns the certificate to trust."""
-        keys, certificate = self.folder / "keys.p12", self.folder / "certificate.pem"
-        keytool = ["keytool", "-keystore", keys, "-storepass", "password", "-alias", "broker"]
-        distinguished = ["-dname", "CN=127.0.0.1", "-ext", "SAN=ip:127.0.0.1", "-validity", "2"]
-        for arguments in (
-            ["-genkeypair", "-keyalg", "RSA", *distinguished],
-            ["-exportcert", "-rfc", "-file", certificate],
-        ):
-            subprocess.run([*keytool, *arguments], check=True, capture_output=True)
-        module = "org.apache.kafka.common.security.plain.PlainLoginModule"
-        self.properties |= {
-            "listeners": f"{self.properties['listeners']},SECURE://127.0.0.1:{self.secure_port}",
-            "sasl.enabled.mechanisms": "PLAIN",
-            "listener.name.secure.plain.sasl.jaas.config": f'{module} required user_{user}="{password}";',
-            "ssl.keystore.location": keys,
-            "ssl.keystore.password": "password",
-        }
-        return certificate
-
     def train(self) -> None:
         """Stop, and leave an archive of Java's classes behind that halves the time to start the next broker."""
         if not self._trains:
@@ -175,7 +155,7 @@ class KafkaServer:
             "controller.quorum.voters": f"1@127.0.0.1:{controller._controller_port}",
             "controller.listener.names": "CONTROLLER",
             "listeners": ",".join(listeners),
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
             "log.dirs": self.folder / "data",
             "auto.create.topics.enable": "true",  # the default in the wild; we must not lean on it
             "num.partitions": 1,
@@ -200,7 +180,7 @@ class MockCluster:
         from confluent_kafka import Producer  # noqa: PLC0415 - wanted on the last rung of the ladder only
 
         self._owner = Producer(
-            {"test.mock.num.brokers": 1, "bootstrap.servers": "mock", "logger": _discard, "log_level": 0}
+            {"test.mock.num.brokers": 1, "bootstrap.servers": "mock", "logger": discard, "log_level": 0}
         )
         broker = next(iter(self._owner.list_topics(timeout=10).brokers.values()))
         self.bootstrap_servers = f"{broker.host}:{broker.port}"
@@ -334,5 +314,5 @@ def _stopped(pid: int) -> bool:
     return all(stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in threads)
 
 
-def _discard(*_: object) -> None:
+def discard(*_: object) -> None:
     """A logger that keeps librdkafka quiet."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-WHAT = ("kafka", "real_kafka", "browser", "node", "openssl", "prometheus", "compose", "go", "mount", "systemd")
+WHAT = ("kafka", "real_kafka", "browser", "node", "openssl", "prometheus", "compose", "go", "mount", "systemd", "kcat")
 
 _missing: dict[tuple[str, str], int] = {}
 _stand_ins: dict[str, str] = {}

@@ -3,13 +3,36 @@
 # ruff: noqa: SLF001 - what aiokafka does not offer is done here, and nowhere else
 
 import asyncio
+from collections.abc import Mapping
+from typing import Any
 
 from aiokafka import errors
-from aiokafka.conn import AIOKafkaConnection
+from aiokafka.conn import AIOKafkaConnection, create_conn
+
+from ..kafka_url import Address
 
 Node = int | str
 REFUSED = (errors.KafkaError, OSError)
 """What a connection raises."""
+
+_IDLE_MS = 540_000
+
+
+async def connect(
+    address: Address, client_id: str, *, timeout_ms: int, security: Mapping[str, Any]
+) -> AIOKafkaConnection:
+    """A new connection to a broker, which has let us in. Raises aiokafka's errors."""
+    host, port = address
+    try:
+        return await create_conn(
+            host, port, client_id=client_id, request_timeout_ms=timeout_ms, max_idle_ms=_IDLE_MS, **security
+        )
+    except TimeoutError:
+        raise errors.RequestTimedOutError(f"{host}:{port} does not answer") from None
+    except errors.KafkaError:
+        raise
+    except (OSError, RuntimeError) as error:  # RuntimeError is uvloop's for a connection that is lost already
+        raise errors.KafkaConnectionError(f"{host}:{port}: {error}") from error
 
 
 def is_alive(connection: AIOKafkaConnection) -> bool:

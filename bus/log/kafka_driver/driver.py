@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, TypeVar
 
 from aiokafka import errors
-from aiokafka.conn import AIOKafkaConnection, create_conn
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.protocol.admin import CreateTopicsRequest, ListGroupsRequest
 from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
 from aiokafka.protocol.coordination import FindCoordinatorRequest
@@ -20,13 +20,15 @@ from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
 from ...diagnostics import Diagnostics
-from ...errors import LogClosedError, LogUnavailableError
+from ...errors import LogAccessError, LogClosedError, LogUnavailableError
 from ...event import TopicPartition
 from ..interface import Committed, LogOptions, Metadata, Offsets, TopicInfo
 from ..kafka_errors import mapped
-from ..kafka_url import Address, ssl_context
+from ..kafka_tools import topic_settings
+from ..kafka_url import Address, sasl_password, ssl_context
 from .batches import NEVER_MS, ProducerId
-from .connections import REFUSED, Node, check, drop, is_alive
+from .connections import REFUSED, Node, check, connect, drop, is_alive
+from .refusals import why_refused
 
 T = TypeVar("T")
 logger = Diagnostics(__name__)
@@ -39,8 +41,6 @@ METADATA_SECONDS = 30.0
 
 _RETRY_SECONDS = 0.1
 _PATIENCE_SECONDS = 1.0
-_IDLE_MS = 540_000
-_BATCH_OVERHEAD = 65_536
 
 
 class Driver:
@@ -53,13 +53,15 @@ class Driver:
         self._trouble_since = 0.0
         self._complained = False
         self._closed = False
+        self._let_in = False
         self._timeout_ms = round(options.append_timeout * 500)
+        self._tls = ssl_context(options)
         self.security = {
             "security_protocol": options.security_protocol,
-            "ssl_context": ssl_context(options),
+            "ssl_context": self._tls,
             "sasl_mechanism": options.sasl_mechanism or None,
             "sasl_plain_username": options.sasl_username or None,
-            "sasl_plain_password": options.sasl_password or None,
+            "sasl_plain_password": sasl_password(options) or None,
         }
         self._bootstrap: dict[Node, Address] = {f"bootstrap-{place}": server for place, server in enumerate(servers)}
         self._brokers = dict(self._bootstrap)
@@ -145,7 +147,7 @@ class Driver:
         """Create topics; those that exist already stay as they are."""
         await self.refresh([])
         options = self.options
-        configuration = [("max.message.bytes", str(options.max_record_bytes + _BATCH_OVERHEAD))]
+        configuration = list(topic_settings(options).items())
         wanted: list[Any] = [
             (topic, options.partitions, options.replication_factor, [], configuration) for topic in topics
         ]
@@ -267,13 +269,27 @@ class Driver:
         return await self.send(nodes[-1], request)
 
     async def send(self, node: Node, request: Any) -> Any:
-        """What a broker answers to a request. Raises aiokafka's errors."""
-        connection = await self._connection(node)
+        """What a broker answers to a request. Raises aiokafka's errors, and LogAccessError."""
         try:
-            return await connection.send(request)
-        except TimeoutError:
-            drop(connection)
-            raise errors.RequestTimedOutError(f"{connection.host}:{connection.port} does not answer") from None
+            connection = await self._connection(node)
+            try:
+                answer = await connection.send(request)
+            except TimeoutError:
+                drop(connection)
+                raise errors.RequestTimedOutError(f"{connection.host}:{connection.port} does not answer") from None
+        except errors.KafkaConnectionError as error:
+            if not isinstance(error.__cause__, ConnectionRefusedError):  # nobody is there to ask
+                await self._ask_why(node)
+            raise
+        self._let_in = True
+        return answer
+
+    async def _ask_why(self, node: Node) -> None:
+        """Raise LogAccessError when a broker is there and our settings keep us out. Once one has let us in they are
+        right, and what goes wrong then may pass.
+        """
+        if not self._let_in and (told := await why_refused(self._brokers[node], self.options, self._tls)):
+            raise LogAccessError(f"Kafka: {told}")
 
     async def _connection(self, node: Node) -> AIOKafkaConnection:
         async with self._locks[node]:
@@ -281,24 +297,9 @@ class Driver:
             if connection is None or not is_alive(connection):
                 if node not in self._brokers:
                     raise errors.LeaderNotAvailableError(f"node {node}")
-                connection = self._connections[node] = await self._connect(*self._brokers[node])
+                connection = self._connections[node] = await connect(
+                    self._brokers[node], self.options.client_id, timeout_ms=self._timeout_ms, security=self.security
+                )
                 if self._closed:
                     drop(connection)
             return connection
-
-    async def _connect(self, host: str, port: int) -> AIOKafkaConnection:
-        try:
-            return await create_conn(
-                host,
-                port,
-                client_id=self.options.client_id,
-                request_timeout_ms=self._timeout_ms,
-                max_idle_ms=_IDLE_MS,
-                **self.security,
-            )
-        except TimeoutError:
-            raise errors.RequestTimedOutError(f"{host}:{port} does not answer") from None
-        except errors.KafkaError:
-            raise
-        except (OSError, RuntimeError) as error:  # RuntimeError is uvloop's for a connection that is lost already
-            raise errors.KafkaConnectionError(f"{host}:{port}: {error}") from error

@@ -15,6 +15,7 @@ from .driver import Driver
 _AT_ONCE = 16  # a broker answers one connection's requests one by one, and each has its time from when it is sent
 _ONE_BATCH = 1  # bytes: of the one partition that is asked for, Kafka gives the first batch whole all the same
 _TOPIC = 2
+_SETTINGS = ("retention.ms", "retention.bytes", "cleanup.policy", "min.insync.replicas", "max.message.bytes")
 
 
 async def timestamps(driver: Driver, places: Collection[Place]) -> dict[Place, int]:
@@ -52,13 +53,16 @@ async def describe(driver: Driver, topics: Collection[str]) -> dict[str, TopicDe
             replication_factor=min(len(replicas) for _, _, _, replicas, *_ in partitions),
             retention_seconds=None if seconds is None else seconds / 1000,
             retention_bytes=None if size is None else size * len(partitions),
+            cleanup_policy=kept.get("cleanup.policy"),
+            min_insync_replicas=_number(kept, "min.insync.replicas"),
+            max_message_bytes=_number(kept, "max.message.bytes"),
         )
     return details
 
 
 async def _settings(driver: Driver, topics: Collection[str]) -> dict[str, dict[str, str]]:
     """What the brokers are set to do with topics, by Kafka's names."""
-    wanted = [(_TOPIC, topic, ["retention.ms", "retention.bytes", "cleanup.policy"]) for topic in topics]
+    wanted = [(_TOPIC, topic, list(_SETTINGS)) for topic in topics]
     try:
         response = await driver.ask_any(DescribeConfigsRequest(wanted))
     except errors.IncompatibleBrokerVersion:
@@ -76,6 +80,10 @@ def _limit(settings: Mapping[str, str], name: str) -> int | None:
         return None
     deletes = "delete" in settings.get("cleanup.policy", "delete")
     return max(0, int(settings[name])) if deletes else 0
+
+
+def _number(settings: Mapping[str, str], name: str) -> int | None:
+    return int(settings[name]) if name in settings else None
 
 
 def _first_timestamp(records: bytes | None, offset: int) -> int | None:
