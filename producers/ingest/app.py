@@ -108,6 +108,8 @@ class IngestApp:
         self._cors = Cors(settings)
         keys_file = settings.ingest_api_keys_file
         self._keys = Keys(keys_file, rate=settings.ingest_key_rate) if keys_file else None
+        if self._keys is not None:
+            metrics.watch_file(self._keys.file)
         domains = settings.ingest_redirect_domains
         self._redirects = Redirects(domains) if domains else None
         self._routes = Routes(settings.ingest_paths, redirects=bool(domains))
