@@ -239,6 +239,10 @@ class Settings(BaseModel):
         description="More headers of each request, each 'Name: value'; in the environment one a line.",
         json_schema_extra={"secret": True},
     )
+    collect_headers_file: str = Field(
+        "",
+        description="File of such headers, each a line, where keys belong; it is read again when it changes.",
+    )
     collect_ssl_cafile: str = Field(
         "", description="PEM file of the authorities that sign the collector's certificate."
     )
