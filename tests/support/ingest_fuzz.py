@@ -247,7 +247,8 @@ async def exchange(address: tuple[str, int], pieces: list[bytes], *, timeout: fl
                     await loop.sock_sendall(client, piece)
                     await asyncio.sleep(0)
                 if is_all:
-                    client.shutdown(socket.SHUT_WR)
+                    with contextlib.suppress(OSError):  # it is closed already
+                        client.shutdown(socket.SHUT_WR)
             with contextlib.suppress(ConnectionError):
                 while block := await loop.sock_recv(client, 65_536):
                     received += block
