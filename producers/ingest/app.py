@@ -108,13 +108,14 @@ class IngestApp:
         self._cors = Cors(settings)
         keys_file = settings.ingest_api_keys_file
         self._keys = Keys(keys_file, rate=settings.ingest_key_rate) if keys_file else None
-        if self._keys is not None:
-            metrics.watch_file(self._keys.file)
         domains = settings.ingest_redirect_domains
         self._redirects = Redirects(domains) if domains else None
         self._routes = Routes(settings.ingest_paths, redirects=bool(domains))
         self._topics = Topics(log, seconds=settings.append_timeout, warn=self._warn_of)
         resolver = resolver_of(settings.iglu_resolver, wait=settings.iglu_wait)
+        for watched in (self._keys.file if self._keys else None, resolver.file):
+            if watched is not None:
+                metrics.watch_file(watched)
         self._writer = Writer(log, settings, metrics, topics=self._topics, resolver=resolver)
         self._reader = BodyReader(
             limit=settings.ingest_max_body_bytes,
