@@ -7,7 +7,19 @@ from pathlib import Path
 
 import pytest
 
-WHAT = ("kafka", "real_kafka", "browser", "node", "openssl", "prometheus", "compose", "go", "mount", "systemd", "python")
+WHAT = (
+    "kafka",
+    "real_kafka",
+    "browser",
+    "node",
+    "openssl",
+    "prometheus",
+    "compose",
+    "go",
+    "mount",
+    "systemd",
+    "python",
+)
 
 _missing: dict[tuple[str, str], int] = {}
 _stand_ins: dict[str, str] = {}
