@@ -40,6 +40,9 @@ lint: $(READY) types-tree ## style, types, import rules
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache | tail -n 2
 
+audit: $(READY) ## known vulnerabilities in what is locked; requirements/audit.toml has those that are ignored
+	@$(BIN)/python requirements/audit.py
+
 format: $(READY) ## rewrite the code in the house's style
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
@@ -74,4 +77,4 @@ types-tree:
 clean: ## remove what was made here
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: help setup demo test faults soak lint format docs site bench lock types-tree clean
+.PHONY: help setup demo test faults soak lint audit format docs site bench lock types-tree clean

@@ -24,8 +24,12 @@ def connect(path: Path, *, create: bool = False, only_read: bool = False) -> Con
     """Open a file for any one thread at a time; what is committed is flushed to the disk. Raises as sqlite3 does."""
     uri = _uri(path, "rwc" if create else "ro" if only_read else "rw")
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA journal_size_limit = 67108864")
+    try:
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA journal_size_limit = 67108864")
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 

@@ -1,13 +1,15 @@
 """Every metric, made in one place; roles that share a process share one registry."""
 
-from collections.abc import Mapping
-from typing import NamedTuple
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 
 from .log.interface import Log
+from .watched_file import WatchedFile
 
 _LATENCY_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _DELIVERY_SECONDS = (*_LATENCY_SECONDS, 300.0, 900.0, 3600.0, 21_600.0, 86_400.0)
@@ -124,6 +126,12 @@ class Metrics:
         self.log_free_bytes = Gauge(
             "snowbus_log_free_bytes", "Bytes left on the disk of the embedded log.", ("log",), registry=registry
         )
+        self.settings_file_broken = Gauge(
+            "snowbus_settings_file_broken",
+            "1 while what a setting names has changed and cannot be used, and what it held before stays in force.",
+            ("setting",),
+            registry=registry,
+        )
         self.gateway_connections = Gauge("snowbus_gateway_connections", "Websockets open.", registry=registry)
         self.gateway_messages = Counter(
             "snowbus_gateway_messages", "Messages sent to readers.", ("type",), registry=registry
@@ -152,6 +160,14 @@ class Metrics:
         if log.disk() is not None:
             self.log_bytes.labels(log.url).set_function(lambda: disk.used if (disk := log.disk()) else 0)
             self.log_free_bytes.labels(log.url).set_function(lambda: disk.free if (disk := log.disk()) else 0)
+
+    def watch_file(self, file: WatchedFile[Any]) -> None:
+        """Tell whether a file that was changed can be used."""
+        self.watch_setting(file.setting, lambda: file.is_broken(now=time.monotonic()))
+
+    def watch_setting(self, setting: str, is_broken: Callable[[], bool]) -> None:
+        """Tell whether what a setting names can be used."""
+        self.settings_file_broken.labels(setting).set_function(is_broken)
 
     def of_consumer(self, name: str) -> "ConsumerMetrics":
         """The metrics of one consumer."""

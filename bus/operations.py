@@ -51,7 +51,12 @@ def operations_app(operations: Operations) -> AsgiApp:
 
     async def app(scope: Scope, _receive: Receive, send: Send) -> None:
         answer = await operations.answer(scope["path"]) or _NOT_FOUND
-        headers = [(b"content-type", answer.content_type.encode()), (b"content-length", b"%d" % len(answer.body))]
+        headers = [
+            (b"content-type", answer.content_type.encode()),
+            (b"content-length", b"%d" % len(answer.body)),
+            (b"x-content-type-options", b"nosniff"),
+            (b"cache-control", b"no-store"),
+        ]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else answer.body})
 

@@ -271,6 +271,10 @@ class Settings(BaseModel):
         description="More headers of each request, each 'Name: value'; in the environment one a line.",
         json_schema_extra={"secret": True},
     )
+    collect_headers_file: str = Field(
+        "",
+        description="File of such headers, each a line, where keys belong; it is read again when it changes.",
+    )
     collect_ssl_cafile: str = Field(
         "", description="PEM file of the authorities that sign the collector's certificate."
     )
@@ -309,10 +313,22 @@ class Settings(BaseModel):
     gateway_tokens: tuple[str, ...] = Field(
         (), description="Tokens that readers may show; each gives every right.", json_schema_extra={"secret": True}
     )
+    gateway_tokens_file: str = Field(
+        "",
+        description="File of tokens that readers may show, each a line, NAME TOKEN and its scopes; it is read again "
+        "when it changes.",
+    )
     gateway_jwt_secret: str = Field(
         "", description="The secret of signed tokens (JWT) with HS256.", json_schema_extra={"secret": True}
     )
-    gateway_jwt_public_key: str = Field("", description="PEM file of the public key of signed tokens with RS256.")
+    gateway_jwt_secret_file: str = Field(
+        "", description="File of such secrets, each a line, instead; it is read again when it changes."
+    )
+    gateway_jwt_public_key: str = Field(
+        "",
+        description="PEM file of the public keys, one or more, of signed tokens with RS256; it is read again when it "
+        "changes.",
+    )
     gateway_jwks_url: str = Field(
         "", description="URL or file of the public keys of signed tokens with RS256, a JSON Web Key Set."
     )

@@ -23,8 +23,14 @@ Events = AsyncGenerator[EventMessage | None]
 
 
 def check_stream(url: str) -> None:
-    """Raise click.UsageError for a stream that would take its events from other readers."""
-    if read_address(url, filters={}).group:
+    """Raise click.UsageError for a stream that would take its events from other readers, or shows its token."""
+    asked = read_address(url, filters={})
+    if asked.token:
+        raise click.UsageError(
+            "--stream: no token can stand there, as everyone on a machine sees the arguments of its processes: use "
+            f"{_TOKEN}"
+        )
+    if asked.group:
         raise click.UsageError("--stream: a group would take the events from its other readers; leave out group=")
 
 

@@ -37,6 +37,7 @@ _SECTIONS = {
     "gateway": "Gateway",
     "log": "Embedded log, told by every process that has it open",
     "emitter": "Emitters, told by an app that registers its `EmitterMetrics`",
+    "settings": "What settings name, and is read again when it changes",
 }
 
 

@@ -8,9 +8,9 @@ import click
 from pydantic.fields import FieldInfo
 
 from snowbus.bus.errors import ConfigurationError
-from snowbus.bus.log.kafka_url import has_password
 from snowbus.bus.settings import NEW_TOPICS, WORKER, Settings, is_secret, role_of, section_of
 
+from .argument_secrets import refuse_secrets
 from .load_settings import environment_name, load_settings, with_where
 
 _OWN = "Options"
@@ -82,11 +82,7 @@ def with_settings(
         def command(**parameters: Any) -> Any:
             flags = {name: parameters.pop(_parameter(name)) for name in names if _parameter(name) in parameters}
             given = {name: value for name, value in flags.items() if value not in (None, ())}
-            if has_password(str(given.get("log", ""))):
-                raise ConfigurationError(
-                    "--log: no password can stand there, as everyone on a machine sees the arguments of its processes: "
-                    "use --kafka-sasl-password-file, SNOWBUS_KAFKA_SASL_PASSWORD or SNOWBUS_LOG"
-                )
+            refuse_secrets(given, spelt)
             settings = load_settings(given, spelt=spelt)
             try:
                 return function(settings=settings, **parameters)

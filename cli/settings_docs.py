@@ -28,7 +28,8 @@ The environment is shared with others: of its variables `SNOWBUS_…` that are n
 warned of (`SNOWBUS_LOGG` for `SNOWBUS_LOG`, `SNOWBUS_LISTEN` for one of the four `SNOWBUS_…_LISTEN`), and the others
 are left alone.
 
-Passwords and tokens have no flag, as everyone on a machine can see the arguments of its processes.
+Passwords and tokens have no flag, as everyone on a machine can see the arguments of its processes; a URL with a
+password in it is refused there.
 """
 
 _SECTION_WORDS = {

@@ -1,36 +1,41 @@
-"""The wheel holds everything: what works from a checkout works installed."""
+"""The wheel holds everything: what works from a checkout works installed, on every Python that the machine has."""
 
+import json
 import shutil
 import subprocess
 import sys
+import tomllib
+import urllib.request
 import zipfile
 from pathlib import Path
+
+import pytest
+from support.aio import soon
+from support.requirements import python
+from support.snowbus import Process, environment
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("bus", "producers", "consumers", "cli", "schemas")
 NOT_CODE = {".pyc"}
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+PYTHONS = [each.rpartition(" ")[2] for each in PROJECT["classifiers"] if "Python :: 3." in each]
 
 
-def test_the_wheel_holds_every_file_of_every_package_and_runs(tmp_path):
-    source = tmp_path / "source"
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
     for name in (*PACKAGES, "pyproject.toml", "README.md", "LICENSE"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copyfile
         source.mkdir(exist_ok=True)
         copy(ROOT / name, source / name)
-    build = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "--no-build-isolation",
-        "-w",
-        tmp_path,
-        source,
-    ]
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", folder, source]
     subprocess.run(build, check=True, capture_output=True, timeout=100)
-    (wheel,) = tmp_path.glob("snowbus-*.whl")
+    (found,) = folder.glob("snowbus-*.whl")
+    return found
+
+
+def test_the_wheel_holds_every_file_of_every_package_and_runs(wheel, tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "installed")
     expected = {
@@ -48,3 +53,31 @@ def test_the_wheel_holds_every_file_of_every_package_and_runs(tmp_path):
         command, cwd=tmp_path / "installed", env={"PYTHONPATH": site}, capture_output=True, text=True, check=False
     )
     assert "--ingest-listen" in answer.stdout, answer.stderr
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("version", PYTHONS)
+def test_the_wheel_runs_in_a_clean_environment_on_each_python(wheel, version, tmp_path):
+    """With the newest releases that it allows, and warnings as errors, `snowbus up` takes an event and shows it."""
+    subprocess.run([python(version), "-m", "venv", tmp_path / "clean"], check=True, timeout=100)
+    programs = tmp_path / "clean" / "bin"
+    install = [programs / "pip", "install", "--quiet", "--no-compile", wheel]
+    subprocess.run(install, check=True, capture_output=True, cwd=tmp_path, timeout=600)
+    arguments = ("up", "--ingest-listen", "127.0.0.1:0", "--gateway-listen", "127.0.0.1:0")
+    variables = {**environment(), "PYTHONWARNINGS": "error"}
+    with Process(*arguments, program=programs / "snowbus", cwd=tmp_path, variables=variables) as process:
+        ingest, gateway = process.address("ingest"), process.address("gateway")
+        with urllib.request.urlopen(f"{ingest}/i?e=pv&p=web&eid=1", timeout=10) as answer:
+            assert answer.status == 200
+        assert soon(lambda: newest(gateway)) == "1"
+        assert process.stop() == 0
+    told = "".join(process.diagnostics)
+    assert "Warning" not in told
+    assert "Traceback" not in told
+
+
+def newest(gateway):
+    """The id of the last event that the gateway exports, or None."""
+    with urllib.request.urlopen(f"{gateway}/v1/events.ndjson?from=-1", timeout=10) as answer:
+        lines = answer.read().splitlines()
+    return json.loads(lines[-1])["event"]["event_id"] if lines else None

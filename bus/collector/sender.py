@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import ssl
+import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
@@ -12,6 +13,7 @@ import aiohttp
 from ..diagnostics import Diagnostics
 from ..settings import Settings
 from ..tls import client_context
+from ..watched_file import WatchedFile
 from .faults import no_answer
 from .target import Target, headers_of, proxy_of
 from .verdicts import Answer, NoAnswer
@@ -53,9 +55,10 @@ class Sender:
             sock_read=settings.collect_read_timeout,
         )
         self._gzip = settings.collect_gzip
-        self._headers = [*_HEADERS.items(), *headers_of(settings.collect_headers, [target])]
+        self._own_headers = [*_HEADERS.items(), *headers_of(settings.collect_headers, [target])]
+        self.headers_file = _headers_file(settings, target)
         if target.authorization:
-            self._headers.append(("Authorization", target.authorization))
+            self._own_headers.append(("Authorization", target.authorization))
         proxy = proxy_of(settings)
         self._proxy = proxy.url if proxy else None
         self._proxy_headers: dict[str, str] = {}
@@ -64,7 +67,7 @@ class Sender:
             if target.secure:
                 self._proxy_headers = dict([ours])  # only the tunnel's: the collector has no business with it
             else:
-                self._headers.append(ours)
+                self._own_headers.append(ours)
         self._tls = _tls_context(settings) if target.secure else True
 
     async def __aenter__(self) -> Self:
@@ -104,6 +107,11 @@ class Sender:
             self._gzip = False
         return await self._send(body, ours)
 
+    @property
+    def _headers(self) -> list[tuple[str, str]]:
+        in_file = self.headers_file.value(now=time.monotonic()) if self.headers_file else ()
+        return [*self._own_headers, *in_file]
+
     async def _send(self, body: bytes, headers: list[tuple[str, str]]) -> Answer | NoAnswer:
         try:
             async with self._session.post(
@@ -132,6 +140,18 @@ class Sender:
             case aiohttp.SocketTimeoutError():
                 return f"not a byte for {self._timeout.sock_read:g} s"
         return f"no answer within {self._timeout.total:g} s"
+
+
+def _headers_file(settings: Settings, target: Target) -> WatchedFile[list[tuple[str, str]]] | None:
+    setting = "collect_headers_file"
+    if not settings.collect_headers_file:
+        return None
+
+    def parse(text: str) -> list[tuple[str, str]]:
+        lines = [line for line in text.splitlines() if line.strip()]
+        return headers_of(lines, [target], setting=setting)
+
+    return WatchedFile(setting, settings.collect_headers_file, parse)
 
 
 def _tls_context(settings: Settings) -> ssl.SSLContext:

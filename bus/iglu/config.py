@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from .. import json_text
 from ..errors import ConfigurationError, JsonError
+from ..watched_file import WatchedFile
 
 _SCHEMA = "iglu:com.snowplowanalytics.iglu/resolver-config/jsonschema/1-0-"
 _IN_SNOWPLOWS_JAR = "/iglu-client-embedded"
@@ -113,6 +114,18 @@ def load_resolver_config(file: Path) -> ResolverConfig:
         raise ConfigurationError(f"iglu_resolver: {file} cannot be read: {error}") from None
     except ConfigurationError as error:
         raise ConfigurationError(f"iglu_resolver: {file}: {error}") from None
+
+
+def watched_config(file: str) -> WatchedFile[ResolverConfig]:
+    """The configuration in a file that may change. Raises ConfigurationError."""
+
+    def parse(text: str) -> ResolverConfig:
+        try:
+            return parse_resolver_config(text, folder=Path(file).parent)
+        except ConfigurationError as error:
+            raise ValueError(str(error)) from None
+
+    return WatchedFile("iglu_resolver", file, parse)
 
 
 def parse_resolver_config(text: str, *, folder: Path) -> ResolverConfig:

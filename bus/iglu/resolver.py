@@ -13,7 +13,8 @@ from typing import NamedTuple, Self
 from ..diagnostics import Diagnostics
 from ..errors import RegistryError, SchemaError, SchemaLimitError
 from ..sparingly import SparingDiagnostics
-from .config import RegistryConfig, ResolverConfig, settings_config
+from ..watched_file import WatchedFile
+from .config import RegistryConfig, ResolverConfig, own_config, watched_config
 from .lookups import Found, Lookup, LookupMemory, Lookups, NotFound, Remembered, Unreachable, Unusable
 from .registries import Registry, registry_of
 from .schema import Schema, compile_schema
@@ -37,7 +38,9 @@ class _UnderWay(NamedTuple):
 class Resolver:
     """Looks up schemas as a configuration says; nobody waits longer than `wait` seconds for one.
 
-    `is_strict` says whether a schema that no registry has makes an event invalid. It belongs to one event loop.
+    `is_strict` says whether a schema that no registry has makes an event invalid. `file` is where the configuration
+    comes from, if it may change: what is looked up after that is asked of the registries that it names then. It belongs
+    to one event loop.
     """
 
     def __init__(
@@ -46,11 +49,15 @@ class Resolver:
         *,
         wait: float,
         is_strict: bool = True,
+        file: WatchedFile[ResolverConfig] | None = None,
         connect: Callable[[RegistryConfig], Registry] = registry_of,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.file = file
         self._is_strict = is_strict
-        self._registries = [(each, connect(each)) for each in config.repositories]
+        self._config = config
+        self._connect = connect
+        self._registries = self._connected()
         self._memory = LookupMemory(size=config.cache_size, ttl=config.cache_ttl)
         self._wait = wait
         self._clock = clock
@@ -104,8 +111,17 @@ class Resolver:
             known |= (await self.look_up(part)).by_uri
         return Lookups(known, self._is_strict)
 
+    def _connected(self) -> list[tuple[RegistryConfig, Registry]]:
+        return [(each, self._connect(each)) for each in self._config.repositories]
+
+    def _follow_file(self, now: float) -> None:
+        if self.file is not None and (config := self.file.value(now=now)) is not self._config:
+            self._config = config
+            self._registries = self._connected()
+
     def _begin(self, uri: IgluUri, now: float) -> _UnderWay | None:
         """Begin to look up a schema, unless that is under way; None when too many are."""
+        self._follow_file(now)
         under_way = self._under_way.get(uri)
         if under_way is None and len(self._under_way) < _LOOKUPS_AT_ONCE:
             task = asyncio.create_task(self._look_up_and_remember(uri), name=f"snowbus-iglu {uri}")
@@ -155,4 +171,7 @@ def resolver_of(file: str, *, wait: float) -> Resolver:
     """The resolver that a file configures; without one, of the schemas that come with Snowbus, which knows nothing of
     others and calls no event invalid for having one. Raises ConfigurationError.
     """
-    return Resolver(settings_config(file), wait=wait, is_strict=bool(file))
+    if not file:
+        return Resolver(own_config(), wait=wait, is_strict=False)
+    watched = watched_config(file)
+    return Resolver(watched.value(now=time.monotonic()), wait=wait, file=watched)

@@ -45,6 +45,8 @@ async def run_collect(
     async with AsyncExitStack() as stack:
         senders = [Sender(target, settings=settings) for target in targets_of(settings)]
         for sender in senders:
+            if sender.headers_file is not None:
+                metrics.watch_file(sender.headers_file)
             await stack.enter_async_context(sender)
         collectors = _collectors(senders, settings)
         reporter = Reporter(log, group=settings.group, states=lambda: _states(collectors))

@@ -56,8 +56,9 @@ def access_for(address: str, settings: Settings) -> Access:
     loopback = ip_address(address).is_loopback
     if not loopback and not takes_tokens(settings) and not settings.gateway_insecure:
         raise ConfigurationError(
-            f"the gateway would show every event to whoever reaches {address}: set tokens (SNOWBUS_GATEWAY_TOKENS) or "
-            "keys for signed ones (SNOWBUS_GATEWAY_JWT_SECRET, …), listen on 127.0.0.1, or say that you mean it "
+            f"the gateway would show every event to whoever reaches {address}: set tokens "
+            "(SNOWBUS_GATEWAY_TOKENS_FILE, SNOWBUS_GATEWAY_TOKENS) or keys for signed ones "
+            "(SNOWBUS_GATEWAY_JWT_SECRET_FILE, …), listen on 127.0.0.1, or say that you mean it "
             "(SNOWBUS_GATEWAY_INSECURE=true)"
         )
     return Access(loopback, settings.gateway_allowed_origins)

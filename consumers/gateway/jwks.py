@@ -20,17 +20,19 @@ from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.download import DownloadError, download
 from snowbus.bus.errors import ConfigurationError, JsonError, SnowbusError
 from snowbus.bus.sparingly import SparingDiagnostics
+from snowbus.bus.watched_file import LOOK_SECONDS
+
+from .verifying_keys import MIN_RSA_BITS, VerifyingKey, rsa_key
 
 logger = Diagnostics(__name__)
 
-MIN_RSA_BITS = 2048
 _FETCH_SECONDS = 3.0
 _LOOK_SECONDS = 10.0
 _WARN_SECONDS = 60.0
 _MAX_BYTES = 1_000_000
 _MAX_KEYS = 100
 
-Keys = Mapping[str | None, RSAPublicKey]
+Keys = Mapping[str | None, VerifyingKey]
 """Keys by their ids; a key without one stands under None."""
 
 
@@ -45,16 +47,18 @@ class Jwks:
 
     While the registry is away the last keys stay in force. A key that is not known is looked for once in ten seconds,
     whoever asks; `refresh` is after how many seconds the keys are fetched anyway, so that one that is withdrawn ends.
+    A file is looked at twice a second.
     """
 
     def __init__(self, location: str, *, refresh: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._location = _checked(location)
         self.name = _without_secrets(location)
-        self._refresh = refresh
+        self._refresh = min(refresh, LOOK_SECONDS) if isinstance(self._location, Path) else refresh
         self._clock = clock
         self._keys: Keys | None = None
+        self._text = b""
         self._looked_at = float("-inf")
-        self._is_down = False
+        self.is_down = False
         self._diagnostics = SparingDiagnostics(logger, seconds=_WARN_SECONDS, clock=clock)
         self._fetching = asyncio.Lock()
 
@@ -64,13 +68,17 @@ class Jwks:
         while True:
             async with self._fetching:
                 await self._fetch()
-            if self._is_down:
+            if self.is_down:
                 await asyncio.sleep(min(self._refresh, backoff.next_wait()))
             else:
                 backoff.reset()
                 await asyncio.sleep(self._refresh)
 
-    async def key(self, key_id: str | None) -> RSAPublicKey | None:
+    def has(self, fingerprint: bytes) -> bool:
+        """Whether a key is one of those that are in force."""
+        return any(key.fingerprint == fingerprint for key in (self._keys or {}).values())
+
+    async def key(self, key_id: str | None) -> VerifyingKey | None:
         """The key of this id, or without an id the only one there is. Raises KeysError when there were never any."""
         if (found := self._find(key_id)) is not None:
             return found
@@ -84,7 +92,7 @@ class Jwks:
             raise KeysError("the keys that tokens are signed with cannot be fetched now")
         return self._find(key_id)
 
-    def _find(self, key_id: str | None) -> RSAPublicKey | None:
+    def _find(self, key_id: str | None) -> VerifyingKey | None:
         keys = self._keys or {}
         if key_id is None and len(keys) == 1:
             return next(iter(keys.values()))
@@ -92,9 +100,12 @@ class Jwks:
 
     async def _fetch(self) -> None:
         try:
-            self._keys = parse_jwks(await self._load())
+            text = await self._load()
+            is_new = self._keys is None or text != self._text
+            if self._keys is None or is_new:
+                self._keys, self._text = parse_jwks(text), text
         except KeysError as error:
-            self._is_down = True
+            self.is_down = True
             self._diagnostics.warning(
                 "the keys of tokens cannot be fetched",
                 registry=self.name,
@@ -102,11 +113,11 @@ class Jwks:
                 consequence="there are none yet" if self._keys is None else "the last ones stay in force",
             )
             return
-        if self._is_down:
+        if self.is_down:
             logger.info("the keys of tokens can be fetched again", registry=self.name, keys=len(self._keys))
-        elif not self._keys:
+        elif is_new and not self._keys:
             logger.warning("the registry has no key that verifies RS256", registry=self.name)
-        self._is_down = False
+        self.is_down = False
         self._diagnostics.reset()
 
     async def _load(self) -> bytes:
@@ -135,11 +146,11 @@ def parse_jwks(text: bytes) -> Keys:
         raise KeysError("it is no JSON Web Key Set, which has an array of keys")
     if len(entries) > _MAX_KEYS:
         raise KeysError(f"it has more than {_MAX_KEYS} keys")
-    keys: dict[str | None, RSAPublicKey] = {}
+    keys: dict[str | None, VerifyingKey] = {}
     for entry in entries:
         if isinstance(entry, dict) and (key := _rsa_key(entry)) is not None:
             key_id = entry.get("kid")
-            keys[key_id if isinstance(key_id, str) else None] = key
+            keys[key_id if isinstance(key_id, str) else None] = rsa_key(key)
     return keys
 
 

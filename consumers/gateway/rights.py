@@ -50,7 +50,8 @@ class Rights:
     """One reader's rights: `limits` are ANDed with its filter, `mask` is None when personal data is shown, `groups` are
     the patterns of the groups that it may be in, None for all.
 
-    `holder` is whose token it is, for counting, or empty; `until` is when the rights end, in seconds since 1970.
+    `holder` is whose token it is, for counting, or empty; `until` is when the rights end, in seconds since 1970;
+    `proof` is the digest of the token, or of the key that it is signed with, which may be taken away before.
     """
 
     limits: Filter = field(default_factory=Filter)
@@ -58,6 +59,7 @@ class Rights:
     groups: tuple[str, ...] | None = None
     holder: str = ""
     until: float | None = None
+    proof: bytes = b""
 
     def narrow(self, asked: Filter) -> Filter:
         """What a reader gets that asked for this. Raises NotAllowedError."""
@@ -94,7 +96,9 @@ def scopes_of(claims: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def rights_of(scopes: Iterable[str], *, mask: Mask, holder: str, until: float | None) -> Rights:
+def rights_of(
+    scopes: Iterable[str], *, mask: Mask, holder: str, until: float | None = None, proof: bytes = b""
+) -> Rights:
     """The rights that scopes give; those that are not ours mean nothing here. Raises NotAllowedError when they let
     nobody read, or when one of ours cannot be understood.
     """
@@ -113,6 +117,7 @@ def rights_of(scopes: Iterable[str], *, mask: Mask, holder: str, until: float | 
         groups=tuple(groups) if groups or limits else None,
         holder=holder,
         until=until,
+        proof=proof,
     )
 
 

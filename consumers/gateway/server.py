@@ -55,7 +55,7 @@ _SOCKET_BUFFER_BYTES = 131_072
 _HANDSHAKE_SECONDS = REQUEST_SECONDS + 5.0
 _CLOSE_SECONDS = 3.0
 _LOG_ANSWERS_SECONDS = 3.0
-_TOKEN_EXPIRED = 4001
+_TOKEN_ENDED = 4001
 _GOODBYE = "the gateway is stopping; reconnect with your cursor"
 
 
@@ -84,7 +84,7 @@ async def run_gateway(
             bound.append(bind(own_listen))
             stack.callback(bound[1].close)
         access = access_for(bound[0].getsockname()[0].partition("%")[0], settings)
-        gateway = _Gateway(log, settings, metrics, access, Tokens(settings), ingest=ingest)
+        gateway = _Gateway(log, settings, metrics, access, Tokens(settings, metrics), ingest=ingest)
         servers = [await _serve(gateway, each) for each in bound]
         running: list[asyncio.Task[Any]] = [
             asyncio.create_task(gateway.tail.run(), name="snowbus-gateway-tail"),
@@ -203,7 +203,7 @@ class _Gateway:
         return GroupSession(connection, subscription, self._hub, group, subscription.group)
 
     async def keep_time(self) -> None:
-        """Heartbeats and pings, for all readers."""
+        """Heartbeats and pings for all readers, and the end of those whose token was taken away."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(min(1.0, self._settings.gateway_heartbeat / 4))
@@ -211,6 +211,8 @@ class _Gateway:
             for connection, session in tuple(self._sessions.items()):
                 session.tick(now)
                 connection.keep_alive(now=now, silence=self._settings.gateway_ping)
+                if connection.is_open and not self.tokens.stand(connection.admitted.rights):
+                    connection.give_up("the token has been taken away or changed", code=_TOKEN_ENDED)
             self._hub.deliveries.flush()
 
     async def answer(self, connection: ServerConnection, request: Request) -> Response | None:
@@ -293,7 +295,7 @@ def _close_at(connection: GatewayConnection, until: float | None) -> asyncio.Tim
     """Close a connection when its token expires, at a time in seconds since 1970."""
     if until is None:
         return None
-    close = partial(connection.give_up, "the token has expired", code=_TOKEN_EXPIRED)
+    close = partial(connection.give_up, "the token has expired", code=_TOKEN_ENDED)
     return connection.loop.call_later(until - time.time(), close)
 
 

@@ -4,25 +4,25 @@ Source: RFC 7519, and RFC 8725 on what goes wrong with it. A key belongs to one 
 public keys. What a token says of its algorithm only chooses among what is set here.
 """
 
-from collections.abc import Mapping
-from pathlib import Path
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from snowbus.bus.errors import ConfigurationError
+from snowbus.bus.metrics import Metrics
 from snowbus.bus.settings import Settings
+from snowbus.bus.watched_file import WatchedFile
 
-from .jwks import MIN_RSA_BITS, Jwks, KeysError
+from .jwks import Jwks, KeysError
 from .rights import TokenError
+from .verifying_keys import VerifyingKey, public_keys_in, secret_key, secrets_in
 
 LEEWAY_SECONDS = 5
 """How far the clocks of those who sign may be from ours."""
 
 _LATEST = 1 << 40  # seconds since 1970: for ever, in numbers that a clock takes
-_MIN_SECRET_BYTES = 32  # RFC 7518, section 3.2: as many as the hash has
 _REASONS: tuple[tuple[type[jwt.PyJWTError], str], ...] = (
     (jwt.ExpiredSignatureError, "has expired"),
     (jwt.ImmatureSignatureError, "is not valid yet"),
@@ -36,30 +36,30 @@ _REASONS: tuple[tuple[type[jwt.PyJWTError], str], ...] = (
 class SignedTokens:
     """Verifies tokens with the keys in the settings; `jwks` is None where no registry is set."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
         """Raises ConfigurationError for a key that cannot work."""
-        self._secret = _checked_secret(settings.gateway_jwt_secret)
-        path = settings.gateway_jwt_public_key
-        self._public_key = _public_key(Path(path)) if path else None
+        self._secret = _own_secret(settings.gateway_jwt_secret)
+        self._secrets_in_file = _keys_of(settings, metrics, "gateway_jwt_secret_file", secrets_in)
+        self._public_keys = _keys_of(settings, metrics, "gateway_jwt_public_key", public_keys_in)
         location = settings.gateway_jwks_url
         self.jwks = Jwks(location, refresh=settings.gateway_jwks_refresh) if location else None
+        if (jwks := self.jwks) is not None:
+            metrics.watch_setting("gateway_jwks_url", lambda: jwks.is_down)
         self._audience = settings.gateway_jwt_audience or None
         self._issuer = settings.gateway_jwt_issuer or None
 
-    async def claims(self, token: str) -> Mapping[str, Any]:
-        """What a token claims, once it is verified; `exp` is always there. Raises TokenError."""
+    async def claims(self, token: str) -> tuple[Mapping[str, Any], bytes]:
+        """What a token claims, once it is verified, and by which key, as a fingerprint; `exp` is always there. Raises
+        TokenError.
+        """
         try:
-            header = jwt.get_unverified_header(token)
-            algorithm, key = await self._key(header)
-            return jwt.decode(
-                token,
-                key,
-                algorithms=[algorithm],
-                audience=self._audience,
-                issuer=self._issuer,
-                leeway=LEEWAY_SECONDS,
-                options={"require": ["exp"], "verify_aud": self._audience is not None},
-            )
+            algorithm, keys = await self._keys(jwt.get_unverified_header(token))
+            for place, (key, fingerprint) in enumerate(keys, 1):
+                try:
+                    return self._decode(token, algorithm, key), fingerprint
+                except jwt.InvalidSignatureError:
+                    if place == len(keys):
+                        raise
         except jwt.MissingRequiredClaimError as error:
             raise TokenError(f"lacks the claim {error.claim}") from None
         except jwt.PyJWTError as error:
@@ -67,57 +67,74 @@ class SignedTokens:
             raise TokenError(next(reasons, "has a claim that cannot be used")) from None
         except (ValueError, OverflowError, TypeError, RecursionError):  # of JSON that is none, or of no sense
             raise TokenError("is not a JWT that can be read") from None
+        raise TokenError("is signed with a key that is not known")
+
+    def has(self, fingerprint: bytes) -> bool:
+        """Whether a key is one of those that are in force."""
+        ours = (*self._secrets, *self._public_keys())
+        return any(each.fingerprint == fingerprint for each in ours) or bool(self.jwks and self.jwks.has(fingerprint))
 
     def until(self, claims: Mapping[str, Any]) -> float:
         """When a token that claims this ends to be valid here, in seconds since 1970."""
         return min(int(claims["exp"]), _LATEST) + LEEWAY_SECONDS
 
-    async def _key(self, header: Mapping[str, Any]) -> tuple[str, str | RSAPublicKey]:
-        """The algorithm and the key for a token with this header. Raises TokenError."""
+    @property
+    def _secrets(self) -> Sequence[VerifyingKey]:
+        return (*self._secret, *self._secrets_in_file())
+
+    def _decode(self, token: str, algorithm: str, key: Any) -> Mapping[str, Any]:
+        return jwt.decode(
+            token,
+            key,
+            algorithms=[algorithm],
+            audience=self._audience,
+            issuer=self._issuer,
+            leeway=LEEWAY_SECONDS,
+            options={"require": ["exp"], "verify_aud": self._audience is not None},
+        )
+
+    async def _keys(self, header: Mapping[str, Any]) -> tuple[str, Sequence[VerifyingKey]]:
+        """The algorithm and the keys for a token with this header. Raises TokenError."""
         algorithm, key_id = header.get("alg"), header.get("kid")
-        if algorithm == "HS256" and self._secret:
-            return "HS256", self._secret
-        if algorithm == "RS256" and (self._public_key is not None or self.jwks is not None):
-            return "RS256", await self._rsa_key(key_id if isinstance(key_id, str) else None)
-        taken = [name for name, ours in (("HS256", self._secret), ("RS256", self._public_key or self.jwks)) if ours]
+        secrets, public = self._secrets, bool(self._public_keys()) or self.jwks is not None
+        if algorithm == "HS256" and secrets:
+            return "HS256", secrets
+        if algorithm == "RS256" and public:
+            return "RS256", await self._rsa_keys(key_id if isinstance(key_id, str) else None)
+        taken = [name for name, ours in (("HS256", secrets), ("RS256", public)) if ours]
         raise TokenError(f"is not signed with {' or '.join(taken)}")
 
-    async def _rsa_key(self, key_id: str | None) -> RSAPublicKey:
-        """The registry's key of this id, else the one in the file."""
+    async def _rsa_keys(self, key_id: str | None) -> Sequence[VerifyingKey]:
+        """The registry's key of this id, and those in the file."""
+        in_file = self._public_keys()
         if self.jwks is not None:
             try:
                 key = await self.jwks.key(key_id)
             except KeysError as error:
-                if self._public_key is None:
+                if not in_file:
                     raise TokenError(f"cannot be verified: {error}", status=503) from None
                 key = None
             if key is not None:
-                return key
-        if self._public_key is None:
-            raise TokenError("is signed with a key that is not known")
-        return self._public_key
+                return (key, *in_file)
+        return in_file
 
 
-def _checked_secret(secret: str) -> str:
+def _keys_of(
+    settings: Settings, metrics: Metrics, setting: str, parse: Callable[[str], tuple[VerifyingKey, ...]]
+) -> Callable[[], tuple[VerifyingKey, ...]]:
+    """The keys in the file that a setting names, as they are when it is asked. Raises ConfigurationError."""
+    path = getattr(settings, setting)
+    if not path:
+        return tuple
+    file = WatchedFile(setting, path, parse)
+    metrics.watch_file(file)
+    return lambda: file.value(now=time.monotonic())
+
+
+def _own_secret(secret: str) -> tuple[VerifyingKey, ...]:
     if not secret:
-        return ""
-    if len(secret.encode("utf-8", "replace")) < _MIN_SECRET_BYTES:
-        raise ConfigurationError(f"gateway_jwt_secret: HS256 needs a secret of {_MIN_SECRET_BYTES} bytes or more")
+        return ()
     try:
-        jwt.get_algorithm_by_name("HS256").prepare_key(secret)
-    except jwt.InvalidKeyError:
-        told = "gateway_jwt_secret: it is a key for RS256; name its file in gateway_jwt_public_key"
-        raise ConfigurationError(told) from None
-    return secret
-
-
-def _public_key(path: Path) -> RSAPublicKey:
-    try:
-        key = load_pem_public_key(path.read_bytes())
-    except OSError as error:
-        raise ConfigurationError(f"gateway_jwt_public_key: {path} cannot be read: {error.strerror}") from None
-    except Exception:  # noqa: BLE001 - cryptography has many for what is no key
-        raise ConfigurationError(f"gateway_jwt_public_key: {path} holds no public key in PEM") from None
-    if not isinstance(key, RSAPublicKey) or key.key_size < MIN_RSA_BITS:
-        raise ConfigurationError(f"gateway_jwt_public_key: {path} is no RSA key of {MIN_RSA_BITS} bits or more")
-    return key
+        return (secret_key(secret),)
+    except ValueError as error:
+        raise ConfigurationError(f"gateway_jwt_secret: {error}") from None

@@ -18,6 +18,7 @@ HeaderList = tuple[tuple[bytes, bytes], ...]
 _REASONS_TOLD = 10
 _PREFLIGHT_SECONDS = b"3600"
 _PIXEL = b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
+_NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 _CLOSE = ((b"connection", b"close"),)
 _UNKEPT = ((b"cache-control", b"no-cache, no-store, must-revalidate"),)
 
@@ -112,6 +113,7 @@ def headers_of(answer: Answer, *, cors: HeaderList, cookie: bytes | None) -> lis
     headers = [
         (b"content-type", answer.content_type),
         (b"content-length", str(len(answer.body)).encode()),
+        _NO_SNIFFING,
         *answer.headers,
         *cors,
     ]

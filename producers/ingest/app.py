@@ -113,6 +113,9 @@ class IngestApp:
         self._routes = Routes(settings.ingest_paths, redirects=bool(domains))
         self._topics = Topics(log, seconds=settings.append_timeout, warn=self._warn_of)
         resolver = resolver_of(settings.iglu_resolver, wait=settings.iglu_wait)
+        for watched in (self._keys.file if self._keys else None, resolver.file):
+            if watched is not None:
+                metrics.watch_file(watched)
         self._writer = Writer(log, settings, metrics, topics=self._topics, resolver=resolver)
         self._reader = BodyReader(
             limit=settings.ingest_max_body_bytes,

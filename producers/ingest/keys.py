@@ -1,28 +1,21 @@
 """API keys: who may send, and how many events a second.
 
-The file has a key a line, `NAME KEY` or `NAME KEY EVENTS_A_SECOND`; blank lines, and those that begin with #, count for
-nothing. It is read again when it changes, so that a key is replaced by adding the new one, and taking away the old one
-later. Keys are kept as digests, and looked up by them, so that the time that takes tells nothing about a key.
+The file has a key a line, `NAME KEY` or `NAME KEY EVENTS_A_SECOND`, where KEY may also be `sha256:` and its digest. It
+is read again when it changes, so that a key is replaced by adding the new one, and taking away the old one later.
 """
 
-import hashlib
 import math
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from snowbus.bus.diagnostics import Diagnostics
-from snowbus.bus.errors import ConfigurationError, SnowbusError
+from snowbus.bus.errors import SnowbusError
+from snowbus.bus.shown_secrets import digest_in, digest_of, lines_in
+from snowbus.bus.watched_file import WatchedFile
 
 from .requests import parse_query
 from .source import Head, header_text
 
-logger = Diagnostics(__name__)
-
-_LOOK_SECONDS = 1.0
 _PARAMETER = b"api_key"
 _HOW = "send `Authorization: Bearer KEY`, `X-API-Key: KEY`, or api_key=KEY in the query string"
 
@@ -66,76 +59,53 @@ class Key:
             self._balance -= events
 
 
-class _Stamp(NamedTuple):
-    inode: int
-    size: int
-    changed: int
-
-
 class Keys:
     """The keys in a file. Raises ConfigurationError when it cannot be read, or holds anything else."""
 
     def __init__(self, path: str, *, rate: float) -> None:
-        self._path = Path(path)
         self._rate = rate
-        self._looked_at = -math.inf
-        self._stamp: _Stamp | None = None
         self._keys: Mapping[bytes, Key] = {}
-        self._read()
+        self.file = WatchedFile("ingest_api_keys_file", path, self._parse)
 
     def key_of(self, head: Head, *, now: float) -> Key:
         """The key that a request shows. Raises UnauthorizedError, RateLimitedError."""
-        if now - self._looked_at >= _LOOK_SECONDS:
-            self._look()
-            self._looked_at = now
-        shown = [_digest(text) for text in _shown(head)]
+        keys = self.file.value(now=now)
+        shown = [digest_of(text) for text in _shown(head)]
         if not shown:
             raise UnauthorizedError(f"an API key is missing; {_HOW}")
         for digest in shown:
-            if (key := self._keys.get(digest)) is not None:
+            if (key := keys.get(digest)) is not None:
                 key.check(now=now)
                 return key
         raise UnauthorizedError(f"this API key is not one of ours; {_HOW}")
 
-    def _look(self) -> None:
-        """Read the file again if it is another one; what is wrong with it is told, and the keys stay as they were."""
-        try:
-            self._read()
-        except ConfigurationError as error:
-            logger.warning("the API keys stay as they were", reason=str(error))
-
-    def _read(self) -> None:
-        try:
-            stat = os.stat(self._path)  # noqa: PTH116 - follows the links that a mounted secret is made of
-            stamp = _Stamp(stat.st_ino, stat.st_size, stat.st_mtime_ns)
-            if stamp == self._stamp:
-                return
-            self._stamp = stamp
-            keys = dict(parse_keys(self._path.read_text("utf-8"), rate=self._rate))
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"ingest_api_keys_file: {self._path}: {_reason(error)}") from None
-        except ValueError as error:
-            raise ConfigurationError(f"ingest_api_keys_file: {self._path}: {error}") from None
+    def _parse(self, text: str) -> Mapping[bytes, Key]:
+        """The keys in a file; those that were there before are the same, and have spent what they have."""
+        keys = dict(parse_keys(text, rate=self._rate))
         if not keys:
-            raise ConfigurationError(f"ingest_api_keys_file: {self._path} holds no key; write NAME KEY, one a line")
-        before = {digest: key for digest, key in self._keys.items() if digest in keys and key.rate == keys[digest].rate}
-        self._keys = {**keys, **before}
+            raise ValueError("it holds no key; write NAME KEY, one a line")
+        self._keys = {digest: self._same(digest, key) for digest, key in keys.items()}
+        return self._keys
+
+    def _same(self, digest: bytes, key: Key) -> Key:
+        before = self._keys.get(digest)
+        return before if before and (before.name, before.rate) == (key.name, key.rate) else key
 
 
 def parse_keys(text: str, *, rate: float) -> Iterator[tuple[bytes, Key]]:
     """The keys in a file, by their digests. Raises ValueError, which names the line and never a key."""
-    for number, line in enumerate(text.splitlines(), 1):
-        parts = line.split()
-        if not parts or parts[0].startswith("#"):
-            continue
+    for number, words in lines_in(text):
         try:
-            name, key, *rest = parts
+            name, key, *rest = words
             own = float(rest[0]) if rest else rate
         except ValueError:
             raise ValueError(f"line {number} is not NAME KEY, or NAME KEY EVENTS_A_SECOND") from None
         if len(rest) > 1 or not (0 <= own < math.inf):
             raise ValueError(f"line {number} is not NAME KEY, or NAME KEY EVENTS_A_SECOND")
-        yield _digest(key.encode()), Key(name, own)
+        try:
+            yield digest_in(key), Key(name, own)
+        except ValueError as error:
+            raise ValueError(f"line {number}: {error}") from None
 
 
 def without_key(head: Head) -> Head:
@@ -163,11 +133,3 @@ def _without_parameter(query: bytes) -> bytes:
     if _PARAMETER not in unquote_to_bytes(query):
         return query
     return b"&".join(pair for pair in query.split(b"&") if _PARAMETER.decode() not in parse_query(pair))
-
-
-def _digest(key: bytes) -> bytes:
-    return hashlib.sha256(key).digest()
-
-
-def _reason(error: OSError | UnicodeDecodeError) -> str:
-    return error.strerror or str(error) if isinstance(error, OSError) else "is not UTF-8"

@@ -251,3 +251,18 @@ def test_every_flag_in_the_docs_is_one():
 def test_every_exit_code_has_a_meaning():
     codes = {value for name, value in vars(exit_codes).items() if name.isupper() and isinstance(value, int)}
     assert codes == set(exit_codes.MEANINGS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "instead"),
+    [
+        (("collect", "--collector", "http://one,http://me:pl4nted@two"), "--collector: .* use SNOWBUS_COLLECTOR$"),
+        (("up", "--collect-proxy", "http://me:pl4nted@one"), "--collect-proxy: .* use SNOWBUS_COLLECT_PROXY$"),
+        (("tail", "--stream", "ws://one/?token=pl4nted"), "--stream: .* use SNOWBUS_STREAM_TOKEN$"),
+    ],
+)
+def test_a_secret_among_the_arguments_is_refused(arguments, instead, tmp_path):
+    answer = snowbus(*arguments, cwd=tmp_path)
+    assert answer.returncode in (exit_codes.CONFIGURATION, exit_codes.USAGE)
+    assert re.search(instead, answer.stderr, re.MULTILINE)
+    assert "pl4nted" not in answer.stderr

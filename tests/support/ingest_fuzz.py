@@ -232,8 +232,10 @@ class Answer:
         return int(self.status == 413 or (self.status == 400 and understood_as_http))
 
 
-async def exchange(address: tuple[str, int], pieces: list[bytes], *, timeout: float) -> bytes:
-    """What comes back, until the server closes, also when it does that before all is sent."""
+async def exchange(address: tuple[str, int], pieces: list[bytes], *, timeout: float, is_all: bool = False) -> bytes:
+    """What comes back, until the server closes, also when it does that before all is sent; it may be told that what
+    was sent `is_all`.
+    """
     loop = asyncio.get_running_loop()
     received = bytearray()
     with socket.socket() as client:
@@ -244,6 +246,9 @@ async def exchange(address: tuple[str, int], pieces: list[bytes], *, timeout: fl
                 for piece in pieces:
                     await loop.sock_sendall(client, piece)
                     await asyncio.sleep(0)
+                if is_all:
+                    with contextlib.suppress(OSError):  # it is closed already
+                        client.shutdown(socket.SHUT_WR)
             with contextlib.suppress(ConnectionError):
                 while block := await loop.sock_recv(client, 65_536):
                     received += block

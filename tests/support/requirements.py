@@ -2,11 +2,25 @@
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
-WHAT = ("kafka", "real_kafka", "browser", "node", "openssl", "prometheus", "compose", "go", "mount", "systemd", "kcat")
+WHAT = (
+    "kafka",
+    "real_kafka",
+    "browser",
+    "node",
+    "openssl",
+    "prometheus",
+    "compose",
+    "go",
+    "mount",
+    "systemd",
+    "kcat",
+    "python",
+)
 
 _missing: dict[tuple[str, str], int] = {}
 _stand_ins: dict[str, str] = {}
@@ -34,6 +48,22 @@ def require_program(what: str, *names: str) -> Path:
     require(what, "" if found else f"no {' or '.join(names)} on the PATH")
     assert found
     return Path(found)
+
+
+def python(version: str) -> Path:
+    """A Python of a version such as 3.12: the one on the PATH, else one of pyenv's."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    newest_first = sorted(pyenv.glob(f"versions/{version}.*/bin/python{version}"), reverse=True)
+    on_path = shutil.which(f"python{version}")
+    found = next(filter(_runs, [*newest_first, *([on_path] if on_path else [])]), None)
+    require("python", "" if found else f"no Python {version} that can make environments")
+    return Path(found or "")
+
+
+def _runs(program: Path | str) -> bool:
+    """Whether it is one: pyenv puts programs on the PATH that only say which versions would have them."""
+    answer = subprocess.run([program, "-c", "import ensurepip, venv"], capture_output=True, check=False)
+    return answer.returncode == 0
 
 
 def stood_in(what: str, instead: str) -> None:

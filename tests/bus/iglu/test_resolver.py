@@ -3,6 +3,8 @@
 import asyncio
 import json
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from support.aio import eventually, run
 from support.diagnostics import capture_logs
 
 from snowbus.bus.errors import RegistryError, SchemaError, SchemaLimitError
-from snowbus.bus.iglu.config import ResolverConfig
+from snowbus.bus.iglu.config import ResolverConfig, watched_config
 from snowbus.bus.iglu.lookups import Found, NotFound, Unreachable, Unusable
 from snowbus.bus.iglu.resolver import Resolver
 from snowbus.bus.iglu.uri import IgluUri, parse_iglu_uri
@@ -285,5 +287,33 @@ def test_nothing_is_remembered_where_the_cache_is_to_hold_nothing():
             assert isinstance(await look_up(asked), Found)
             assert isinstance(await look_up(asked), Found)
         assert len(registry.asked) == 2
+
+    run(main())
+
+
+def test_a_new_key_of_a_registry_is_used_once_it_stands_in_the_file(tmp_path: Path) -> None:
+    file, clock = tmp_path / "resolver.json", Clock()
+    registries = {"old": Recorder(RegistryError("it answers 403")), "new": Recorder(TEXT)}
+
+    def write(key: str) -> None:
+        http = {"uri": "http://x.example", "apikey": key}
+        data = {"cacheSize": 10, "repositories": [{"name": "R", "priority": 0, "connection": {"http": http}}]}
+        schema = "iglu:com.snowplowanalytics.iglu/resolver-config/jsonschema/1-0-3"
+        file.write_text(json.dumps({"schema": schema, "data": data}) if key else "{}")
+
+    async def found(resolver: Resolver, kind: type) -> bool:
+        return isinstance((await resolver.look_up([CART])).by_uri[CART], kind)
+
+    async def main() -> None:
+        write("old")
+        watched = watched_config(str(file))
+        config = watched.value(now=clock())
+        options = {"connect": lambda each: registries[each.connection.http.apikey], "clock": clock, "file": watched}
+        async with Resolver(config, wait=30.0, **options) as resolver:
+            for key, kind in (("", Unreachable), ("new", Found)):
+                write(key)
+                clock.now += 3600
+                await eventually(partial(found, resolver, kind))
+                assert watched.is_broken(now=clock()) is not bool(key)
 
     run(main())

@@ -150,7 +150,7 @@ def test_a_gateway_that_begins_anew_repeats_nothing_and_misses_nothing() -> None
 
 def test_a_gateway_that_begins_anew_misses_nothing_of_any_partition(tmp_path: Path) -> None:
     async def main() -> None:
-        url, reader = f"sqlite://{tmp_path}/log.db", Ngrok()
+        url, reader = f"sqlite:///{tmp_path}/log.db", Ngrok()
         a_minute_ago = time.time_ns() // 1_000_000 - 60_000
         async with gateway(url) as running:
             for first in range(0, 1_000, 100):

@@ -241,6 +241,44 @@ async def begin(data: bytes, running: Running) -> None:
                 assert len(answer.body) == int(answer.headers["content-length"]) > 10
 
 
+FEEDS = ("/api/requests/http", "/app_id=shop/_search", "/_search", "/feeds/{}/api/requests/http", "/feeds/{}/x/_search")
+SCHEMAS = ("com.acme/a/jsonschema/1-0-0", "..%2f..%2fresolver.json", "../resolver.json", "a/b/c/1-0-0", "%00", "{}")
+PLACES = (
+    *(
+        f"/v1/events.{kind}?limit={limit}&"
+        for kind in ("ndjson", "csv", "har", "x")
+        for limit in ("3", "", "-1", "1e9")
+    ),
+    *(f"{feed}?size=50&q=*&" for feed in FEEDS),
+    *(f"/schemas/{schema}?" for schema in SCHEMAS),
+    *("/schemas?", "/v1/ingest?", "/asyncapi.yaml?", "/main.js?", "/../index.html?", "/%2e%2e/tokens.py?"),
+)
+plain_headers = {name: value for name, value in HEADERS.items() if name in ("Host", "Authorization")}
+
+
+async def ask(target: str, headers: list[tuple[str, str]], running: Running) -> None:
+    """Ask for a place; what comes back is whole, and no browser takes it for anything else."""
+    lines = [f"{name}: {value}" for name, value in headers]
+    async with raw_websocket(running.address) as socket:
+        await socket.send("\r\n".join([f"GET {target} HTTP/1.1", *lines, "", ""]).encode("latin-1", "replace"))
+        answer = await socket.answer()
+        assert answer is not None
+        assert answer.status in (200, 304, 400, 401, 403, 404, 431, 503), answer
+        assert len(answer.body) == int(answer.headers.get("content-length", "0"))
+        if answer.headers.get("content-type") == "application/json":
+            json.loads(answer.body)
+        assert answer.status in (400, 431) or answer.headers["x-content-type-options"] == "nosniff"
+
+
+@few(120)
+@given(st.sampled_from(PLACES), queries, st.none() | odd_headers)
+def test_whatever_is_asked_for_beside_events_is_answered(
+    fuzzed: Fuzzed, place: str, query: str, header: tuple[str, str | None] | None
+) -> None:
+    headers = list((plain_headers | ({header[0]: header[1]} if header and header[1] is not None else {})).items())
+    fuzzed.run(partial(ask, place.format(query) + query, headers))
+
+
 async def leave(socket: RawWebsocket, *, in_a_frame: bool = False) -> None:
     """Greetings come, and a close when we send one; a client in the midst of a frame cannot but go."""
     if in_a_frame:

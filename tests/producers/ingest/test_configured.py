@@ -155,4 +155,4 @@ def test_the_collectors_question_for_its_sinks_is_answered() -> None:
 def test_a_file_of_keys_that_is_not_there_is_told_at_the_start(tmp_path: Path) -> None:
     told = snowbus("ingest", "--api-keys-file", "nowhere", cwd=tmp_path)
     assert told.returncode == 3
-    assert "nowhere: No such file or directory" in told.stderr
+    assert "nowhere cannot be read: No such file or directory" in told.stderr
