@@ -62,7 +62,7 @@ site: $(READY) ## the documents as a site, in build/site
 bench: $(READY) ## figures beside their floors; ONLY=fanout for those alone
 	@$(BIN)/python -m pytest tests/benchmarks -s --timeout 1800 $(if $(ONLY),-k '$(ONLY)')
 
-LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-package pip
 
 lock: ## renew requirements.lock, and those in requirements/ from it (needs uv)
 	@$(LOCK) --extra tracker --extra otel --group dev --output-file requirements.lock pyproject.toml requirements/build.in
