@@ -46,3 +46,12 @@ def test_the_gateway_answers_each_path_of_the_table():
             assert set(found.values()) == {200}
 
     run(main())
+
+
+@pytest.mark.parametrize(("name", "least"), [("promises.md", 50), ("threat-model.md", 25)])
+def test_each_proof_is_a_test(name, least):
+    text = (ROOT / "docs" / name).read_text("utf-8")
+    proofs = re.findall(r"\[([^]]+)\]\(\.\./(tests/[^)]+)\)", text)
+    assert len(proofs) > least
+    for words, path in proofs:
+        assert f"def test_{words.replace(' ', '_')}(" in (ROOT / path).read_text("utf-8"), words
