@@ -5,21 +5,22 @@ from typing import Any
 
 Schema = Mapping[str, Any]
 
-HEAD = "| member | type | what it is |\n|---|---|---|"
-
 
 def members(schema: Schema) -> str:
     """The members of an object as a table, and which of them may be absent."""
-    return "\n".join([HEAD, *_rows(schema)])
+    rows = list(_rows(schema))
+    columns = 3 if any(description for *_, description in rows) else 2
+    head = [("member", "type", "what it is"), ("---",) * 3]
+    return "\n".join(f"| {' | '.join(row[:columns])} |" for row in [*head, *rows])
 
 
-def _rows(schema: Schema) -> Iterator[str]:
+def _rows(schema: Schema) -> Iterator[tuple[str, str, str]]:
     required = schema.get("required", ())
     for name, member in schema["properties"].items():
         optional = "" if name in required else ", optional"
-        yield f"| `{name}` | {cell(type_of(member) + optional)} | {cell(member.get('description', ''))} |"
+        yield f"`{name}`", cell(type_of(member) + optional), cell(member.get("description", ""))
     if isinstance(others := schema.get("additionalProperties"), Mapping):
-        yield f"| any other | {cell(type_of(others))}, optional |  |"
+        yield "any other", f"{cell(type_of(others))}, optional", ""
 
 
 def type_of(schema: Schema) -> str:
