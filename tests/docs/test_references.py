@@ -6,7 +6,7 @@ from asyncio import run, to_thread
 from collections.abc import Iterator
 
 import pytest
-from support.documents import ROOT, read_tables
+from support.documents import DOCUMENTS, ROOT, read_tables
 from support.gateway import gateway, publish
 
 from snowbus.bus.log.memory import MemoryLog
@@ -55,3 +55,17 @@ def test_each_proof_is_a_test(name, least):
     assert len(proofs) > least
     for words, path in proofs:
         assert f"def test_{words.replace(' ', '_')}(" in (ROOT / path).read_text("utf-8"), words
+
+
+def test_what_documents_import_is_in_the_reference_of_python():
+    reference = (ROOT / "docs" / "python.rst").read_text("utf-8")
+    imports = {
+        found
+        for path in DOCUMENTS
+        for found in re.findall(r"^from (snowbus\.\S+) import ([\w, ]+)$", path.read_text("utf-8"), re.MULTILINE)
+    }
+    assert len(imports) > 15
+    for module, names in imports:
+        assert f"automodule:: {module}\n" in reference or all(
+            re.search(rf":: ({re.escape(module)}\.)?{name}$", reference, re.MULTILINE) for name in names.split(", ")
+        ), (module, names)
