@@ -52,6 +52,10 @@ docs: $(READY) types-tree ## rewrite from the code what is written from it
 	@mv build/settings.md docs/settings.md
 	@$(BIN)/python -m snowbus.cli.metrics_docs > build/metrics.md
 	@mv build/metrics.md docs/metrics.md
+	@$(BIN)/python -m snowbus.cli.http_docs > build/http.md
+	@mv build/http.md docs/http.md
+	@$(BIN)/python -m snowbus.cli.websocket_docs > build/websocket-messages.md
+	@mv build/websocket-messages.md docs/websocket-messages.md
 	@$(BIN)/python compose/grafana/dashboard.py
 
 site: $(READY) ## the documents as a site, in build/site

@@ -37,11 +37,18 @@ _KEYS = "-- Enter: the last event in full, again: the one before; space: pause; 
 )
 @click.option("--stream", metavar="URL", help=STREAM_HELP)
 @click.option("--count", type=click.IntRange(min=1), help="End after so many events.")
+@click.option("--follow/--no-follow", default=True, help="Wait for more, or end once all that is there has come.")
 @click.option("--details", "in_full", is_flag=True, help="Print each event in full, what is wrong at its field.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines, each a message as the gateway sends it.")
 @with_settings()
 def command(
-    settings: Settings, *, filters: tuple[str, ...], start: str | None, stream: str | None, **options: Any
+    settings: Settings,
+    *,
+    filters: tuple[str, ...],
+    start: str | None,
+    stream: str | None,
+    follow: bool,
+    **options: Any,
 ) -> None:
     """Print events as they arrive on the log, those that match every filter: `app_id=shop event=add_to_cart`.
 
@@ -63,7 +70,13 @@ def command(
         raise click.UsageError(f"--{error}") from None
     printer = _Printer(**options)
     if stream is None:
-        printing = with_log(settings, lambda log: until_stopped(printer.print(from_log(log, begin, wanted))))
+        printing = with_log(
+            settings, lambda log: until_stopped(printer.print(from_log(log, begin, wanted=wanted, follow=follow)))
+        )
+    elif not follow:
+        raise click.UsageError(
+            "--no-follow: a gateway does not say where its history ends; /v1/events.ndjson of it does"
+        )
     else:
         check_stream(stream)
         printing = until_stopped(printer.print(from_gateway(stream, start, wanted)))

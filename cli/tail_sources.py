@@ -30,14 +30,18 @@ class Told(NamedTuple):
 Source = AsyncGenerator[list[Told]]
 
 
-async def from_log(log: Log, start: Start, wanted: Filter) -> Source:
-    """What is on the log, for ever; nothing at times when nothing comes. Raises LogError."""
+async def from_log(log: Log, start: Start, *, wanted: Filter, follow: bool) -> Source:
+    """What is on the log, for ever or (not to `follow`) to where it ends now; nothing at times when nothing comes.
+
+    Raises LogError.
+    """
     await log.create_topics([EVENTS_TOPIC])
+    ends = await log.end_offsets(EVENTS_TOPIC)
     positions, gaps = await find_start(log, EVENTS_TOPIC, start)
     cursor = RunningCursor(positions)
     yield [_gap(gap, cursor) for gap in gaps]
     async with await History.open(log, EVENTS_TOPIC, positions) as history:
-        while True:
+        while follow or not history.has_reached(ends):
             found = []
             for item in await history.next():
                 if isinstance(item, Gap):

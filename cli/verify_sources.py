@@ -40,8 +40,7 @@ async def from_log(log: Log, start: Start, wanted: Filter) -> Source:
     notes = tuple(map(_gap_words, gaps))
     async with await History.open(log, EVENTS_TOPIC, positions) as history:
         while True:
-            is_live = all(position >= ends.get(place, 0) for place, position in history.positions().items())
-            yield Batch([], is_live, notes)
+            yield Batch([], history.has_reached(ends), notes)
             items = await history.next()
             notes = tuple(_gap_words(item) for item in items if isinstance(item, Gap))
             records = [item for item in items if not isinstance(item, Gap)]

@@ -67,6 +67,10 @@ class History:
             partition: max(expected, self._reader.position(partition)) for partition, expected in self._expected.items()
         }
 
+    def has_reached(self, ends: Offsets) -> bool:
+        """Whether everything before these offsets has been given."""
+        return all(position >= ends.get(place, 0) for place, position in self.positions().items())
+
     async def __aenter__(self) -> Self:
         return self
 

@@ -48,6 +48,11 @@ class EventMessage:
         """Where it stands, less the offset."""
         return TopicPartition(self.topic, self.partition)
 
+    @property
+    def data(self) -> Any:
+        """The data of the self-describing event; None when it is not one."""
+        return next((value for name, value in self.event.items() if name.startswith("unstruct_event_")), None)
+
     async def ack(self, *, only: bool = False) -> None:
         """Say that it is done, with all that this connection gave before it, or with `only` that alone.
 

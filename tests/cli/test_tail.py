@@ -140,6 +140,16 @@ def test_json_lines_are_the_gateways_messages_and_their_cursors_resume(tmp_path,
     assert json.loads(line)["event"]["event_id"] == "2"
 
 
+def test_without_following_it_ends_where_the_log_does(tmp_path, log_url):
+    publish(tmp_path, log_url, *({"e": "pv", "eid": str(number), "uid": f"u{number}"} for number in range(9)))
+    arguments = ["tail", "--log", log_url, "--no-follow", "--json", "--from"]
+    messages = [json.loads(line) for line in snowbus(*arguments, "earliest", cwd=tmp_path).stdout.splitlines()]
+    assert sorted(message["event"]["event_id"] for message in messages) == [str(number) for number in range(9)]
+    assert snowbus(*arguments, messages[-1]["cursor"], cwd=tmp_path).stdout == ""
+    refused = snowbus("tail", "--stream", "ws://127.0.0.1:8081/v1/events", "--no-follow", cwd=tmp_path)
+    assert (refused.returncode, "does not say where" in refused.stderr) == (exit_codes.USAGE, True)
+
+
 def test_whatever_stands_on_the_log_is_printed(tmp_path, sqlite_url):
     async def main():
         async with await open_log(sqlite_url, LogOptions(retention_seconds=0)) as log:  # one of them is old

@@ -6,6 +6,7 @@ A test is a heading. It runs what stands under it, and before it whatever of its
 import json
 
 import pytest
+import yaml
 from support.collector_double import CollectorDouble
 from support.documents import DOCUMENTS, JAVASCRIPT, PYTHON, SHELL, read_sections
 from support.walkthrough import Walkthrough
@@ -56,3 +57,12 @@ def test_a_file_that_is_written_down_is_used():
         if block.file_name.endswith(".py"):
             others = " ".join(text for place, text in texts.items() if place != block.place)
             assert block.file_name.rpartition("/")[2].removesuffix(".py") in others, block.place
+
+
+def test_the_job_for_ci_runs_what_its_page_has_run():
+    (job,) = [yaml.safe_load(block.text) for block in BLOCKS if block.file_name == "tracking.yaml"]
+    lines = " ".join(step.get("run", "") for step in job["jobs"]["plan"]["steps"])
+    told = [block.text for section in SECTIONS["plan-in-ci.md"] for block in section.blocks if block.language in SHELL]
+    commands = [line for text in told for line in text.splitlines() if line.startswith("snowbus")]
+    assert len(commands) == 2
+    assert all(command in lines for command in commands)

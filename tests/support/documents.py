@@ -49,11 +49,12 @@ class Block:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, and the blocks between it and the next one."""
+    """A heading, and the blocks between it and the next one; `level` is 2 for `## …`."""
 
     document: str
     heading: str
     blocks: list[Block] = field(default_factory=list)
+    level: int = 1
 
     def __str__(self) -> str:
         return f"{self.document}:{self.heading}"
@@ -66,7 +67,7 @@ def read_sections(path: Path) -> list[Section]:
     tokens = _tokens(path)
     for token, following in zip(tokens, [*tokens[1:], None], strict=True):
         if token.type == "heading_open" and following is not None:
-            sections.append(Section(path.name, following.content.replace("`", "")))
+            sections.append(Section(path.name, following.content.replace("`", ""), level=int(token.tag[1:])))
         elif token.type == "html_block":
             comment = token.content
         elif token.type == "fence":

@@ -1,11 +1,11 @@
 """Follows a document as a reader does: runs its blocks from the first to the last, in one folder.
 
 What a command exports, and where it changes to, holds for those after it, as in a terminal. A command that serves goes
-on until the next heading, as in a terminal of its own, and so does a web server that is told its port; so that nothing
-collides, it really listens on a free port, and what comes later finds it there. A Python block is run, or written down
-when its first line is a file's name; a block of JavaScript is run where there is a Node, with the package `ws` for the
-WebSocket that newer ones have. A `text` block is what the commands of its heading have printed, line by line, with `…`
-for whatever stands there.
+on until the next heading that is no deeper than its own, as in a terminal of its own, and so does a web server that is
+told its port; so that nothing collides, it really listens on a free port, and what comes later finds it there. A Python
+block is run, or written down when its first line is a file's name; a block of JavaScript is run where there is a Node,
+with the package `ws` for the WebSocket that newer ones have. A `text` block is what the commands of its heading have
+printed, line by line, with `…` for whatever stands there.
 """
 
 import re
@@ -49,6 +49,7 @@ class Walkthrough:
         }
         self._running: list[Process] = []
         self._listening: dict[int, str] = {}
+        self._level = 0
         self._printed: list[str] = []
         self._state = folder.parent / "variables"
 
@@ -74,9 +75,16 @@ class Walkthrough:
 
     def _follow(self, section: Section) -> None:
         self._printed = []
+        if not self._running:
+            self._level = section.level
         for block in section.blocks:
             if block.note != "not run":
                 self._run(block)
+        if not self._left or self._left[0].level <= self._level:
+            self._stop()
+
+    def _stop(self) -> None:
+        """End what has been started, as with Ctrl-C."""
         for process in self._running:
             assert process.stop() in (exit_codes.OK, -signal.SIGTERM), _said(process)
             process.__exit__()

@@ -92,6 +92,12 @@ def test_members_of_a_newer_gateway_are_left_out() -> None:
     assert found.topic_partition == P0
 
 
+def test_an_event_gives_its_data_and_one_that_has_none_gives_none() -> None:
+    added = {"event_name": "add_to_cart", "unstruct_event_com_acme_add_to_cart_1": {"sku": "a"}}
+    found = [parse_message(json_text.dumps(message)) for message in (event(0, event=added), event(1))]
+    assert [message.data for message in found if isinstance(message, EventMessage)] == [{"sku": "a"}, None]
+
+
 @given(st.lists(st.integers(0, 1), max_size=60), st.data())
 def test_whatever_a_new_connection_repeats_each_event_is_new_once_and_none_is_lost(
     order: list[int], data: st.DataObject
