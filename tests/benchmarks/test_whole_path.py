@@ -58,7 +58,7 @@ def commands_of_snowbus(kafka: KafkaServer, collector: str) -> dict[str, list[st
     return {
         "ingest": [str(COMMAND), "ingest", "--listen", "127.0.0.1:0", *log],
         "collect": [str(COMMAND), "collect", "--collector", collector, "--listen", "127.0.0.1:0", *log],
-        "gateway": [str(COMMAND), "gateway", "--listen", "127.0.0.1:0", *log],
+        "gateway": [str(COMMAND), "gateway", "--listen", "127.0.0.1:0", *log, "--ping", "3600"],  # no reader answers
     }
 
 
