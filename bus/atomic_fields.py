@@ -57,9 +57,7 @@ def _length(text: str) -> int:
 
 def _is_longer(text: str, limit: int) -> bool:
     """Whether Enrich finds a text longer than the limit; of most it can be told without counting."""
-    if 4 * len(text) <= limit or (len(text) <= limit and text.isascii() and "\t" not in text):
-        return False
-    return _length(text) > limit
+    return (len(text) > limit or not text.isascii() or "\t" in text) and _length(text) > limit
 
 
 def out_of_bounds(fields: dict[str, Any]) -> list[FieldError]:
@@ -68,7 +66,7 @@ def out_of_bounds(fields: dict[str, Any]) -> list[FieldError]:
     for name, value in fields.items():
         if type(value) is str:
             limit = MAX_LENGTHS.get(name)
-            if limit is not None and _is_longer(value, limit):
+            if limit is not None and 4 * len(value) > limit and _is_longer(value, limit):
                 errors.append(
                     FieldError(name, "", "", f"text of at most {limit:,} characters", value[:_GOT_CHARACTERS])
                 )

@@ -4,6 +4,8 @@ The shape is that of the Analytics SDKs: typed atomic fields, `unstruct_event_<v
 event's data, `contexts_<vendor>_<name>_<model>` with a list of entities' data.
 """
 
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from . import json_text
@@ -100,12 +102,7 @@ def decode(payload: Payload) -> Decoded:
     unstruct_event = _unstruct_event(payload, problems) if payload.get("e") == "ue" else None
     schema = unstruct_event.schema if unstruct_event else _UNTYPED_SCHEMAS.get(payload.get("e", ""))
     if schema is not None:
-        fields.update(
-            event_vendor=schema.vendor,
-            event_name=schema.name,
-            event_format=schema.format,
-            event_version=schema.version,
-        )
+        fields.update(_schema_fields(schema))
     return Decoded(fields, unstruct_event, _contexts(payload, problems), problems)
 
 
@@ -121,7 +118,18 @@ def _decode_typed(parameter: Parameter, text: str, fields: dict[str, Any], probl
     if len(parameter.names) == 1:
         fields[name] = value
     else:
-        fields.update(zip(parameter.names, value, strict=True))
+        fields[name], fields[parameter.names[1]] = value
+
+
+@lru_cache(maxsize=1024)
+def _schema_fields(schema: IgluUri) -> Mapping[str, str]:
+    """What the schema of an event says of it."""
+    return {
+        "event_vendor": schema.vendor,
+        "event_name": schema.name,
+        "event_format": schema.format,
+        "event_version": schema.version,
+    }
 
 
 def event_schema(payload: Payload) -> IgluUri | None:

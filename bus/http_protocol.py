@@ -20,6 +20,35 @@ class _HeadTooLargeError(Exception):
     pass
 
 
+class _Answering(asyncio.Transport):
+    """A connection as one answer writes to it: its head waits for the beginning of its body, as ASGI allows.
+
+    Each on its own would be a system call and a packet more, which cost as much as all else of a small answer.
+    """
+
+    def __init__(self, transport: asyncio.Transport, cycle: RequestResponseCycle) -> None:
+        super().__init__()
+        self._transport = transport
+        self._cycle = cycle
+        self._head: bytes | None = None
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Keep the head, or write what there is."""
+        if self._head is None and self._cycle.response_started:  # else it is `100 Continue`
+            self._head = bytes(data)
+        else:
+            self._transport.write(self._head + data if self._head else data)
+            self._head = self._head and b""
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Whether the connection is closed, or about to be."""
+        return self._transport.is_closing()
+
+
 class BoundedHttpProtocol(HttpToolsProtocol):
     """Answers 4xx to a head over 64 KiB, or one that is not there after `head_seconds`; closes idle connections."""
 
@@ -94,6 +123,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._plain_head = self._head_without_upgrade()
             return
         super().on_headers_complete()
+        if self.scope["method"] != "HEAD":  # whose answers have no body
+            self.cycle.transport = _Answering(self.transport, self.cycle)
 
     def on_message_complete(self) -> None:
         """End a request."""

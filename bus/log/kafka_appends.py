@@ -29,6 +29,10 @@ logger = Diagnostics(__name__)
 _BATCH_BYTES = 512 * 1024
 _BATCH_RECORDS = 5000
 _RETRY_SECONDS = 0.1
+_GATHER_SECONDS = 0.005
+"""What arrives while a batch is under way makes the next one, so long after it at the soonest: each request costs
+Kafka, and all who read, as much as dozens of records.
+"""
 _SEQUENCE_END = 2**31
 
 
@@ -237,7 +241,10 @@ class _Lane:
                 await self._arrived.wait()
             batch = take(self._waiting, at_most=self._at_most)
             if batch:
+                began = time.monotonic()
                 await self._append(batch)
+                if self._waiting and (rest := began + _GATHER_SECONDS - time.monotonic()) > 0:
+                    await asyncio.sleep(rest)
 
     async def _append(self, batch: list[Slot]) -> None:
         """Append a batch, until it is durable, refused, or its last caller has gone."""

@@ -149,6 +149,15 @@ class Live:
         if self._channels and records:
             self._observe(max(0.0, time.time() - min(record.timestamp for record in records) / 1000))
 
+    async def sent(self) -> None:
+        """Wait until everyone whose socket takes it has been sent what there is.
+
+        Who reads a backlog into the ring without it would push out of the ring what readers have not been offered yet,
+        and each of them would read the log by itself, which costs far more.
+        """
+        while self._flush_is_due:  # noqa: ASYNC110 - it is over a turn or two of the loop later
+            await asyncio.sleep(0)
+
     def add_gap(self, gap: Gap) -> None:
         """Say, at this place in the stream, that records are missing."""
         ring = self._started()

@@ -122,6 +122,7 @@ class Tail:
             if records:
                 self._is_up()
                 await self._take(records)
+                await self._live.sent()
 
     async def _take(self, records: Sequence[Record]) -> None:
         held = self._positions()

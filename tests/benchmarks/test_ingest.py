@@ -3,29 +3,23 @@ that reads the body and says ok, the log alone, and on Kafka aiokafka alone.
 """
 
 import asyncio
-import json
-import os
 import subprocess
 import sys
 import time
-from pathlib import Path
-from uuid import uuid4
 
 import pytest
 import uvloop
 from aiokafka import AIOKafkaProducer
+from support.loading import cpu_seconds, figures, page_view, start_load
 from support.snowbus import COMMAND, Process
 
 from snowbus.bus.acceptance import accept
 from snowbus.bus.event import EVENTS_TOPIC
 from snowbus.bus.log import open_log
 
-LOAD = Path(__file__).with_name("http_load.py")
 SIZES = (1, 10, 100)
 CONNECTIONS = 64
 LOG_SECONDS = 3.0
-PATH = "/com.snowplowanalytics.snowplow/tp2"
-SCHEMA = "iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4"
 FLOOR = """
 import asyncio, json, uvloop
 from snowbus.bus.http_server import serve_http
@@ -46,53 +40,19 @@ uvloop.run(main())
 """
 
 
-def event():
-    return {
-        "e": "pv",
-        "p": "web",
-        "tv": "js-4.0.0",
-        "aid": "shop",
-        "eid": str(uuid4()),
-        "dtm": "1700000000000",
-        "duid": str(uuid4()),
-        "sid": str(uuid4()),
-        "vid": "3",
-        "url": "https://shop.example/outdoor/a-113?ref=newsletter",
-        "page": "Trail bottle",
-        "ua": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 Safari/537.36",
-        "lang": "en-GB",
-        "res": "1920x1080",
-        "vp": "1280x720",
-        "ds": "1280x4200",
-        "cd": "24",
-        "cs": "UTF-8",
-        "tz": "Europe/Berlin",
-    }
-
-
-def cpu_seconds(pid):
-    """CPU time that a process has had."""
-    fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def load(address, tmp_path, events, *, pid):
     """What a server takes: requests a second, latencies, and CPU time a request."""
-    body = tmp_path / "body.json"
-    body.write_text(json.dumps({"schema": SCHEMA, "data": [event() for _ in range(events)]}))
-    port = address.rpartition(":")[2]
-    command = [sys.executable, LOAD, port, PATH, body]
     before = cpu_seconds(pid)
-    figures = json.loads(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout)
-    return figures | {"cpu": (cpu_seconds(pid) - before) / figures["count"]}
+    found = figures(start_load(address, tmp_path, events=events))
+    return found | {"cpu": (cpu_seconds(pid) - before) / found["count"]}
 
 
-def show(what, events, figures, floor=None):
-    ratio = f"  {figures['requests'] / floor['requests']:5.2f} of a bare app" if floor else ""
-    cpu = f" {figures['cpu'] * 1e6:7.0f} µs CPU" if "cpu" in figures else ""
+def show(what, events, found, floor=None):
+    ratio = f"  {found['requests'] / floor['requests']:5.2f} of a bare app" if floor else ""
+    cpu = f" {found['cpu'] * 1e6:7.0f} µs CPU" if "cpu" in found else ""
     print(
-        f"  {what:<34} {figures['requests']:>8,.0f} requests/s {figures['requests'] * events:>9,.0f} events/s "
-        f"p50 {figures['p50'] * 1000:6.1f} ms p99 {figures['p99'] * 1000:6.1f} ms{cpu}{ratio}"
+        f"  {what:<34} {found['requests']:>8,.0f} requests/s {found['requests'] * events:>9,.0f} events/s "
+        f"p50 {found['p50'] * 1000:6.1f} ms p99 {found['p99'] * 1000:6.1f} ms{cpu}{ratio}"
     )
 
 
@@ -118,7 +78,7 @@ async def timed(append):
 
 async def log_alone(log_url, events):
     """The log without HTTP: records that are ready, as many in an append as events in a POST."""
-    records = [accept(event(), now=0, producer="benchmark") for _ in range(events)]
+    records = [accept(page_view(), now=0, producer="benchmark") for _ in range(events)]
     async with await open_log(log_url) as log:
         await log.create_topics([EVENTS_TOPIC])
         return await timed(lambda: log.append(EVENTS_TOPIC, records))
@@ -126,7 +86,7 @@ async def log_alone(log_url, events):
 
 async def aiokafka_alone(servers, events):
     """aiokafka without anything of ours: it sends each record, and waits for all."""
-    records = [accept(event(), now=0, producer="benchmark") for _ in range(events)]
+    records = [accept(page_view(), now=0, producer="benchmark") for _ in range(events)]
     producer = AIOKafkaProducer(bootstrap_servers=servers, acks="all", enable_idempotence=True, compression_type="lz4")
 
     async def send():

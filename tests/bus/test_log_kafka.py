@@ -10,6 +10,7 @@ from functools import partial
 import pytest
 import uvloop
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import UnknownTopicOrPartitionError
 from aiokafka.protocol.group import LeaveGroupRequest
 from support import aio
@@ -78,6 +79,27 @@ def test_nothing_is_said_on_stderr_while_kafka_is_away(capfd):
 
     run(main())
     assert capfd.readouterr().err == ""
+
+
+# Requests
+
+
+def test_batches_for_one_broker_go_in_one_request(real_kafka_url, monkeypatch):
+    async def main():
+        async with opened(real_kafka_url) as log:
+            await log.append(EVENTS_TOPIC, numbered(4, key=None))
+            send, asked = AIOKafkaConnection.send, []
+
+            def count(connection, request, **options):
+                asked.append(type(request).__name__)
+                return send(connection, request, **options)
+
+            monkeypatch.setattr(AIOKafkaConnection, "send", count)
+            places = await log.append(EVENTS_TOPIC, numbered(8, key=None))
+            assert sorted(places) == [(partition, offset) for partition in range(4) for offset in (1, 2)]
+            assert asked.count("ProduceRequest") == 1
+
+    run(main())
 
 
 # Refusals

@@ -16,7 +16,6 @@ from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
 from aiokafka.protocol.coordination import FindCoordinatorRequest
 from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.offset import OffsetRequest
-from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
 from ...diagnostics import Diagnostics
@@ -28,6 +27,7 @@ from ..kafka_tools import topic_settings
 from ..kafka_url import Address, sasl_password, ssl_context
 from .batches import NEVER_MS, ProducerId
 from .connections import REFUSED, Node, check, connect, drop, is_alive
+from .produces import Produces
 from .refusals import why_refused
 
 T = TypeVar("T")
@@ -70,6 +70,7 @@ class Driver:
         self._learnt: dict[str, float] = {}
         self._connections: dict[Node, AIOKafkaConnection] = {}
         self._locks: defaultdict[Node | None, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._produces = Produces(self.send, timeout_ms=self._timeout_ms)
         quiet = logging.getLogger("aiokafka")
         if quiet.level == logging.NOTSET:  # it says many times a second that a broker is away; we say it once
             quiet.setLevel(logging.CRITICAL)
@@ -111,6 +112,7 @@ class Driver:
     async def close(self) -> None:
         """Close all connections."""
         self._closed = True
+        await self._produces.close()
         await asyncio.gather(*map(drop, self._connections.values()))
 
     # What can be asked, through `call` or `once`
@@ -213,11 +215,9 @@ class Driver:
         leaders = await self.leaders(partition.topic)
         if partition.partition >= len(leaders):
             raise errors.UnknownTopicOrPartitionError(partition)
-        request = ProduceRequest(None, -1, self._timeout_ms, [(partition.topic, [(partition.partition, batch)])])
-        response = await self.send(leaders[partition.partition], request)
-        _, code, offset, *_ = response.topics[0][1][0]
-        await self._check_leader(code, partition)
-        return int(offset)
+        placed = await self._produces.produce(leaders[partition.partition], partition, batch)
+        await self._check_leader(placed.code, partition)
+        return placed.offset
 
     # How it is asked
 

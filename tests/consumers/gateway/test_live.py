@@ -168,6 +168,23 @@ def test_readers_at_one_place_are_sent_the_very_same_bytes() -> None:
     on_bench(test)
 
 
+def test_a_backlog_pushes_nobody_out_of_the_ring_but_who_takes_nothing() -> None:
+    """It has far more bytes than one write takes, and the ring is much smaller."""
+
+    async def test(bench: Bench) -> None:
+        (quick, reader), (stalled, slow) = bench.join(), bench.join()
+        stalled.stalled = True
+        for _ in range(3):
+            bench.append(*[0] * 50, page="x" * (MAX_WRITE_BYTES // 10))
+            await bench.live.sent()
+        assert quick.offsets == [(0, offset) for offset in range(150)]
+        assert not reader.gone.done()
+        stalled.resume()
+        assert slow.gone.done()
+
+    on_bench(test, max_entries=60)
+
+
 def test_readers_who_inflate_share_one_compressor_and_those_who_come_later_begin_with_a_new_one() -> None:
     async def test(bench: Bench) -> None:
         sockets = [bench.join(deflates=True)[0] for _ in range(3)]
