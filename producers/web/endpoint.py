@@ -60,6 +60,11 @@ class IngestEndpoint:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opening: asyncio.Task[_Opened] | None = None
 
+    def trust(self, proxies: Sequence[str]) -> None:
+        """Believe the proxies of the app, unless the settings name some."""
+        if not self._settings.ingest_trusted_proxies:
+            self._settings = self._settings.model_copy(update={"ingest_trusted_proxies": tuple(proxies)})
+
     def is_for(self, scope: Scope) -> bool:
         """Whether a request is for it."""
         return bool(scope["type"] == "http" and scope["path"] == self.path)

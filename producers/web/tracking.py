@@ -86,6 +86,8 @@ class Tracking:
         self._user_id = UserId(user_id) if user_id else None
         self._builders = [Builder(each) for each in contexts]
         self._proxies = parse_networks(trusted_proxies, setting="trusted_proxies")
+        if endpoint is not None:
+            endpoint.trust(trusted_proxies)
         self._cookies = Cookies(cookie_prefix, network_cookie)
         self._encode_base64 = encode_base64
         self._hand_overs = [HandOver(emitter, max_waiting=max_waiting) for emitter in emitters]

@@ -14,6 +14,7 @@ from support.web_apps import USER, Gate, fastapi_app, flask_app
 from snowbus.bus.envelope import decode_event
 from snowbus.bus.event import BAD_TOPIC, EVENTS_TOPIC
 from snowbus.bus.log import open_log
+from snowbus.bus.settings import Settings
 from snowbus.producers.contexts import context
 from snowbus.producers.web import AsgiTracking, IngestEndpoint, Tracking, WsgiTracking
 
@@ -56,8 +57,9 @@ def serving(request):
     """Serves the app of a framework with an endpoint that writes to a log; gives its address and its request's type."""
 
     @contextmanager
-    def serve(url):
-        tracking = Tracking([Recorder()], namespace="web", contexts=[user], endpoint=IngestEndpoint(url))
+    def serve(url, settings=None, **options):
+        endpoint = IngestEndpoint(url, settings=settings)
+        tracking = Tracking([Recorder()], namespace="web", contexts=[user], endpoint=endpoint, **options)
         serve_app, kind = APPS[request.param]
         with serve_app(tracking) as address:
             yield address, kind
@@ -95,6 +97,19 @@ def test_events_of_pages_are_on_the_log_with_the_entities_of_their_request(servi
         (entity,) = json.loads(json.loads(event.payload)["co"])["data"]
         assert entity == {"schema": USER, "data": {"framework": kind}}
         assert event.source["ip"] == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("settings", "ip"),
+    [(Settings(), "198.51.100.7"), (Settings(ingest_trusted_proxies=("10.0.0.0/8",)), "127.0.0.1")],
+    ids=["unless told", "told otherwise"],
+)
+@pytest.mark.parametrize("serving", ["wsgi", "flask", "django-wsgi"], indirect=True)  # uvicorn looks at it itself
+def test_the_proxies_of_the_app_are_those_of_its_endpoint(serving, sqlite_url, settings, ip):
+    with serving(sqlite_url, settings, trusted_proxies=["127.0.0.0/8"]) as (address, _):
+        assert fetch(address, "/tracking?e=pv", X_Forwarded_For="198.51.100.7").status == 200
+    ((event,), _) = on_the_log(sqlite_url)
+    assert event.source["ip"] == ip
 
 
 @pytest.mark.parametrize("serving", sorted(APPS.keys() - {"wsgi"}), indirect=True)
