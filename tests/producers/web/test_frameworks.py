@@ -81,6 +81,17 @@ def test_events_of_a_stream_leave_after_its_end(serving):
         assert emitter.actions == ["stream-first", "stream-last"]
 
 
+def test_events_of_a_stream_have_the_user_and_the_entities_of_their_request(serving):
+    """Also where the view tracked nothing before, and the framework is done with the request when the stream begins."""
+    emitter, gate = Recorder(), Gate()
+    gate.open.set()
+    with serving(emitter, gate=gate, user_id=by_header, contexts=[user]) as address:
+        fetch(address, "/stream", X_User="ann")
+        for payload in emitter.wait(2):
+            assert payload["uid"] == "ann"
+            assert contexts_of(payload) == [{"schema": USER, "data": {"name": "ann"}}]
+
+
 def test_events_leave_when_the_client_is_gone(serving):
     emitter, gate = Recorder(), Gate()
     with serving(emitter, gate=gate) as address:
