@@ -146,6 +146,16 @@ def test_user_ids_may_be_async_in_plain_and_async_views(serving, user_id):
         assert [payload.get("uid") for payload in emitter.wait(3)] == ["ann"] * 3
 
 
+def test_a_page_of_django_has_its_entities_where_the_template_is_given_no_request():
+    """As when it is rendered to a text; nor do the request's events lose theirs by it."""
+    emitter = Recorder()
+    app = django_app(Tracking([emitter], namespace="web", contexts=[user]), Gate(), asgi=False)
+    with wsgi_server(app) as address:
+        assert b'"name":"ann"' in fetch(address, "/text", X_User="ann").body
+        (payload,) = emitter.wait(1)
+    assert contexts_of(payload) == [{"schema": USER, "data": {"name": "ann"}}]
+
+
 @pytest.mark.parametrize("asgi", [False, True])
 def test_an_async_user_id_may_ask_django_in_plain_views(asgi):
     """Under ASGI what Django's own async functions do waits for the thread of the view."""
