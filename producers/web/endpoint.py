@@ -15,6 +15,7 @@ from snowbus.bus.payload import Payload
 from snowbus.bus.settings import Settings
 from snowbus.bus.sparingly import Sparingly
 
+from ..emitters.options import check_text
 from ..ingest.app import IngestApp
 from .background_loop import BackgroundLoop
 from .tracked_request import current_request
@@ -49,6 +50,7 @@ class IngestEndpoint:
     """
 
     def __init__(self, log: str, *, path: str = _TRACKING, settings: Settings | None = None) -> None:
+        check_text("log", log)
         check_log_url(log)
         if not path.startswith("/"):
             raise ConfigurationError(

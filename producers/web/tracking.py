@@ -76,6 +76,9 @@ class Tracking:
     ) -> None:
         if not isinstance(emitters, list | tuple) or not emitters:
             raise ConfigurationError("Tracking needs a list of emitters: Tracking([BusEmitter(…)], namespace=…)")
+        for each in emitters:
+            if isinstance(each, type) or not callable(getattr(each, "input", None)):
+                raise ConfigurationError(f"emitters: {each!r} is no emitter, such as BusEmitter(…)")
         for each in contexts:
             if not isinstance(each, Context):
                 raise ConfigurationError(f"contexts: {each!r} is no builder; write @context(…) above it")
