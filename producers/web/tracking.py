@@ -174,9 +174,13 @@ class Tracking:
     async def aclose(self, timeout: float = 5.0) -> None:
         """Give what waits so many seconds before the server ends, and close the endpoint.
 
-        Some servers end by a signal then, so that nobody could do so at the end of the process.
+        Some servers end by a signal then, so that nobody could do so at the end of the process, nor say what is lost.
         """
-        await asyncio.to_thread(self.flush, timeout)
+        if not await asyncio.to_thread(self.flush, timeout):
+            waiting = sum(getattr(each, "pending", 0) for each in self._emitters)
+            logger.warning(
+                "the server ends before all events are out; what is in no spool may be lost", waiting=waiting
+            )
         await self.close_endpoint()
 
     async def close_endpoint(self) -> None:
