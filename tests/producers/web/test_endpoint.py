@@ -1,11 +1,14 @@
 """The same-origin endpoint: ingest in a web app, whose builders add to what the browsers send."""
 
+import contextlib
 import io
 import json
+import sqlite3
+import time
 from contextlib import contextmanager
 
 import pytest
-from support.aio import run
+from support.aio import run, soon
 from support.django_app import django_app
 from support.forwarding import read_all
 from support.web import Recorder, asgi_server, fetch, wsgi_server
@@ -16,7 +19,7 @@ from snowbus.bus.event import BAD_TOPIC, EVENTS_TOPIC
 from snowbus.bus.log import open_log
 from snowbus.bus.settings import Settings
 from snowbus.producers.contexts import context
-from snowbus.producers.web import AsgiTracking, IngestEndpoint, Tracking, WsgiTracking
+from snowbus.producers.web import AsgiTracking, IngestEndpoint, Tracking, WsgiTracking, endpoint
 
 EVENT = {"e": "pv", "p": "web", "tv": "js-4", "eid": "e-1", "url": "https://shop.example/"}
 PAYLOAD_DATA = "iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4"
@@ -58,8 +61,8 @@ def serving(request):
 
     @contextmanager
     def serve(url, settings=None, **options):
-        endpoint = IngestEndpoint(url, settings=settings)
-        tracking = Tracking([Recorder()], namespace="web", contexts=[user], endpoint=endpoint, **options)
+        mounted = IngestEndpoint(url, settings=settings)
+        tracking = Tracking([Recorder()], namespace="web", contexts=[user], endpoint=mounted, **options)
         serve_app, kind = APPS[request.param]
         with serve_app(tracking) as address:
             yield address, kind
@@ -137,3 +140,19 @@ def test_while_the_log_is_away_the_sender_is_told_to_come_again(serving, tmp_pat
         (tmp_path / "log.db").rmdir()
         answer = fetch(address, "/tracking", json.dumps(EVENT).encode(), Content_Type="application/json")
         assert answer.status == 200
+
+
+@pytest.mark.parametrize("serving", ["wsgi", "flask", "django-wsgi"], indirect=True)
+def test_a_log_that_hangs_does_not_hold_the_threads_of_the_app(serving, tmp_path, monkeypatch):
+    """Another process has locked the log for itself; a try would wait for it for ten seconds."""
+    monkeypatch.setattr(endpoint, "_PATIENCE_SECONDS", 1.0)
+    with serving(f"sqlite:///{tmp_path / 'log.db'}", Settings(ingest_retry_after=1)) as (address, _):
+        soon(lambda: fetch(address, "/tracking?e=pv").status == 200)
+        with contextlib.closing(sqlite3.connect(tmp_path / "log.db", isolation_level=None)) as lock:
+            lock.execute("BEGIN EXCLUSIVE")
+            begun = time.monotonic()
+            answers = [fetch(address, "/tracking?e=pv") for _ in range(10)]
+            assert time.monotonic() - begun < 5
+            assert {answer.status for answer in answers} == {503}
+            assert {name.lower() for name in answers[-1].headers} >= {"retry-after"}
+        soon(lambda: fetch(address, "/tracking?e=pv").status == 200)
