@@ -11,7 +11,7 @@ from snowbus.bus.log.kafka_url import without_password
 from .collector import checked_target, destination
 from .destination import Destination
 from .emitter import Emitter, EmitterOptions
-from .options import check_choice
+from .options import check_choice, check_text
 
 if TYPE_CHECKING:
     from .to_log import LogDestination
@@ -44,6 +44,7 @@ class BusEmitter(Emitter):
         ssl_cafile: str = "",
         **queue: Unpack[EmitterOptions],
     ) -> None:
+        check_text("url", url)
         make: Callable[[], Destination[Any]]
         if url.startswith(("http://", "https://")):
             if options is not None or iglu_resolver or on_invalid != "forward":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Unpack
 from snowbus.bus.collector.target import Target, headers_of, target_of
 
 from .emitter import Emitter, EmitterOptions
-from .options import check_authorities, check_seconds, check_whole
+from .options import check_authorities, check_seconds, check_text, check_whole
 
 if TYPE_CHECKING:
     from .to_collector import CollectorDestination
@@ -45,6 +45,7 @@ class CollectorEmitter(Emitter):
 
 def checked_target(url: str, *, headers: Sequence[str], timeout: float, ssl_cafile: str) -> Target:
     """Where to POST, and with what. Raises ConfigurationError."""
+    check_text("url", url)
     target = target_of(url)
     headers_of(headers, [target], setting="headers")
     check_seconds("timeout", timeout)

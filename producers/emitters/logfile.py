@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Unpack
 from snowbus.bus.errors import ConfigurationError
 
 from .emitter import Emitter, EmitterOptions
-from .options import check_choice, check_seconds, check_whole
+from .options import check_choice, check_seconds, check_text, check_whole
 
 if TYPE_CHECKING:  # it needs fcntl, which is not everywhere
     from .to_file import FileDestination, Fsync
@@ -34,6 +34,8 @@ class LogfileEmitter(Emitter):
         fsync: "Fsync" = "never",
         **queue: Unpack[EmitterOptions],
     ) -> None:
+        if not isinstance(path, Path):
+            check_text("path", path)
         check_choice("fsync", fsync, ("never", "interval", "always"))
         for option, count in (("rotate_bytes", rotate_bytes), ("keep_files", keep_files)):
             if count is not None:

@@ -5,6 +5,12 @@ import math
 from snowbus.bus.errors import ConfigurationError
 
 
+def check_text(name: str, value: object) -> None:
+    """Raise ConfigurationError for what is no text, as a variable of the environment that is not set."""
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{name} must be a text; it is {value!r}")
+
+
 def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     """Raise ConfigurationError for what is none of the choices."""
     if value not in choices:

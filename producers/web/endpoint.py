@@ -1,7 +1,9 @@
 """The endpoint of a web app for the events of its own pages: ingest, mounted at a path of the app."""
 
 import asyncio
+import concurrent.futures
 import contextlib
+import time
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -15,12 +17,14 @@ from snowbus.bus.payload import Payload
 from snowbus.bus.settings import Settings
 from snowbus.bus.sparingly import SparingDiagnostics
 
+from ..emitters.options import check_text
 from ..ingest.app import IngestApp
 from .background_loop import BackgroundLoop
 from .tracked_request import current_request
 
 logger = Diagnostics(__name__)
 
+_PATIENCE_SECONDS = 3.0
 _TRACKING = "/tracking"
 _UNAVAILABLE = b'{"error":"the log cannot be reached; try again"}\n'
 
@@ -48,6 +52,7 @@ class IngestEndpoint:
     """
 
     def __init__(self, log: str, *, path: str = _TRACKING, settings: Settings | None = None) -> None:
+        check_text("log", log)
         check_log_url(log)
         if not path.startswith("/"):
             raise ConfigurationError(
@@ -56,8 +61,15 @@ class IngestEndpoint:
         self.path = path
         self._settings = (settings or Settings()).model_copy(update={"log": log})
         self._diagnostics = SparingDiagnostics(logger)
+        self._hangs = False
+        self._try_at = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opening: asyncio.Task[_Opened] | None = None
+
+    def trust(self, proxies: Sequence[str]) -> None:
+        """Believe the proxies of the app, unless the settings name some."""
+        if not self._settings.ingest_trusted_proxies:
+            self._settings = self._settings.model_copy(update={"ingest_trusted_proxies": tuple(proxies)})
 
     def is_for(self, scope: Scope) -> bool:
         """Whether a request is for it."""
@@ -69,20 +81,38 @@ class IngestEndpoint:
             app = await self._app()
         except SnowbusError as error:
             self._diagnostics.warning("the endpoint takes no events", reason=str(error))
-            headers = [
-                (b"content-type", b"application/json"),
-                (b"retry-after", b"%d" % self._settings.ingest_retry_after),
-            ]
+            headers = [(name.lower().encode(), value.encode()) for name, value in self._unavailable.headers]
             await send({"type": "http.response.start", "status": 503, "headers": headers})
             await send({"type": "http.response.body", "body": _UNAVAILABLE})
             return
         await app({**scope, "path": _TRACKING, "root_path": ""}, receive, send)
 
     def answer(self, scope: Scope, read: Callable[[int], bytes], background: BackgroundLoop) -> WsgiAnswer:
-        """The answer to a request, for who is in a thread and may wait; `read` ends where the body does."""
+        """The answer to a request, for who is in a thread and may wait; `read` ends where the body does.
+
+        But not for long: the app's views need the thread. While the log hangs one request now and then tries it, and
+        the others are told at once to come again.
+        """
         limit = self._settings.ingest_max_body_bytes
         body = read(limit + 1)
-        return background.submit(_call(self, scope, body, is_whole=len(body) <= limit)).result()
+        now = time.monotonic()
+        if self._hangs and now < self._try_at:
+            return self._unavailable
+        self._try_at = now + _PATIENCE_SECONDS
+        future = background.submit(_call(self, scope, body, is_whole=len(body) <= limit))
+        try:
+            answer = future.result(_PATIENCE_SECONDS)
+        except concurrent.futures.TimeoutError:  # what it has may still come to be on the log
+            self._hangs = True
+            self._try_at = time.monotonic() + self._settings.ingest_retry_after
+            return self._unavailable
+        self._hangs = False
+        return answer
+
+    @property
+    def _unavailable(self) -> WsgiAnswer:
+        headers = [("Content-Type", "application/json"), ("Retry-After", str(self._settings.ingest_retry_after))]
+        return WsgiAnswer("503 Service Unavailable", headers, _UNAVAILABLE)
 
     async def aclose(self) -> None:
         """Wait for what is being written, and close the log; for the loop that it is open in."""

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from flask import Flask, Response, has_request_context, request
+from flask import Flask, Response, has_request_context, request, request_started
 
 from .endpoint import scope_of
 from .page import contexts_json
+from .tracked_request import current_request
 from .tracking import Tracking
 from .wsgi import WsgiTracking
 
@@ -18,6 +19,14 @@ def install(app: Flask, tracking: Tracking) -> None:
     """
     wsgi_app: Any = WsgiTracking(app.wsgi_app, tracking, request=lambda _: _request(), is_mounted=True)
     app.wsgi_app = wsgi_app  # type: ignore[method-assign]  # as Flask's documentation has it
+
+    def remember(_: Flask, **__: Any) -> None:
+        """Have the request by when a stream tracks something: Flask is done with it then."""
+        current = current_request()
+        if tracked := current.of(tracking) if current else None:
+            tracked.request = _request()
+
+    request_started.connect(remember, app, weak=False)
     app.jinja_env.globals["contexts_json"] = contexts_json
     if (endpoint := tracking.endpoint) is not None:
 

@@ -73,6 +73,9 @@ class Tracking:
     ) -> None:
         if not isinstance(emitters, list | tuple) or not emitters:
             raise ConfigurationError("Tracking needs a list of emitters: Tracking([BusEmitter(…)], namespace=…)")
+        for each in emitters:
+            if isinstance(each, type) or not callable(getattr(each, "input", None)):
+                raise ConfigurationError(f"emitters: {each!r} is no emitter, such as BusEmitter(…)")
         for each in contexts:
             if not isinstance(each, Context):
                 raise ConfigurationError(f"contexts: {each!r} is no builder; write @context(…) above it")
@@ -83,6 +86,8 @@ class Tracking:
         self._user_id = UserId(user_id) if user_id else None
         self._builders = [Builder(each) for each in contexts]
         self._proxies = parse_networks(trusted_proxies, setting="trusted_proxies")
+        if endpoint is not None:
+            endpoint.trust(trusted_proxies)
         self._cookies = Cookies(cookie_prefix, network_cookie)
         self._encode_base64 = encode_base64
         self._hand_overs = [HandOver(emitter, max_waiting=max_waiting) for emitter in emitters]
@@ -164,9 +169,13 @@ class Tracking:
     async def aclose(self, timeout: float = 5.0) -> None:
         """Give what waits so many seconds before the server ends, and close the endpoint.
 
-        Some servers end by a signal then, so that nobody could do so at the end of the process.
+        Some servers end by a signal then, so that nobody could do so at the end of the process, nor say what is lost.
         """
-        await asyncio.to_thread(self.flush, timeout)
+        if not await asyncio.to_thread(self.flush, timeout):
+            waiting = sum(getattr(each, "pending", 0) for each in self._emitters)
+            logger.warning(
+                "the server ends before all events are out; what is in no spool may be lost", waiting=waiting
+            )
         await self.close_endpoint()
 
     async def close_endpoint(self) -> None:

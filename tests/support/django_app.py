@@ -65,6 +65,12 @@ def _page(request: Any) -> HttpResponse:
     return HttpResponse(template.render(request=request))
 
 
+def _text(request: Any) -> HttpResponse:
+    text = engines["django"].from_string("{% contexts_json %}").render()
+    track("text")
+    return HttpResponse(text)
+
+
 _VIEWS = (
     path("untracked", _untracked),
     path("view", _view),
@@ -72,6 +78,7 @@ _VIEWS = (
     path("raises", _raises),
     path("stream", _streams),
     path("page", _page),
+    path("text", _text),
 )
 
 

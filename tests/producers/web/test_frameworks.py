@@ -81,6 +81,17 @@ def test_events_of_a_stream_leave_after_its_end(serving):
         assert emitter.actions == ["stream-first", "stream-last"]
 
 
+def test_events_of_a_stream_have_the_user_and_the_entities_of_their_request(serving):
+    """Also where the view tracked nothing before, and the framework is done with the request when the stream begins."""
+    emitter, gate = Recorder(), Gate()
+    gate.open.set()
+    with serving(emitter, gate=gate, user_id=by_header, contexts=[user]) as address:
+        fetch(address, "/stream", X_User="ann")
+        for payload in emitter.wait(2):
+            assert payload["uid"] == "ann"
+            assert contexts_of(payload) == [{"schema": USER, "data": {"name": "ann"}}]
+
+
 def test_events_leave_when_the_client_is_gone(serving):
     emitter, gate = Recorder(), Gate()
     with serving(emitter, gate=gate) as address:
@@ -133,6 +144,16 @@ def test_user_ids_may_be_async_in_plain_and_async_views(serving, user_id):
         for path in ("/view", "/async", "/raises"):
             fetch(address, path, X_User="ann")
         assert [payload.get("uid") for payload in emitter.wait(3)] == ["ann"] * 3
+
+
+def test_a_page_of_django_has_its_entities_where_the_template_is_given_no_request():
+    """As when it is rendered to a text; nor do the request's events lose theirs by it."""
+    emitter = Recorder()
+    app = django_app(Tracking([emitter], namespace="web", contexts=[user]), Gate(), asgi=False)
+    with wsgi_server(app) as address:
+        assert b'"name":"ann"' in fetch(address, "/text", X_User="ann").body
+        (payload,) = emitter.wait(1)
+    assert contexts_of(payload) == [{"schema": USER, "data": {"name": "ann"}}]
 
 
 @pytest.mark.parametrize("asgi", [False, True])

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from snowplow_tracker import StructuredEvent
 from support.aio import run, soon
 from support.django_app import django_app
 from support.forwarding import read_all
@@ -208,6 +209,19 @@ def test_a_server_that_a_signal_ends_has_flushed_its_emitters(app, tmp_path):
         assert fetch(soon(lambda: listening(server)), "/view").status == 200
         assert server.stop() == -signal.SIGTERM
     assert (tmp_path / "flushed").read_text() == "view"
+
+
+def test_a_server_that_ends_before_all_events_are_out_says_so(caplog):
+    """Its emitters cannot, where it ends by the signal that it got."""
+    emitter = BusEmitter("http://127.0.0.1:9")
+    tracking = Tracking([emitter], namespace="web")
+    run(tracking.aclose(5.0))
+    assert caplog.messages == []
+    tracking.tracker.track(StructuredEvent("shop", "view"))
+    run(tracking.aclose(0.1))
+    (told,) = [message for message in caplog.messages if "the server ends" in message]
+    assert "waiting=1" in told
+    emitter.close(timeout=0)
 
 
 APPS = {
