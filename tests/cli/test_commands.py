@@ -268,3 +268,9 @@ def test_no_error_speaks_of_a_hidden_option(tmp_path):
     assert "--workers" in answer.stderr
     assert "--worker-link" not in answer.stderr
     assert "--worker-listen" not in answer.stderr
+
+
+def test_the_demo_delivers_to_no_collector_of_yours(tmp_path):
+    told = snowbus("up", "--demo", "--collector", "https://collector.example", cwd=tmp_path)
+    assert told.returncode == exit_codes.USAGE
+    assert "--demo has a collector of its own: leave out --collector, or --demo" in told.stderr
