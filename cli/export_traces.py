@@ -25,7 +25,7 @@ def exporting_traces(settings: Settings, role: str) -> Iterator[None]:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - as above
         from opentelemetry.trace import set_tracer_provider  # noqa: PLC0415 - as above
     except ImportError:
-        raise ConfigurationError("tracing needs OpenTelemetry's SDK: pip install 'snowbus[otel]'") from None
+        raise ConfigurationError("tracing needs OpenTelemetry's SDK: install Snowbus with its extra otel") from None
     os.environ.setdefault(_SERVICE_NAME, f"snowbus-{role}")
     provider = TracerProvider()
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))

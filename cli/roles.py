@@ -83,6 +83,9 @@ class Roles:
     async def _drain(self) -> None:
         self._stop.set()
         await asyncio.wait(self._tasks)
+        for task in self._tasks:
+            if not task.cancelled():
+                task.exception()  # is seen by this, so that asyncio does not tell of those that fail with the first
 
 
 async def _all_set(events: Iterable[asyncio.Event]) -> None:

@@ -106,6 +106,11 @@ def flag_of(name: str, roles: tuple[str, ...]) -> str:
     return "--" + flag.replace("_", "-")
 
 
+def has_flag(name: str) -> bool:
+    """Whether the command that runs was given a setting by its flag, and not by the environment or the file."""
+    return click.get_current_context().params.get(_parameter(name)) not in (None, ())
+
+
 def default_of(field: FieldInfo) -> str:
     """A setting's default as people write it, or an empty string when it is to have none."""
     shown = ", ".join(field.default) if isinstance(field.default, tuple) else field.default

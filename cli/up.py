@@ -10,7 +10,7 @@ from .export_traces import exporting_traces
 from .roles import Roles
 from .running import run, stop_on_signals
 from .service_manager import tell_ready
-from .settings import VALIDATION, SettingsCommand, with_settings
+from .settings import VALIDATION, SettingsCommand, has_flag, with_settings
 
 
 @click.command(name="up", cls=SettingsCommand)
@@ -26,13 +26,16 @@ from .settings import VALIDATION, SettingsCommand, with_settings
 def command(settings: Settings, *, demo: bool, demo_rate: float) -> None:
     """Run ingest, the gateway and (given --collector) the collector consumer in one process.
 
-    With --demo and no --log, the log is a temporary file that goes when the demo ends.
+    With --demo the log is a temporary file that goes when the demo ends. The flag --log, and nothing else, names
+    another; the stand-in collector then takes what is there as yours would.
     """
+    if demo and has_flag("collector"):
+        raise click.UsageError("--demo has a collector of its own: leave out --collector, or --demo")
     with exporting_traces(settings, "up"):
         if demo:
             from .demo.run import run_demo  # noqa: PLC0415 - only the demo needs the official tracker
 
-            run(run_demo(settings, rate=demo_rate), settings)
+            run(run_demo(settings, log=settings.log if has_flag("log") else "", rate=demo_rate), settings)
         else:
             run(_up(settings), settings)
 

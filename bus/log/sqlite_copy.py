@@ -95,7 +95,10 @@ def _reading(path: Path) -> Iterator[Connection]:
 
 @contextlib.contextmanager
 def _new_copy(source: Path, target: Path) -> Iterator[Connection]:
-    """An empty log that has another as `source` beside it. It gets its name once it is whole, and on the disk."""
+    """An empty log that has another as `source` beside it. It gets its name once it is whole, and on the disk.
+
+    It is for nobody to read who may not read the other.
+    """
     if target.exists():
         raise ConfigurationError(f"{target} is there already, and a copy overwrites nothing")
     check_folder("copy", target)
@@ -103,6 +106,7 @@ def _new_copy(source: Path, target: Path) -> Iterator[Connection]:
         pass
     made = target.with_name(f".{target.name}.{uuid4().hex}")
     try:
+        made.touch(mode=source.stat().st_mode & 0o666 | 0o600, exist_ok=False)
         with (
             mapped_errors(_name(source, target), opening=True),
             contextlib.closing(connect(made, create=True)) as copy,

@@ -22,10 +22,13 @@ _DELIVERY_SECONDS = 20.0
 _LAG_SECONDS = 0.1
 
 
-async def run_demo(settings: Settings, *, rate: float) -> None:
-    """Run the demo until SIGTERM or Ctrl-C; then deliver what is left, and say what became of the events."""
+async def run_demo(settings: Settings, *, log: str, rate: float) -> None:
+    """Run the demo until SIGTERM or Ctrl-C; then deliver what is left, and say what became of the events.
+
+    Without a `log`, it is in a folder that goes with the demo.
+    """
     stop = stop_on_signals()
-    with _log_url(settings) as log_url:
+    with _log_url(log) as log_url:
         async with _stand_in_collector() as (collector, collector_address):
             settings = settings.model_copy(
                 update={
@@ -34,7 +37,7 @@ async def run_demo(settings: Settings, *, rate: float) -> None:
                     **_free_addresses(settings),
                 }
             )
-            async with await open_log(log_url, settings.log_options()) as log, Roles(log, settings) as roles:
+            async with await open_log(log_url, settings.log_options()) as opened, Roles(opened, settings) as roles:
                 _print_welcome(roles.addresses, log_url)
                 shop = await asyncio.to_thread(
                     Shop, roles.addresses["ingest"], log=log_url, rate=rate, iglu_resolver=settings.iglu_resolver
@@ -45,15 +48,14 @@ async def run_demo(settings: Settings, *, rate: float) -> None:
                     print("\nClosing the shop and delivering what is left …", flush=True)
                     collector.stay()
                     await asyncio.to_thread(shop.close)
-                undelivered = await _undelivered(log, settings.group)
+                undelivered = await _undelivered(opened, settings.group)
         _print_result(shop.tracked, collector, undelivered)
 
 
 @contextlib.contextmanager
-def _log_url(settings: Settings) -> Iterator[str]:
-    """The log that was asked for, else one in a folder that goes with the demo."""
-    if "log" in settings.model_fields_set:
-        yield settings.log
+def _log_url(named: str) -> Iterator[str]:
+    if named:
+        yield named
         return
     with tempfile.TemporaryDirectory(prefix="snowbus-demo-") as folder:
         yield f"sqlite:///{folder}/demo.db"

@@ -1,12 +1,13 @@
 """From where one may connect: addresses beyond loopback need tokens, browsers our own page, names must be ours."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from snowbus.bus.errors import ConfigurationError
+from snowbus.bus.origins import origins_in
 from snowbus.bus.settings import Settings
 
 from .tokens import takes_tokens
@@ -24,7 +25,7 @@ class Access:
     """The rules of one gateway."""
 
     loopback: bool
-    allowed_origins: tuple[str, ...]
+    allowed_origins: Collection[str]
 
     def check_host(self, hosts: Sequence[str]) -> Refusal | None:
         """Refuse names that are not ours: on loopback, a foreign one means DNS rebinding."""
@@ -44,15 +45,17 @@ class Access:
         if not origins:
             return None
         origin = origins[0].lower()
-        allowed = {known.lower().rstrip("/") for known in self.allowed_origins}
         same = bool(hosts) and _address(origin) == hosts[0].lower()
-        if len(origins) == 1 and (same or origin in allowed):
+        if len(origins) == 1 and (same or origin in self.allowed_origins):
             return None
         return Refusal(403, f"Origin: {origin[:200]!r} may not connect; name it in gateway_allowed_origins if it may")
 
 
 def access_for(address: str, settings: Settings) -> Access:
-    """The rules for listening on an IP address. Raises ConfigurationError when that would let in anybody."""
+    """The rules for listening on an IP address.
+
+    Raises ConfigurationError when that would let in anybody, or for an allowed origin that is none.
+    """
     loopback = ip_address(address).is_loopback
     if not loopback and not takes_tokens(settings) and not settings.gateway_insecure:
         raise ConfigurationError(
@@ -61,7 +64,7 @@ def access_for(address: str, settings: Settings) -> Access:
             "(SNOWBUS_GATEWAY_JWT_SECRET_FILE, …), listen on 127.0.0.1, or say that you mean it "
             "(SNOWBUS_GATEWAY_INSECURE=true)"
         )
-    return Access(loopback, settings.gateway_allowed_origins)
+    return Access(loopback, origins_in("gateway_allowed_origins", settings.gateway_allowed_origins))
 
 
 def _address(origin: str) -> str:

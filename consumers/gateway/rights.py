@@ -26,6 +26,8 @@ from .masking import Mask
 
 _LIMITING = ("app_id", "platform", "event", "event_name", "schema")
 _NAMING = ("topic:", "group:")
+SCOPES = ("events", "pii", *_NAMING, *(f"{name}:" for name in _LIMITING))
+"""All that there are; of those that end in a colon, how they begin."""
 
 
 class NotAllowedError(SnowbusError):
@@ -94,6 +96,12 @@ def scopes_of(claims: Mapping[str, Any]) -> list[str]:
         elif isinstance(value, list):
             found += [scope for scope in value if isinstance(scope, str)]
     return found
+
+
+def is_scope(text: str) -> bool:
+    """Whether it is a scope of ours, and not one of another's, or a mistake."""
+    kind, colon, _ = text.partition(":")
+    return kind + colon in SCOPES
 
 
 def rights_of(

@@ -1,7 +1,8 @@
 """Static tokens: those in the settings, which give every right, and those in a file, which give what their scopes say.
 
 The file has a token a line, `NAME TOKEN SCOPE …`, where TOKEN may also be `sha256:` and its digest. Several lines may
-have one name: so a token is replaced by adding the new one, and taking away the old one later.
+have one name: so a token is replaced by adding the new one, and taking away the old one later. A scope that is none of
+ours is a mistake here, and one that is misspelt might show more than it was meant to.
 """
 
 import time
@@ -14,7 +15,7 @@ from snowbus.bus.shown_secrets import digest_in, digest_of, lines_in
 from snowbus.bus.watched_file import WatchedFile
 
 from .masking import Mask
-from .rights import NotAllowedError, Rights, rights_of
+from .rights import SCOPES, NotAllowedError, Rights, is_scope, rights_of
 
 RightsByDigest = Mapping[bytes, Rights]
 
@@ -51,6 +52,9 @@ class StaticTokens:
         if len(words) < 3:
             raise ValueError(f"line {number} is not NAME TOKEN SCOPE; every right is given by the scopes: events pii")
         name, token, *scopes = words
+        for place, scope in enumerate(scopes, start=1):
+            if not is_scope(scope):  # and is not shown, as it may be the token, in the wrong place
+                raise ValueError(f"line {number}: scope {place} is none of {', '.join(SCOPES)}")
         try:
             digest = digest_in(token)
             return digest, rights_of(scopes, mask=self._mask, holder=f"static token {name}", proof=digest)

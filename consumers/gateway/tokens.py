@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.metrics import Metrics
 from snowbus.bus.settings import Settings
 
@@ -13,6 +14,8 @@ from .static_tokens import StaticTokens
 
 if TYPE_CHECKING:
     from .signed_tokens import SignedTokens
+
+logger = Diagnostics(__name__)
 
 _HOW = "send `Authorization: Bearer TOKEN`, or token=TOKEN in the URL"
 
@@ -27,6 +30,9 @@ class Tokens:
         self._static = StaticTokens(settings, metrics, mask=self._mask)
         self.signed = _signed_tokens(settings, metrics) if _takes_signed(settings) else None
         self._without_tokens = Rights(mask=self._mask) if settings.gateway_mask else EVERY_RIGHT
+        names_more = bool(settings.gateway_masked_fields or settings.gateway_masked_entities)
+        if names_more and not self._needed and not settings.gateway_mask:
+            logger.warning("nothing is masked: no tokens are asked for, and gateway_mask is not set")
 
     def stand(self, rights: Rights) -> bool:
         """Whether rights that were given are still those of what was shown: a token may have been taken away or have

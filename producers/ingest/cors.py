@@ -2,6 +2,7 @@
 
 import re
 
+from snowbus.bus.origins import origins_in
 from snowbus.bus.settings import Settings
 
 from .answers import Answer, HeaderList, preflight
@@ -11,10 +12,13 @@ _VARY = (b"vary", b"Origin")
 
 
 class Cors:
-    """The headers for one configuration: any origin, unless the settings name some."""
+    """The headers for one configuration: any origin, unless the settings name some.
+
+    Raises ConfigurationError for a name that is no origin.
+    """
 
     def __init__(self, settings: Settings) -> None:
-        self._allowed = frozenset(origin.rstrip("/").lower().encode() for origin in settings.ingest_allowed_origins)
+        self._allowed = origins_in("ingest_allowed_origins", settings.ingest_allowed_origins)
         self.preflight: Answer = preflight(with_keys=bool(settings.ingest_api_keys_file))
         """The answer to every OPTIONS."""
 
@@ -22,7 +26,7 @@ class Cors:
         """What lets the page at an origin read an answer, cookies included; no more than `Vary` where it may not."""
         if origin is None:
             return ()
-        if not _ECHOED.fullmatch(origin) or (self._allowed and origin.lower() not in self._allowed):
+        if not _ECHOED.fullmatch(origin) or (self._allowed and origin.decode().lower() not in self._allowed):
             return (_VARY,)
         return (
             (b"access-control-allow-origin", origin),

@@ -10,7 +10,7 @@ from snowplow_tracker import Emitter, PageView, SelfDescribing, SelfDescribingJs
 from support.aio import soon
 from support.collector_double import CollectorDouble, status
 from support.node import run_node
-from support.snowbus import COMMAND, Process, snowbus
+from support.snowbus import COMMAND, Process, environment, snowbus
 from support.watching import Watcher
 
 pytestmark = pytest.mark.real_kafka  # the mock cluster has no groups
@@ -181,7 +181,8 @@ def test_a_collector_that_is_down_for_a_while_costs_lag_and_no_event(tmp_path, l
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_demo_shows_the_whole_path_and_says_what_was_delivered(tmp_path, number):
-    with Process("up", "--demo", "--demo-rate", "100", program=COMMAND, cwd=tmp_path) as demo:
+    variables = environment(log="sqlite:///not-the-demos/log.db", collector="https://collector.example")
+    with Process("up", "--demo", "--demo-rate", "100", program=COMMAND, cwd=tmp_path, variables=variables) as demo:
         with Watcher(demo.address("gateway"), "from=earliest") as watcher:
             soon(lambda: len(watcher.event_ids) >= 50)
             assert {message["event"]["app_id"] for message in watcher.events} == {"shop-web", "shop-api"}

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import sqlite3
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from support.snowbus import snowbus
 from snowbus.bus.errors import ConfigurationError, LogError
 from snowbus.bus.event import ProducerRecord, TopicPartition
 from snowbus.bus.log import Committed, LogOptions, open_log
-from snowbus.bus.log.sqlite_copy import back_up, check
+from snowbus.bus.log.sqlite_copy import back_up, check, salvage
 
 TOPIC = "snowbus.events"
 ONE_PARTITION = LogOptions(partitions=1)
@@ -97,6 +98,23 @@ def test_the_commands_back_up_check_and_restore(sqlite_url, tmp_path):
     (tmp_path / "copy.db").rename(tmp_path / "log.db")
     assert run(read()) == ({PARTITION: Committed(7)}, {PARTITION: 1000})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log.db"]
+
+
+@pytest.mark.parametrize("copy_log", [back_up, salvage])
+@pytest.mark.parametrize(("mode", "copied"), [(0o600, 0o600), (0o640, 0o640), (0o400, 0o600)])
+def test_who_may_not_read_the_log_may_not_read_a_copy(sqlite_url, tmp_path, copy_log, mode, copied):
+    async def make():
+        async with await open_log(sqlite_url, ONE_PARTITION) as log:
+            await log.create_topics([TOPIC])
+
+    run(make())
+    (tmp_path / "log.db").chmod(mode)
+    umask = os.umask(0o022)
+    try:
+        copy_log(tmp_path / "log.db", tmp_path / "copy.db")
+    finally:
+        os.umask(umask)
+    assert (tmp_path / "copy.db").stat().st_mode & 0o777 == copied
 
 
 def test_a_backup_to_a_disk_that_is_too_small_leaves_nothing_there(sqlite_url, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import sqlite3
 import subprocess
 
@@ -268,3 +269,17 @@ def test_no_error_speaks_of_a_hidden_option(tmp_path):
     assert "--workers" in answer.stderr
     assert "--worker-link" not in answer.stderr
     assert "--worker-listen" not in answer.stderr
+
+
+def test_the_demo_delivers_to_no_collector_of_yours(tmp_path):
+    told = snowbus("up", "--demo", "--collector", "https://collector.example", cwd=tmp_path)
+    assert told.returncode == exit_codes.USAGE
+    assert "--demo has a collector of its own: leave out --collector, or --demo" in told.stderr
+
+
+def test_of_several_addresses_that_are_taken_one_is_told(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        told = snowbus("up", "--ingest-listen", address, "--gateway-listen", address, cwd=tmp_path)
+    assert told.returncode == exit_codes.CONFIGURATION
+    assert told.stderr == f"snowbus: cannot listen on {address}: Address already in use\n"

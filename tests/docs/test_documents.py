@@ -4,6 +4,7 @@ A test is a heading. It runs what stands under it, and before it whatever of its
 """
 
 import json
+import re
 
 import pytest
 import yaml
@@ -48,6 +49,10 @@ def test_json_in_a_document_is_json():
 def test_every_block_says_what_it_is():
     known = SHELL | PYTHON | JAVASCRIPT | {"json", "text", "toml", "yaml", "ini", "dockerfile", "html", "php", "go"}
     assert [block.place for block in BLOCKS if block.language not in known] == []
+
+
+def test_nothing_says_to_install_from_an_index_where_there_is_no_package_of_ours():
+    assert [block.place for block in BLOCKS if re.search(r"pip install\b.*[ ']snowbus\b", block.text)] == []
 
 
 def test_a_file_that_is_written_down_is_used():

@@ -7,12 +7,16 @@ from typing import Any
 
 import pytest
 from support.aio import run
+from support.diagnostics import capture_logs
 from support.gateway import Client, Running, client, gateway, publish
 from support.memory_log import MemoryLog
 from support.signing import SECRET, hs256
 
+from snowbus.bus.metrics import Metrics
+from snowbus.bus.settings import Settings
 from snowbus.consumers.gateway.frames import Reading
 from snowbus.consumers.gateway.masking import MASKED, PERSONAL_ENTITIES, PERSONAL_FIELDS
+from snowbus.consumers.gateway.tokens import Tokens
 
 
 def on_gateway(test: Callable[[Running], Coroutine[Any, Any, None]], **settings: Any) -> None:
@@ -97,6 +101,16 @@ def test_without_tokens_personal_data_is_masked_when_the_setting_says_so() -> No
 
     on_gateway(test)
     on_gateway(test, gateway_mask=True)
+
+
+@pytest.mark.parametrize(
+    ("others", "told"), [({}, True), ({"gateway_mask": True}, False), ({"gateway_jwt_secret": SECRET}, False)]
+)
+def test_that_what_is_named_is_shown_all_the_same_is_told(others: dict[str, Any], told: bool) -> None:
+    with capture_logs() as lines:
+        Tokens(Settings(gateway_masked_fields=("page_url",), **others), Metrics())
+    sentence = "nothing is masked: no tokens are asked for, and gateway_mask is not set"
+    assert (sentence in [line["event"] for line in lines]) == told
 
 
 def test_an_event_is_written_once_for_all_who_are_masked_and_once_for_the_others(

@@ -141,6 +141,8 @@ async def _same(running: Gateway, names: set[str]) -> bool:
         ("", "it holds no token"),
         ("shop pl4nted", "line 1 is not NAME TOKEN SCOPE; every right is given by the scopes: events pii"),
         ("shop pl4nted pii", "line 1: token: has no scope to read here"),
+        ("shop secret events appid:pl4nted", "line 1: scope 2 is none of events, pii, topic:, group:, app_id:, "),
+        ("the shop pl4nted events", "line 1: scope 1 is none of events, "),
         ("\nshop sha256:pl4nted events", "line 2: what follows sha256: is not 64 hexadecimal digits"),
     ],
 )
