@@ -27,7 +27,7 @@ def command(settings: Settings, *, demo: bool, demo_rate: float) -> None:
     """Run ingest, the gateway and (given --collector) the collector consumer in one process.
 
     With --demo the log is a temporary file that goes when the demo ends. The flag --log, and nothing else, names
-    another; the stand-in collector then takes what is there as yours would.
+    another; the stand-in collector then takes what is there in the group demo, unless --group names one.
     """
     if demo and has_flag("collector"):
         raise click.UsageError("--demo has a collector of its own: leave out --collector, or --demo")
@@ -35,7 +35,10 @@ def command(settings: Settings, *, demo: bool, demo_rate: float) -> None:
         if demo:
             from .demo.run import run_demo  # noqa: PLC0415 - only the demo needs the official tracker
 
-            run(run_demo(settings, log=settings.log if has_flag("log") else "", rate=demo_rate), settings)
+            log = settings.log if has_flag("log") else ""
+            if log and not has_flag("group"):
+                settings = settings.model_copy(update={"group": "demo"})
+            run(run_demo(settings, log=log, rate=demo_rate), settings)
         else:
             run(_up(settings), settings)
 

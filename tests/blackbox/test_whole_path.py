@@ -199,3 +199,13 @@ def test_the_demo_shows_the_whole_path_and_says_what_was_delivered(tmp_path, num
         assert tracked + 1 == delivered > 50
         assert demo.line(r"Undelivered: 0\.")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_demo_on_a_log_of_ones_own_leaves_the_groups_there_alone(tmp_path, sqlite_url):
+    def groups():
+        answer = snowbus("status", "--json", "--log", sqlite_url, cwd=tmp_path)
+        return {json.loads(line).get("group") for line in answer.stdout.splitlines()}
+
+    with Process("up", "--demo", "--demo-rate", "50", "--log", sqlite_url, program=COMMAND, cwd=tmp_path):
+        soon(lambda: "demo" in groups())
+        assert "collector" not in groups()
