@@ -115,7 +115,8 @@ def _new_copy(source: Path, target: Path, *, is_damaged: bool = False) -> Iterat
     except OSError as error:
         raise ConfigurationError(f"{target}: {error.strerror or error}") from None
     finally:
-        made.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where it could not be made, as on a read-only mount
+            made.unlink()
 
 
 def _name(source: Path, target: Path) -> str:
