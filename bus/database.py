@@ -20,11 +20,16 @@ BUSY_SECONDS = 5.0
 _PRIMARY_CODE = 0xFF
 
 
-def connect(path: Path, *, create: bool = False, only_read: bool = False) -> Connection:
-    """Open a file for any one thread at a time; what is committed is flushed to the disk. Raises as sqlite3 does."""
+def connect(path: Path, *, create: bool = False, only_read: bool = False, is_damaged: bool = False) -> Connection:
+    """Open a file for any one thread at a time; what is committed is flushed to the disk. Raises as sqlite3 does.
+
+    With `is_damaged` files that were cut are read, too, this one and those that are attached.
+    """
     uri = _uri(path, "rwc" if create else "ro" if only_read else "rw")
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
+        if is_damaged:
+            connection.execute("PRAGMA writable_schema = ON")  # else SQLite minds that the file is shorter than it says
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA journal_size_limit = 67108864")
     except sqlite3.Error:

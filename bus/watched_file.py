@@ -15,6 +15,8 @@ logger = Diagnostics(__name__)
 LOOK_SECONDS = 0.5
 """How often a file is looked at, at most."""
 
+_MOST_CHARACTERS = 4_000_000
+
 _Stamp = tuple[int, int, int, int]
 
 
@@ -31,9 +33,10 @@ class WatchedFile(Generic[T]):
         self._path = Path(path)
         self._parse = parse
         self._stamp = self._stat()
+        self._is_unread = False
         self._value = self._read()
         self._looked_at = -math.inf
-        self._is_broken = False
+        self._trouble = ""
 
     def value(self, *, now: float) -> T:
         """What is in force."""
@@ -45,20 +48,21 @@ class WatchedFile(Generic[T]):
     def is_broken(self, *, now: float) -> bool:
         """Whether the file has changed and cannot be used, so that what it held before is in force."""
         self.value(now=now)
-        return self._is_broken
+        return bool(self._trouble)
 
     def _look(self) -> None:
         stamp = self._stat()
-        if stamp == self._stamp:
+        if stamp == self._stamp and not self._is_unread:
             return
         self._stamp = stamp
         try:
             self._value = self._read()
         except ConfigurationError as error:
-            self._is_broken = True
-            logger.warning("a file cannot be used; what it held before stays in force", reason=str(error))
+            if str(error) != self._trouble:
+                logger.warning("a file cannot be used; what it held before stays in force", reason=str(error))
+            self._trouble = str(error)
         else:
-            self._is_broken = False
+            self._trouble = ""
             logger.info("a file has changed and is in force", setting=self.setting, file=str(self._path))
 
     def _stat(self) -> _Stamp | None:
@@ -70,8 +74,14 @@ class WatchedFile(Generic[T]):
         return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
     def _read(self) -> T:
+        self._is_unread = True  # what hinders us may pass without a change of the file: too many open files, say
         try:
-            return self._parse(self._path.read_text("utf-8"))
+            with self._path.open(encoding="utf-8") as file:
+                text = file.read(_MOST_CHARACTERS + 1)
+            self._is_unread = False
+            if len(text) > _MOST_CHARACTERS:
+                raise ValueError(f"it has more than {_MOST_CHARACTERS:,} characters")
+            return self._parse(text)
         except OSError as error:
             raise ConfigurationError(
                 f"{self.setting}: {self._path} cannot be read: {error.strerror or error}"

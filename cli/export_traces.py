@@ -1,6 +1,7 @@
 """Sends the spans of a role to where traces are collected, by OpenTelemetry's SDK, the extra `snowbus[otel]`."""
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,6 +9,7 @@ from snowbus.bus.errors import ConfigurationError
 from snowbus.bus.settings import Settings
 
 _SERVICE_NAME = "OTEL_SERVICE_NAME"
+_LAST_SECONDS = 3.0
 
 
 @contextmanager
@@ -33,4 +35,6 @@ def exporting_traces(settings: Settings, role: str) -> Iterator[None]:
     try:
         yield
     finally:
-        provider.shutdown()
+        ending = threading.Thread(target=provider.shutdown, name="snowbus-last-spans", daemon=True)
+        ending.start()
+        ending.join(_LAST_SECONDS)  # the SDK would wait 30 for who does not answer, and a stop has fewer

@@ -152,6 +152,7 @@ class _Route:
         self._driver = driver
         self._topic = topic
         self._lanes: list[_Lane] = []
+        self._partitions = 0  # fewer than lanes, when the topic was made anew with fewer
         self._unsorted: deque[tuple[Call, Sequence[ProducerRecord], Sequence[int]]] = deque()
         self._ask_at = 0.0
         self._asking: asyncio.Task[None] | None = None
@@ -183,7 +184,7 @@ class _Route:
         await cancelled(tasks)
 
     def _sort(self, call: Call, records: Sequence[ProducerRecord], sizes: Sequence[int]) -> None:
-        count = len(self._lanes)
+        count = self._partitions
         for index, (record, size) in enumerate(zip(records, sizes, strict=True)):
             self._lanes[partition_of(record.key, count)].add((call, index, record, size))
 
@@ -203,6 +204,7 @@ class _Route:
                 else:
                     break
             self._ask_at = time.monotonic() + METADATA_SECONDS
+            self._partitions = len(leaders)
             for partition in range(len(self._lanes), len(leaders)):
                 self._lanes.append(_Lane(self._driver, TopicPartition(self._topic, partition)))
             while self._unsorted:

@@ -99,16 +99,18 @@ _NO_SASL = (
 _NO_RIGHT = "our user lacks a right there: docs/kafka.md lists the ACLs that each role needs"
 
 
-def mapped(error: BaseException, *, topic: str = "") -> SnowbusError:
+def mapped(error: BaseException, *, topic: str = "", let_in: bool = False) -> SnowbusError:
     """Our own error for one of aiokafka's, or of the operating system's.
 
-    What may pass by itself is LogUnavailableError; what somebody has to change is ConfigurationError or LogError.
+    What may pass by itself is LogUnavailableError; what somebody has to change is ConfigurationError or LogError. Once
+    the cluster has `let_in` our settings are right, and it is Kafka where something changes.
     """
     name, text = type(error).__name__, f"Kafka: {str(error).rstrip(': ')}"
     passing = isinstance(error, OSError) or bool(getattr(error, "retriable", False))
     for names, own in _TABLE:
         if name in names:
-            return own(name, text, topic)
+            mine = own(name, text, topic)
+            return LogUnavailableError(str(mine)) if let_in and name in NOT_LET_IN | WITHOUT_SASL else mine
     return LogUnavailableError(text) if passing else LogError(text)
 
 

@@ -6,6 +6,7 @@ claims.
 So at no moment do two members read the same partition.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
@@ -31,15 +32,23 @@ class Membership(NamedTuple):
     forgotten: bool = False
 
 
+_SILENT = "(expires_at < ? OR expires_at > ?)"
+_MOST_SILENCES = 100
+"""Who may be silent for longer than so many times what others may has its time from before the clock was put back."""
+
+
 def generation(connection: Connection, group_id: str) -> int:
     """A number that rises whenever members or claims of a group change."""
     row = connection.execute("SELECT generation FROM groups WHERE group_id = ?", (group_id,)).fetchone()
     return row[0] if row else 0
 
 
-def has_silent(connection: Connection, group_id: str, *, now: int) -> bool:
+def has_silent(connection: Connection, group_id: str, *, now: int, silence_ms: int) -> bool:
     """Whether a member has been silent for too long, so that the next to renew itself forgets it."""
-    found = connection.execute("SELECT 1 FROM members WHERE group_id = ? AND expires_at < ?", (group_id, now))
+    found = connection.execute(
+        f"SELECT 1 FROM members WHERE group_id = ? AND {_SILENT}",  # noqa: S608
+        (group_id, now, now + _MOST_SILENCES * silence_ms),
+    )
     return found.fetchone() is not None
 
 
@@ -60,7 +69,7 @@ def renew(
     One that was forgotten and is not `joining` gets nothing: it must let go of what it held before it comes back, or it
     would commit old offsets over those of whoever went on.
     """
-    _forget_silent(connection, group_id, now=now)
+    _forget_silent(connection, group_id, now=now, silence_ms=silence_ms)
     if not joining and not _is_member(connection, group_id, member_id):
         return Membership({}, frozenset(), generation(connection, group_id), forgotten=True)
     changed = False
@@ -224,8 +233,12 @@ def _is_member(connection: Connection, group_id: str, member_id: str) -> bool:
     return found.fetchone() is not None
 
 
-def _forget_silent(connection: Connection, group_id: str, *, now: int) -> None:
-    gone = connection.execute("DELETE FROM members WHERE group_id = ? AND expires_at < ?", (group_id, now)).rowcount
+def _forget_silent(connection: Connection, group_id: str, *, now: int, silence_ms: int | None = None) -> None:
+    latest = sys.maxsize if silence_ms is None else now + _MOST_SILENCES * silence_ms
+    gone = connection.execute(
+        f"DELETE FROM members WHERE group_id = ? AND {_SILENT}",  # noqa: S608
+        (group_id, now, latest),
+    ).rowcount
     if gone:
         connection.execute(
             "DELETE FROM claims WHERE group_id = ?1 AND member_id NOT IN "

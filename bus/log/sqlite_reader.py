@@ -79,7 +79,7 @@ class SqliteGroupReader(EmbeddedGroupReader):
     async def _group_moved(self) -> bool:
         def moved(connection: Connection) -> bool:
             changed = groups.generation(connection, self._group_id) != self._generation
-            return changed or groups.has_silent(connection, self._group_id, now=_now_ms())
+            return changed or groups.has_silent(connection, self._group_id, now=_now_ms(), silence_ms=self._silence_ms)
 
         return await self._file.fetch(moved)
 

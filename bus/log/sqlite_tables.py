@@ -81,6 +81,11 @@ def all_partition_rows(connection: Connection) -> list[PartitionRow]:
     return [PartitionRow(*row) for row in rows.fetchall()]
 
 
+def is_possible(row: PartitionRow) -> bool:
+    """Whether a partition of a damaged log could ever have become so."""
+    return row.base >> 63 == 0 and 0 <= row.first_offset <= row.next_offset < 1 << OFFSET_BITS
+
+
 def mend_partitions(connection: Connection) -> None:
     """Let partitions begin at the first record that there is, and say how large they are."""
     for row in all_partition_rows(connection):

@@ -9,6 +9,7 @@ from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.errors import LogError, LogUnavailableError
 from snowbus.bus.event import EVENTS_TOPIC, Record, TopicPartition
 from snowbus.bus.log.interface import Log, Offsets, Reader
+from snowbus.bus.sparingly import SparingDiagnostics
 from snowbus.bus.start import Gap, Positions, check_positions, last_positions
 
 from .history import by_time, to_its_end
@@ -36,7 +37,9 @@ class Tail:
         self._ring_events = ring_events
         self._watch_every = watch_every
         self._reopen = False
+        self._reads = False
         self._tried = asyncio.Event()
+        self._diagnostics = SparingDiagnostics(logger)
 
     async def wait_first_try(self, seconds: float) -> None:
         """Wait until the log has been reached, or not, for the first time; not for longer than this."""
@@ -55,11 +58,11 @@ class Tail:
                     begins = self._live.ring is None
                     reader = await self._open()
                     try:
-                        backoff.reset()
                         if begins:
                             await self._warm(reader)
-                        await self._follow(reader)
+                        await self._follow(reader, backoff)
                     finally:
+                        self._reads = False
                         await to_its_end(reader.close())
                 except LogError as error:
                     self._is_down(str(error))
@@ -83,7 +86,7 @@ class Tail:
                 reader = await log.read(positions)
         except TimeoutError:
             raise LogUnavailableError(f"the log does not answer within {_ANSWER_SECONDS:g} s") from None
-        self._is_up()
+        self._tried.set()
         return reader
 
     def _settle(self, beginnings: Offsets, ends: Offsets) -> Positions:
@@ -114,11 +117,15 @@ class Tail:
         if found:
             await self._take(found)
 
-    async def _follow(self, reader: Reader) -> None:
+    async def _follow(self, reader: Reader, backoff: Backoff) -> None:
         # A poll that fills half the ring could push out what the readers have not been offered yet.
         most = max(1, min(_MAX_RECORDS, self._ring_events // 2))
         while not self._reopen:
             records = await reader.poll(max_records=most, timeout=_POLL_SECONDS)
+            if not self._reads:  # what answers otherwise may be unreadable: damaged, or forbidden
+                self._reads = True
+                backoff.reset()
+                self._is_up()
             if records:
                 self._is_up()
                 await self._take(records)
@@ -160,18 +167,19 @@ class Tail:
             except LogError as error:
                 self._is_down(str(error))
             else:
-                self._is_up()
+                if self._reads:
+                    self._is_up()
                 gone = any(offset > ends.get(partition, 0) for partition, offset in held.items())
                 self._reopen = self._reopen or gone or bool(ends.keys() - held.keys())
 
     def _is_down(self, reason: str) -> None:
         if not self.outage:
-            logger.warning("the log cannot be read", reason=reason)
+            self._diagnostics.warning("the log cannot be read", reason=reason)
         self.outage = reason or "the log cannot be read"
         self._tried.set()
 
     def _is_up(self) -> None:
         if self.outage:
-            logger.info("the log can be read again")
+            self._diagnostics.info("the log can be read again")
         self.outage = ""
         self._tried.set()

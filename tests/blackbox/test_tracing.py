@@ -1,8 +1,10 @@
 """Traces: from a view of a web app to the delivery of its events, with OpenTelemetry's SDK in every process."""
 
 import json
+import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -105,3 +107,15 @@ def test_events_of_several_traces_and_of_none_that_travel_together(log_url, coll
     assert delivery.attributes["messaging.system"] == ("kafka" if log_url.startswith("kafka") else "snowbus")
     assert trace_ids(collector.requests[0]) == [delivery.trace, delivery.id]
     assert delivery.service == "snowbus-collect"
+
+
+def test_a_receiver_that_hangs_does_not_hold_up_a_stop(variables, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        variables["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with Process("ingest", "--listen", "127.0.0.1:0", cwd=tmp_path, variables=variables) as ingest:
+            address = ingest.address("ingest")
+            for _ in range(600):  # more than are sent at once
+                request = urllib.request.Request(f"{address}/i?e=pv&p=web", headers={"traceparent": INCOMING})
+                with urllib.request.urlopen(request, timeout=10) as answer:
+                    assert answer.status == 200
+            assert ingest.stop(timeout=15) == 0

@@ -161,6 +161,28 @@ def test_partitions_that_are_added_are_used(real_kafka_url, monkeypatch):
     run(main())
 
 
+def test_a_topic_that_is_made_anew_with_fewer_partitions_is_written_to(real_kafka_url):
+    async def main():
+        async with opened(real_kafka_url, LogOptions(partitions=4)) as log:
+            await log.append(EVENTS_TOPIC, numbered(8, key=None))
+            await administer(real_kafka_url, lambda admin: admin.delete_topics([EVENTS_TOPIC]))
+            async with await open_log(real_kafka_url, LogOptions(partitions=1)) as other:
+                await eventually(lambda: gone(other))
+                await other.create_topics([EVENTS_TOPIC])
+            await eventually(lambda: taken(log))
+
+    async def gone(log):
+        return await log.topics() == []
+
+    async def taken(log):
+        try:
+            return {partition for partition, _ in await log.append(EVENTS_TOPIC, numbered(8, key=None))} == {0}
+        except TopicNotFoundError:
+            return False
+
+    run(main())
+
+
 def test_a_group_misses_nothing_of_partitions_that_are_added(real_kafka_url):
     """Not even one that began at the latest: what is there before the group knows of them is handled as well."""
 

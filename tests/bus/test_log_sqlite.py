@@ -175,6 +175,24 @@ def test_a_full_disk_is_an_unavailable_log_that_heals(sqlite_url, tmp_path, monk
     run(main())
 
 
+def test_a_member_that_died_before_the_clock_was_put_back_does_not_keep_its_partitions(sqlite_url, tmp_path):
+    async def main():
+        async with await open_log(sqlite_url, LogOptions(partitions=2, session_timeout=1.0)) as log:
+            await log.create_topics([TOPIC])
+            later = time.time_ns() // 1_000_000 + 3_600_000
+            with contextlib.closing(sqlite3.connect(tmp_path / "log.db")) as file, file:
+                file.execute("INSERT INTO members VALUES ('g', 'dead', 1, ?)", (later,))
+                file.execute("INSERT INTO claims SELECT 'g', id, 'dead' FROM partitions")
+            async with await log.join([TOPIC], group_id="g") as member:
+                await eventually(lambda: assigned(member, 2))
+
+    async def assigned(member, count):
+        await member.poll(timeout=0.05)
+        return len(member.assignment) == count
+
+    run(main())
+
+
 def test_a_file_that_is_no_database_is_told(sqlite_url, tmp_path):
     (tmp_path / "log.db").write_bytes(b"not a database, but long enough to be looked at" * 100)
     with pytest.raises(ConfigurationError, match=r"log\.db is no SQLite file, or its beginning is damaged"):

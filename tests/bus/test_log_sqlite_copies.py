@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from support.aio import eventually, run
 from support.diagnostics import capture_logs
-from support.disks import small_disk
+from support.disks import read_only_copy, small_disk
 from support.snowbus import snowbus
 
 from snowbus.bus.errors import ConfigurationError, LogError
@@ -130,6 +130,15 @@ def test_a_backup_to_a_disk_that_is_too_small_leaves_nothing_there(sqlite_url, t
         assert list(disk.iterdir()) == []
     with pytest.raises(ConfigurationError, match="there is no folder"):
         back_up(tmp_path / "log.db", tmp_path / "no" / "copy.db")
+
+
+def test_a_backup_to_where_nothing_can_be_written_is_told(sqlite_url, tmp_path):
+    assert snowbus("topics", "--create", "--log", sqlite_url, cwd=tmp_path).returncode == 0
+    with read_only_copy(tmp_path / "log.db") as other:
+        made = snowbus("log", "backup", str(other.parent / "copy.db"), "--log", sqlite_url, cwd=tmp_path)
+    assert made.returncode == 3
+    assert made.stderr.count("\n") == 1
+    assert "whether the file system is mounted read-only" in made.stderr
 
 
 def test_what_expires_gives_its_space_back(sqlite_url):

@@ -16,6 +16,7 @@ from snowbus.bus.errors import ConfigurationError, LogDamagedError, LogError, Lo
 from snowbus.bus.event import ProducerRecord, TopicPartition
 from snowbus.bus.log import Committed, LogOptions, open_log
 from snowbus.bus.log.file_systems import file_system_of
+from snowbus.bus.log.sqlite_copy import check, salvage
 
 TOPIC = "snowbus.events"
 PARTITION = TopicPartition(TOPIC, 0)
@@ -79,6 +80,51 @@ def test_pages_overwritten_at_random_are_told_when_they_are_read_and_the_rest_is
     records = run(read_all(tmp_path / "saved.db"))
     assert COUNT * 0.9 < len(records) < COUNT
     assert all(record.value[:6] == b"%06d" % record.offset for record in records)
+
+
+def test_what_is_whole_of_a_log_that_was_cut_is_saved(damaged, tmp_path):
+    with damaged.open("r+b") as file:
+        file.truncate(damaged.stat().st_size * 3 // 4)
+    assert salvage(damaged, tmp_path / "saved.db").missing > 0
+    assert check(tmp_path / "saved.db").groups == 1
+    records = run(read_all(tmp_path / "saved.db"))
+    assert COUNT * 0.7 < len(records) < COUNT
+    assert all(record.value[:6] == b"%06d" % record.offset for record in records)
+
+
+def test_the_record_in_front_of_one_that_cannot_be_read_is_saved(damaged, tmp_path):
+    with closing(sqlite3.connect(damaged)) as file:
+        (page,) = file.execute(
+            "SELECT pageno FROM dbstat WHERE name = 'records' AND pagetype = 'leaf' LIMIT 1 OFFSET 50"
+        )
+    overwrite(damaged, [page[0] - 1])
+    salvage(damaged, tmp_path / "saved.db")
+    with closing(sqlite3.connect(damaged)) as file:
+        readable = [offset for offset in range(COUNT) if is_readable(file, offset)]
+    assert [record.offset for record in run(read_all(tmp_path / "saved.db"))] == readable
+
+
+def is_readable(file, offset):
+    try:
+        return file.execute("SELECT value FROM records WHERE id = ?", ((1 << 40) + offset,)).fetchone() is not None
+    except sqlite3.DatabaseError:
+        return False
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "UPDATE partitions SET next_offset = 1 << 62",
+        "UPDATE partitions SET id = 1 << 40",
+        "UPDATE partitions SET first_offset = -1",
+    ],
+)
+def test_partitions_that_cannot_be_are_told_and_not_looked_for_for_ever(damaged, tmp_path, harm):
+    with closing(sqlite3.connect(damaged)) as file, file:
+        file.execute(harm)
+    with pytest.raises(LogDamagedError, match="its topics cannot be read"):
+        salvage(damaged, tmp_path / "saved.db")
+    assert not (tmp_path / "saved.db").exists()
 
 
 def test_a_log_with_holes_is_found_in_by_time_and_goes_on_where_it_ended(damaged, tmp_path):

@@ -5,10 +5,11 @@ import re
 import subprocess
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from support.aio import run, soon
+from support.aio import eventually, run, soon
 from support.collector_double import CollectorDouble
 from support.consuming import write_consumer
 from support.documents import ROOT, read_tables
@@ -17,6 +18,7 @@ from support.secure_kafka import ADMIN, PASSWORD
 from support.snowbus import Process, environment, snowbus
 from websockets.sync.client import connect
 
+from snowbus.bus.errors import LogUnavailableError
 from snowbus.bus.log import open_log
 from snowbus.bus.settings import Settings
 from snowbus.cli import exit_codes
@@ -140,6 +142,43 @@ def test_what_keeps_us_out_is_told_in_a_sentence_at_once(secure_kafka, client, t
         lines = answer.stderr.splitlines()
         assert len(lines) == 1, (name, lines)
         assert "4711" not in answer.stderr
+
+
+def test_a_password_that_is_changed_at_the_broker_is_an_outage_for_those_who_were_let_in(secure_kafka):
+    """What is appended and read with it goes on once it is changed back."""
+    given = secure_kafka.by_sasl(ADMIN, mechanism="SCRAM-SHA-512")
+    settings = Settings(**given, append_timeout=1.0)
+
+    async def main():
+        async with await open_log(settings.log, settings.log_options()) as log:
+            await log.create_topics(["test.password"])
+            await log.append("test.password", numbered(1))
+            async with await log.join(["test.password"], group_id="test.password") as member:
+                secure_kafka.set_password(ADMIN, "another")
+                try:
+                    await eventually(lambda: refused(log))
+                    with suppress(LogUnavailableError):
+                        assert await member.poll() == []
+                finally:
+                    secure_kafka.set_password(ADMIN, PASSWORD)
+                await eventually(lambda: taken(log))
+                assert len(await read_on(member, 2)) >= 2
+
+    async def refused(log):
+        for connection in log._driver._connections.values():
+            connection.close()  # a broker looks at a password when somebody connects
+        try:
+            await log.append("test.password", numbered(1))
+        except LogUnavailableError as error:
+            return "user and password" in str(error)
+        return False
+
+    async def taken(log):
+        with suppress(LogUnavailableError):
+            return bool(await log.append("test.password", numbered(1)))
+        return False
+
+    run(main())
 
 
 def test_a_password_is_in_no_arguments_help_or_status(secure_kafka, tmp_path):

@@ -7,10 +7,12 @@ import subprocess
 import sys
 import urllib.request
 from contextlib import ExitStack
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from support.aio import soon
 from support.collector_double import CollectorDouble
 from support.kafka import KafkaServer
@@ -48,6 +50,15 @@ def test_what_is_mounted_is_there(services: dict[str, Any]):
     mounts = [volume for service in services.values() for volume in service.get("volumes", []) if volume[0] == "."]
     assert len(mounts) == 4
     assert all((COMPOSE / mount.partition(":")[0]).exists() for mount in mounts)
+
+
+def test_no_container_is_given_the_address_of_the_proxy_that_is_trusted(services: dict[str, Any]):
+    network = yaml.safe_load((COMPOSE / "compose.yaml").read_text("utf-8"))["networks"]["snowbus"]
+    (addresses,) = network["ipam"]["config"]
+    fixed = ip_address(services["tls"]["networks"]["snowbus"]["ipv4_address"])
+    assert fixed in ip_network(addresses["subnet"])
+    assert fixed not in ip_network(addresses["ip_range"])
+    assert services["ingest"]["environment"]["SNOWBUS_INGEST_TRUSTED_PROXIES"] == f"{fixed}/32"
 
 
 def test_our_services_are_locked_in_and_set_by_settings(ours: dict[str, Any]):

@@ -25,11 +25,14 @@ BATCH_EVENTS = 20
 IN_FLIGHT = 4
 FLAGS = ("--partitions", str(PARTITIONS), "--session-timeout", "6")
 STOCK = """\
+import os
 from snowbus.consumers import consumer
+
+journal = os.open("journal.txt", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
 @consumer("snowbus.events", group_id="stock")
 async def stock(record):
-    pass
+    os.write(journal, record.event_id.encode() + b"\\n")
 """
 
 
@@ -79,6 +82,7 @@ def test_three_of_each_role_are_killed_and_replaced(real_kafka_url, tmp_path):
                     shared_evenly(fleet)
                 acknowledged = {event_id for each in publishers for event_id in each.acknowledged}
                 soon(lambda: acknowledged <= collector.taken_at.keys(), timeout=60, every=0.2)
+                soon(lambda: acknowledged <= set((tmp_path / "journal.txt").read_text().split()), timeout=60, every=0.5)
                 for follower in followers:
                     soon(lambda follower=follower: acknowledged <= follower.seen.keys(), timeout=60, every=0.2)
         sent_twice = len(followers[0].places) - len(followers[0].seen)

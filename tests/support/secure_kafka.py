@@ -70,9 +70,13 @@ class SecureKafka(KafkaServer):
         """See KafkaServer.start. The administrator can also come by SCRAM."""
         super().start(wait=wait)
         self.admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, "logger": discard, "log_level": 0})
+        self.set_password(ADMIN, PASSWORD)
+
+    def set_password(self, user: str, password: str) -> None:
+        """Let a user come by SCRAM with this password."""
         for mechanism in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512):
             credential = UserScramCredentialUpsertion(
-                ADMIN, ScramCredentialInfo(mechanism, 4096), PASSWORD.encode(), b"salt-salt"
+                user, ScramCredentialInfo(mechanism, 4096), password.encode(), b"salt-salt"
             )
             _done(self.admin.alter_user_scram_credentials([credential]))
 

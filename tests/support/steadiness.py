@@ -36,6 +36,8 @@ class Watch(threading.Thread):
         """Sample no more."""
         self._ended.set()
         self.join()
+        ended = [name for name, samples in self._samples.items() if any(not sample.open_files for sample in samples)]
+        assert not ended, f"who was to live through it all has ended: {ended}"
 
     def quarters(self, name: str) -> list[Sample]:
         """What a process took in each quarter of the time, at the median."""
@@ -45,8 +47,12 @@ class Watch(threading.Thread):
 
 
 def _sample(pid: int) -> Sample:
-    pages = int(Path(f"/proc/{pid}/statm").read_text("utf-8").split()[1])
-    return Sample(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, len(list(Path(f"/proc/{pid}/fd").iterdir())))
+    """What a process takes: no file when it has ended."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text("utf-8").split()[1])
+        return Sample(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, len(list(Path(f"/proc/{pid}/fd").iterdir())))
+    except OSError:
+        return Sample(0.0, 0)
 
 
 def _typical(samples: list[Sample]) -> Sample:

@@ -4,7 +4,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, errors
@@ -47,6 +47,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
     def __init__(self, driver: Driver, *, group_id: str | None, on_revoked: OnRevoked, on_assigned: OnAssigned) -> None:
         asked_ms = round(driver.options.session_timeout * 1000)
         session_ms = max(asked_ms - _TAKE_OVER_MS, min(asked_ms, _LEAST_SESSION_MS))
+        self._driver = driver
         self._on_revoked = on_revoked
         self._on_assigned = on_assigned
         self._consumer = AIOKafkaConsumer(
@@ -72,7 +73,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
     async def follow(self, offsets: Offsets) -> None:
         """Read these partitions from these offsets. Raises LogError."""
         self._consumer.assign([KafkaPartition(*partition) for partition in offsets])
-        with _mapped():
+        with self._mapped():
             await self._consumer.start()
         for partition, offset in offsets.items():
             self.seek(partition, offset)
@@ -80,7 +81,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
     async def subscribe(self, topics: Collection[str]) -> None:
         """Join the group; returns once it has an assignment. Raises LogError."""
         self._consumer.subscribe(list(topics), listener=self)
-        with _mapped():
+        with self._mapped():
             await self._consumer.start()
 
     async def fetch(self, *, max_records: int, timeout: float) -> dict[TopicPartition, list[Record]]:
@@ -91,7 +92,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         fetcher, subscription = self._consumer._fetcher, self._consumer._subscription
-        with _mapped(), subscription.fetch_context():
+        with self._mapped(), subscription.fetch_context():
             while not self._stopping:
                 self._consumer._coordinator.check_errors()
                 if subscription.reassignment_in_progress:
@@ -111,17 +112,17 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
         """Fetch on from an offset. Raises NotAssignedError."""
-        with _mapped():
+        with self._mapped():
             self._consumer.seek(KafkaPartition(*partition), max(0, offset))
 
     def pause(self, partitions: Collection[TopicPartition]) -> None:
         """Fetch nothing of these partitions. Raises NotAssignedError."""
-        with _mapped():
+        with self._mapped():
             self._consumer.pause(*(KafkaPartition(*partition) for partition in partitions))
 
     def resume(self, partitions: Collection[TopicPartition]) -> None:
         """Fetch from these partitions again. Raises NotAssignedError."""
-        with _mapped():
+        with self._mapped():
             self._consumer.resume(*(KafkaPartition(*partition) for partition in partitions))
 
     async def commit(self, offsets: Offsets, metadata: Metadata, *, timeout: float) -> None:
@@ -138,7 +139,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         }
         try:
             async with asyncio.timeout(timeout):
-                with _mapped():
+                with self._mapped():
                     await coordinator.commit_offsets(self._consumer._subscription.subscription.assignment, structure)
         except TimeoutError:
             raise LogUnavailableError(f"not committed within {timeout:g} s") from None
@@ -185,6 +186,13 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         except RuntimeError:
             return None
 
+    @contextlib.contextmanager
+    def _mapped(self) -> Iterator[None]:
+        try:
+            yield
+        except (*REFUSED, errors.ConsumerStoppedError, errors.IllegalOperation) as error:
+            raise mapped(error, let_in=self._driver.let_in) from error
+
     async def on_partitions_revoked(self, revoked: Iterable[KafkaPartition]) -> None:
         """Called by aiokafka before it gives partitions up."""
         await self._on_revoked(_assignment(revoked))
@@ -192,14 +200,6 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
     async def on_partitions_assigned(self, assigned: Iterable[KafkaPartition]) -> None:
         """Called by aiokafka when it has partitions."""
         await self._on_assigned(_assignment(assigned))
-
-
-@contextlib.contextmanager
-def _mapped() -> Any:
-    try:
-        yield
-    except (*REFUSED, errors.ConsumerStoppedError, errors.IllegalOperation) as error:
-        raise mapped(error) from error
 
 
 def _assignment(partitions: Iterable[KafkaPartition]) -> Assignment:

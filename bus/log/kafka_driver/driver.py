@@ -53,7 +53,7 @@ class Driver:
         self._trouble_since = 0.0
         self._complained = False
         self._closed = False
-        self._let_in = False
+        self.let_in = False
         self._timeout_ms = round(options.append_timeout * 500)
         self._tls = ssl_context(options)
         self.security = {
@@ -98,7 +98,7 @@ class Driver:
         try:
             answer = await ask(*arguments)
         except REFUSED as error:
-            mine = mapped(error, topic=topic)
+            mine = mapped(error, topic=topic, let_in=self.let_in)
             if isinstance(mine, LogUnavailableError):
                 self._leaders.clear()
                 self._notice(str(mine))
@@ -281,14 +281,14 @@ class Driver:
             if not isinstance(error.__cause__, ConnectionRefusedError):  # nobody is there to ask
                 await self._ask_why(node)
             raise
-        self._let_in = True
+        self.let_in = True
         return answer
 
     async def _ask_why(self, node: Node) -> None:
         """Raise LogAccessError when a broker is there and our settings keep us out. Once one has let us in they are
         right, and what goes wrong then may pass.
         """
-        if not self._let_in and (told := await why_refused(self._brokers[node], self.options, self._tls)):
+        if not self.let_in and (told := await why_refused(self._brokers[node], self.options, self._tls)):
             raise LogAccessError(f"Kafka: {told}")
 
     async def _connection(self, node: Node) -> AIOKafkaConnection:

@@ -4,15 +4,18 @@ import asyncio
 import urllib.error
 import urllib.request
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 from support.aio import eventually, run
+from support.diagnostics import capture_logs
 from support.gateway import Running, client, gateway, numbered, publish
 from support.kafka import KafkaServer
 from support.memory_log import MemoryLog
 
 from snowbus.bus.cursor import decode_cursor, encode_cursor
-from snowbus.bus.event import EVENTS_TOPIC, TopicPartition
+from snowbus.bus.errors import LogAccessError
+from snowbus.bus.event import EVENTS_TOPIC, Record, TopicPartition
 from snowbus.consumers.gateway.connection import HISTORY_SLOTS
 
 P0, P1, P2 = (TopicPartition(EVENTS_TOPIC, number) for number in range(3))
@@ -88,6 +91,39 @@ def test_an_outage_is_told_once_a_silence_and_nothing_is_lost() -> None:
                     assert await each.numbers(2) == [2, 3]
                     await each.next("heartbeat")
             await eventually(lambda: is_ready(running))
+
+    run(main())
+
+
+class Unreadable(MemoryLog):
+    """A log that answers everything, but for its records: they are damaged, or its rights forbid to read them."""
+
+    unreadable = False
+
+    async def take(self, *arguments: Any) -> list[Record]:
+        if self.unreadable:
+            raise LogAccessError("nobody may read it")
+        return await super().take(*arguments)
+
+
+def test_a_log_that_answers_but_cannot_be_read_is_down_until_it_can() -> None:
+    async def main() -> None:
+        log = Unreadable()
+        with capture_logs() as said:
+            async with gateway(log) as running, client(running) as reader:
+                log.unreadable = True
+                fill(log, 0, 1)
+                await eventually(lambda: bool(sentences(said)))
+                tried = log.reads
+                while log.reads < tried + 4:
+                    assert await status_of(running, "/ready") == (503, "the log cannot be read: nobody may read it\n")
+                assert sentences(said) == ["the log cannot be read"]
+                log.unreadable = False
+                assert await reader.numbers(1) == [1]
+                await eventually(lambda: is_ready(running))
+
+    def sentences(said: list[dict[str, Any]]) -> list[str]:
+        return [line["event"] for line in said if "be read" in line["event"]]
 
     run(main())
 
