@@ -102,7 +102,8 @@ def _new_copy(source: Path, target: Path, *, is_damaged: bool = False) -> Iterat
         pass
     made = target.with_name(f".{target.name}.{uuid4().hex}")
     try:
-        made.touch(mode=source.stat().st_mode & 0o666 | 0o600, exist_ok=False)
+        with contextlib.suppress(OSError):  # what keeps it from being made is told below, as of every log
+            made.touch(mode=source.stat().st_mode & 0o666 | 0o600)
         with (
             mapped_errors(_name(source, target), opening=True),
             contextlib.closing(connect(made, create=True, is_damaged=is_damaged)) as copy,
