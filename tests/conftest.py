@@ -27,7 +27,7 @@ CHROMIUM_FLAGS = (
 
 
 # How long an example takes says how busy the machine is.
-settings.register_profile("snowbus", deadline=None, max_examples=60)
+settings.register_profile("snowbus", deadline=None, max_examples=40)
 settings.load_profile("snowbus")
 
 

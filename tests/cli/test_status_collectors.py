@@ -8,7 +8,7 @@ import pytest
 from support.aio import run, soon
 from support.collector_double import PATH, CollectorDouble, status
 from support.consuming import publish
-from support.snowbus import Process, snowbus
+from support.snowbus import Process, environment, snowbus
 
 from snowbus.bus.event import DELIVERIES_TOPIC
 from snowbus.bus.log import open_log
@@ -21,8 +21,8 @@ QUICK = ("--backoff", "0.05", "--backoff-max", "30", "--failback", "30", "--list
 
 
 def collecting(folder, url, *collectors):
-    each = [argument for collector in collectors for argument in ("--collector", collector)]
-    return Process("collect", "--log", url, *each, *QUICK, cwd=folder)
+    variables = environment(collector=",".join(collectors))
+    return Process("collect", "--log", url, *QUICK, cwd=folder, variables=variables)
 
 
 def statuses(folder, url):

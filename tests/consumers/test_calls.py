@@ -7,10 +7,12 @@ import threading
 import pytest
 from support.aio import run
 
-from snowbus.consumers import consumer
+from snowbus.bus import event as bus
+from snowbus.consumers import Record, consumer
 from snowbus.consumers.calls import Calls
 from snowbus.consumers.testing import event, run_consumer
 
+RECORD = Record(bus.Record("snowbus.events", 0, 0, 0, None, b"", ()))
 handled = []
 
 
@@ -81,8 +83,8 @@ def call(declaration, argument):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_gives_a_coroutine_is_awaited(kind):
-    call(declared(KINDS[kind]), "record")
-    assert handled == ["record"]
+    call(declared(KINDS[kind]), RECORD)
+    assert handled == [RECORD]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -106,7 +108,7 @@ def test_a_plain_decorator_may_block_and_the_handler_in_it_runs_in_the_event_loo
         threads.append(threading.current_thread())
         return inner(record)
 
-    call(declared(outer), "record")
+    call(declared(outer), RECORD)
     assert (threads[0] is threading.main_thread(), threads[1] is threading.main_thread()) == (False, True)
 
 
@@ -116,7 +118,7 @@ def test_what_a_decorated_handler_raises_is_raised():
         raise KeyError("sku")
 
     with pytest.raises(KeyError, match="sku"):
-        call(declared(fail), "record")
+        call(declared(fail), RECORD)
 
 
 def test_a_decorated_handler_has_its_timeout():
@@ -125,7 +127,7 @@ def test_a_decorated_handler_has_its_timeout():
         await asyncio.Event().wait()
 
     with pytest.raises(TimeoutError, match=r"the handler took longer than 0\.01 s"):
-        call(declared(hang, timeout=0.01), "record")
+        call(declared(hang, timeout=0.01), RECORD)
 
 
 def yields(record):
@@ -141,4 +143,4 @@ async def yields_async(record):
 @pytest.mark.parametrize("function", [yields, yields_async])
 def test_a_handler_that_yields_behind_a_decorator_fails(function):
     with pytest.raises(TypeError, match="a handler cannot yield"):
-        call(declared(decorated(function)), "record")
+        call(declared(decorated(function)), RECORD)

@@ -223,6 +223,7 @@ def hold_fewer(page: Page, number: int) -> None:
     page.reload()
 
 
+@pytest.mark.faults
 def test_the_page_holds_a_stretch_and_reads_the_rest_again_on_both_sides(
     gateway: PageServer, open_page: Callable[..., Page]
 ) -> None:

@@ -10,7 +10,7 @@ from support.kafka import KafkaServer
 
 from snowbus.bus.log import open_log
 
-pytestmark = [pytest.mark.kafka, pytest.mark.real_kafka]
+pytestmark = [pytest.mark.faults, pytest.mark.real_kafka]
 
 
 def test_it_starts_before_kafka_does(own_kafka: KafkaServer) -> None:

@@ -128,6 +128,7 @@ def test_a_log_that_answers_but_cannot_be_read_is_down_until_it_can() -> None:
     run(main())
 
 
+@pytest.mark.faults
 @pytest.mark.real_kafka
 def test_a_kafka_that_is_killed_and_comes_back_costs_its_readers_only_time(own_kafka: KafkaServer) -> None:
     async def main() -> None:
