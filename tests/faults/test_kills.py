@@ -11,7 +11,7 @@ from support.traffic import Follower, Publisher
 
 pytestmark = pytest.mark.faults
 
-SECONDS = 40.0
+SECONDS = 30.0
 KILL_EVERY = 2.0
 BATCH_EVENTS = 20
 IN_FLIGHT = 4

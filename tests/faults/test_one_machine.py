@@ -68,7 +68,8 @@ def test_kills_while_retention_sweeps_leave_a_whole_log_that_has_all_that_was_ac
         lines = killed_after(chance.uniform(1.5, 4), [sys.executable, "-c", PUBLISHER, sqlite_url])
         begin, end, offsets = run(bounds(sqlite_url))
         assert not lines or end > int(lines[-1])
-        assert offsets == list(range(begin, end))
+        assert begin <= offsets[0]  # retention goes on while they are read
+        assert offsets == list(range(offsets[0], end))
         assert check(tmp_path / "log.db").missing == 0
         swept = max(swept, begin)
     print(f"{KILLS} kills; {swept:,} of {end:,} records expired")
