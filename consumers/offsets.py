@@ -227,8 +227,10 @@ class _Partition:
         return [offset for offset in offsets if offset not in self.in_flight and offset not in self.retry_at]
 
     def untouched(self, offset: int) -> int:
+        if offset <= self.next:
+            return 0
         done = sum(max(0, min(stop, offset) - max(first, self.next)) for first, stop in self._done_ahead)
-        return max(0, offset - self.next - done)
+        return offset - self.next - done
 
     def start(self, offsets: Collection[int]) -> None:
         in_flight, unfinished, retry_at = self.in_flight, self.unfinished, self.retry_at

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
+from support.diagnostics import capture_logs
 from support.kafka import KafkaServer, MockCluster, NoKafkaError, external_kafka, temporary_folder, wipe_now
 from support.requirements import require, require_program, required, stood_in, summary
 
@@ -112,6 +113,13 @@ def secure_kafka() -> Iterator["SecureKafka"]:
         require("real_kafka", str(reason))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    """What our own emitters and streams say of a log that comes and goes is not for the one who reads the figures."""
+    with capture_logs():
+        yield
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ What is secret goes into requests and nowhere else: not into names, not into err
 from __future__ import annotations
 
 import re
-from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from ..basic_authorization import basic_authorization
 from ..errors import ConfigurationError
 
 if TYPE_CHECKING:  # it takes a tenth of a second, which emitters have no other need for
@@ -70,7 +70,7 @@ def targets_of(settings: Settings) -> list[Target]:
             "no collector to forward to: give --collector http://HOST:PORT (or SNOWBUS_COLLECTOR), the URL that "
             "trackers would send to"
         )
-    usual = _basic("collect_username", settings.collect_username, settings.collect_password)
+    usual = basic_authorization("collect_username", settings.collect_username, settings.collect_password)
     targets = [target_of(text, authorization=usual) for text in settings.collector]
     urls = [target.url for target in targets]
     for target in targets:
@@ -148,13 +148,4 @@ def _redacted(text: str) -> str:
 
 
 def _authorization_in(parts: SplitResult, setting: str) -> str:
-    return _basic(setting, unquote(parts.username or ""), unquote(parts.password or ""))
-
-
-def _basic(setting: str, username: str, password: str) -> str:
-    """The value of a header that says who we are (RFC 7617), '' for nobody."""
-    if ":" in username:
-        raise ConfigurationError(f"{setting}: basic authentication allows no colon in a user name")
-    if not username and not password:
-        return ""
-    return "Basic " + b64encode(f"{username}:{password}".encode()).decode()
+    return basic_authorization(setting, unquote(parts.username or ""), unquote(parts.password or ""))

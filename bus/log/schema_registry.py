@@ -6,19 +6,19 @@ known goes on; what is not known yet waits, and is lost in no case.
 
 import asyncio
 import ssl
-from base64 import b64encode
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from .. import json_text
+from ..basic_authorization import basic_authorization
 from ..confluent_frame import Writer, framed, is_event, schema_id_of
 from ..diagnostics import Diagnostics
 from ..download import Downloaded, DownloadError, download
 from ..envelope import SCHEMA_NAME, SCHEMA_TEXT
 from ..errors import ConfigurationError, JsonError, LogAccessError, LogUnavailableError, SnowbusError
 from ..event import ProducerRecord, Record, TopicPartition
-from ..sparingly import Sparingly
+from ..sparingly import SparingDiagnostics
 from ..tls import client_context, read_secret
 from .interface import LogOptions
 from .tasks import cancelled
@@ -48,7 +48,7 @@ class SchemaRegistry:
         self._ids: dict[str, int] = {}
         self._writers: dict[int, Writer] = {}
         self._asking: dict[str | int, asyncio.Task[None]] = {}
-        self._complaint = Sparingly(_COMPLAIN_SECONDS)
+        self._diagnostics = SparingDiagnostics(logger, seconds=_COMPLAIN_SECONDS)
         self._is_away = False
 
     async def framed(self, topic: str, records: Sequence[ProducerRecord]) -> Sequence[ProducerRecord]:
@@ -113,8 +113,7 @@ class SchemaRegistry:
                 return await learn(what)
             except LogUnavailableError as error:
                 self._is_away = True
-                if self._complaint.due():
-                    logger.warning("the schema registry does not answer; events wait", reason=str(error))
+                self._diagnostics.warning("the schema registry does not answer; events wait", reason=str(error))
                 if asyncio.get_running_loop().time() + _RETRY_SECONDS > deadline:
                     raise
             await asyncio.sleep(_RETRY_SECONDS)
@@ -160,7 +159,7 @@ class SchemaRegistry:
             case 200:
                 if self._is_away:
                     self._is_away = False
-                    self._complaint.reset()
+                    self._diagnostics.reset()
                     logger.info("the schema registry is back")
                 return answer
             case 401 | 403:
@@ -196,7 +195,7 @@ def _credentials(options: LogOptions) -> dict[str, str]:
             "kafka_schema_registry_username and kafka_schema_registry_password_file are needed together"
         )
     password = read_secret("kafka_schema_registry_password_file", file)
-    return {"Authorization": "Basic " + b64encode(f"{user}:{password}".encode()).decode()}
+    return {"Authorization": basic_authorization("kafka_schema_registry_username", user, password)}
 
 
 def _tls(options: LogOptions) -> ssl.SSLContext | None:

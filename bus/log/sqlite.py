@@ -10,7 +10,7 @@ from ..database import Connection
 from ..diagnostics import Diagnostics
 from ..errors import ConfigurationError, LogError, LogUnavailableError
 from ..event import ProducerRecord, Record, TopicPartition
-from ..sparingly import Sparingly
+from ..sparingly import SparingDiagnostics
 from . import sqlite_groups as groups
 from . import sqlite_retention as retention
 from . import sqlite_tables as tables
@@ -59,7 +59,7 @@ class SqliteLog(Log):
         self.options = options
         self.file = file
         self._closed = False
-        self._say_little_room = Sparingly(_SAY_SECONDS)
+        self._diagnostics = SparingDiagnostics(logger, seconds=_SAY_SECONDS)
         self._expiring = asyncio.create_task(self._expire(), name="snowbus-log-expire")
 
     @classmethod
@@ -242,8 +242,8 @@ class SqliteLog(Log):
     def _say_room(self) -> None:
         with contextlib.suppress(OSError):
             free, reserve = self.disk().free, self.options.disk_reserve
-            if free < _LITTLE_ROOM * reserve and self._say_little_room.due():
-                logger.warning(
+            if free < _LITTLE_ROOM * reserve:
+                self._diagnostics.warning(
                     "the disk of the log is nearly full; below the reserve, appends are refused",
                     log=self.url,
                     free_bytes=free,

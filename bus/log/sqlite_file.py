@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 from ..database import BUSY_SECONDS, VALUE_ERRORS, Connection, connect, mapped_errors, transaction
 from ..diagnostics import Diagnostics
 from ..errors import LogClosedError, LogError, LogUnavailableError, SnowbusError
-from ..sparingly import Sparingly
+from ..sparingly import SparingDiagnostics
 from .interface import Disk
 from .sqlite_open import log_name
 
@@ -60,7 +60,7 @@ class SqliteFile:
         self._readers = ThreadPoolExecutor(_READ_THREADS, thread_name_prefix="snowbus-log-reader")
         self._local = threading.local()
         self._shorten_at = 0.0
-        self._say_long = Sparingly(_SAY_SECONDS)
+        self._diagnostics = SparingDiagnostics(logger, seconds=_SAY_SECONDS)
         self._connections: list[Connection] = []
         self._changed: asyncio.Future[None] = self._loop.create_future()
         threading.Thread(target=self._write, name="snowbus-log-writer", daemon=True).start()
@@ -189,8 +189,8 @@ class SqliteFile:
         if not size:
             return
         self._shorten_at = time.monotonic() + _SHORTEN_AGAIN_SECONDS
-        if size > _WAL_TOO_LARGE and self._say_long.due():
-            logger.warning(
+        if size > _WAL_TOO_LARGE:
+            self._diagnostics.warning(
                 "somebody reads the log in one transaction that does not end; its write-ahead file grows",
                 file=str(self._wal),
                 bytes=size,

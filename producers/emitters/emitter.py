@@ -249,5 +249,5 @@ def _check(options: EmitterOptions) -> None:
     check_whole("max_queued", options.get("max_queued", 1), least=1)
     check_whole("spool_bytes", options.get("spool_bytes", _LEAST_SPOOL_BYTES), least=_LEAST_SPOOL_BYTES)
     check_seconds("exit_timeout", options.get("exit_timeout", 0), may_be_zero=True)
-    if not callable(options.get("on_outcome") or _check):
+    if (on_outcome := options.get("on_outcome")) and not callable(on_outcome):
         raise ConfigurationError("on_outcome must be a function, which is called with each Outcome")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.errors import ConfigurationError
-from snowbus.bus.sparingly import Sparingly
+from snowbus.bus.sparingly import SparingDiagnostics
 
 from .spool_lines import Line, line_of, lines_in
 from .spool_segment import SUFFIX, Segment
@@ -28,7 +28,6 @@ _SEGMENTS_AT_LEAST = 8
 _READ_BYTES = 256 * 1024
 _FULL_SECONDS = 1.0
 _LOOK_SECONDS = 5.0
-_WARN_SECONDS = 10.0
 
 
 Mark = tuple[Segment, int]
@@ -50,7 +49,7 @@ class Spool:
         self._max_bytes = max_bytes
         self._segment_bytes = min(_SEGMENT_BYTES, max_bytes // _SEGMENTS_AT_LEAST)
         self._on_damaged = on_damaged
-        self._warnings = Sparingly(_WARN_SECONDS)
+        self._diagnostics = SparingDiagnostics(logger)
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -149,8 +148,8 @@ class Spool:
             try:
                 is_adopted = self._adopt(path)
             except OSError as error:
-                if self._warnings.due():
-                    logger.warning("what others left cannot be read", path=str(path), reason=error.strerror)
+                reason = error.strerror
+                self._diagnostics.warning("what others left cannot be read", path=str(path), reason=reason)
             else:
                 if is_adopted:
                     return

@@ -4,8 +4,7 @@
     0b6f3a77 1764360000000 {"e":"pv","eid":"…"}
 
 A line has a checksum of what follows it, when the event was tracked (and, behind a semicolon, where in its trace), and
-its payload. So `cut -d' ' -f3-` makes of a
-segment what `snowbus publish` reads.
+its payload. So `cut -d' ' -f3-` makes of a segment what `snowbus publish` reads.
 """
 
 from collections.abc import Iterator

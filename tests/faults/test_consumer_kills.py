@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 from support.aio import run, soon
 from support.consuming import consume
-from support.diagnostics import capture_logs
 from support.processes import peak_megabytes
 from support.streams import Journal, append_backlog
 
 from snowbus.bus.log import open_log
 from snowbus.cli import exit_codes
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("quiet")]
 
 KILLS = 20
 RESTARTS = 10
@@ -40,13 +39,6 @@ async def stock(record):
 @pytest.fixture
 def journal(tmp_path):
     return Journal(tmp_path, max_in_flight=MAX_IN_FLIGHT)
-
-
-@pytest.fixture(autouse=True)
-def quiet():
-    """What the stream says of a log that comes and goes is not for the one who reads the figures."""
-    with capture_logs():
-        yield
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from support.aio import run, soon
 from support.collector_double import CollectorDouble
-from support.diagnostics import capture_logs
 from support.http_sink import events_taken, http_sink, wait_for_events
 from support.processes import peak_megabytes
 from support.snowbus import COMMAND, Process
@@ -21,7 +20,7 @@ from support.streams import Taken, append_backlog
 from snowbus.bus.log import open_log
 from snowbus.cli import exit_codes
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("quiet")]
 
 KILLS = 20
 RESTARTS = 10
@@ -35,13 +34,6 @@ MOST_MEGABYTES = 300
 HOUR = 3600.0
 SCALE = 100.0
 PAYLOAD_DATA = "iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4"
-
-
-@pytest.fixture(autouse=True)
-def quiet():
-    """What the stream says of a log that comes and goes is not for the one who reads the figures."""
-    with capture_logs():
-        yield
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ import pytest
 from support.aio import soon
 from support.collector_double import CollectorDouble
 from support.collector_faults import random_weather
-from support.diagnostics import capture_logs
 from support.fleet import Fleet
 from support.services import Services
 from support.steadiness import Watch
@@ -43,13 +42,6 @@ journal = os.open({journal!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 async def audit(record):
     os.write(journal, record.event_id.encode() + b"\\n")
 """
-
-
-@pytest.fixture(autouse=True)
-def quiet():
-    """What our own emitters say of a log that comes and goes is not for the one who reads the figures."""
-    with capture_logs():
-        yield
 
 
 @pytest.fixture
@@ -91,6 +83,7 @@ def percentiles(seconds: list[float]) -> str:
 
 
 @pytest.mark.real_kafka
+@pytest.mark.usefixtures("quiet")
 def test_nothing_is_lost(own_kafka, collector, journal, tmp_path):
     arguments = {"collect": ("--collector", collector.url), "consume": ("audit:audit",)}
     with Fleet(own_kafka.url, tmp_path, arguments=arguments, flags=FLAGS) as fleet:
