@@ -22,7 +22,7 @@ from support.snowbus import COMMAND, Process, environment
 from snowbus.bus.settings import ROLES, Settings
 from snowbus.cli import exit_codes
 
-_SERVES = re.compile(rf"(?:\w+=\S+ )*snowbus ({'|'.join(ROLES)}|up|tail)\b(?!.*(--count|--help))")
+_SERVES = re.compile(rf"(?:\w+=\S+ )*snowbus ({'|'.join(ROLES)}|up|tail)\b(?!.*(--count|--no-follow|--help))")
 _WEB_SERVES = re.compile(r"(?:\w+=\S+ )*(?:uvicorn|gunicorn) .*?(?:--port |--bind 127\.0\.0\.1:)(\d+)")
 _ADDRESS = re.compile(r"(?:127\.0\.0\.1|localhost):(\d+)")
 _LISTEN = re.compile(r"(--(?:\w+-)?listen[ =]\S+:)\d+")
