@@ -23,10 +23,14 @@ def test_lines_are_those_of_the_whole_text_in_whatever_blocks_it_comes(blocks):
 
 @pytest.fixture
 def pipe():
-    ends = os.pipe()
-    yield ends
-    for end in ends:
-        os.close(end)
+    """Both ends; the reader has seen the end of it before its number is that of another file."""
+    before = set(threading.enumerate())
+    reading, writing = os.pipe()
+    yield reading, writing
+    os.close(writing)
+    for thread in set(threading.enumerate()) - before:
+        thread.join()
+    os.close(reading)
 
 
 async def read_all(lines):

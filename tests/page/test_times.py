@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page, Route, expect
+from support.aio import soon
 from support.page_server import Message, PageServer, an_event, rows
 
 from snowbus.bus.start import parse_time
@@ -68,7 +69,7 @@ def test_a_jump_shows_history_from_there_a_part_at_a_time_and_runs_on_into_live(
     gateway.publish(at(round(time.time() * 1000), "now"))
     expect(page.locator("#newer")).to_contain_text("new")
     expect(page.locator("#status")).to_contain_text("live")
-    assert gateway.said[-1] == {"type": "permit", "n": None}
+    soon(lambda: gateway.said[-1] == {"type": "permit", "n": None})
     page.locator("#jump").get_by_role("button", name="Back to live").click()
     assert "from=" not in page.url
 
