@@ -26,7 +26,7 @@ demo: $(READY) ## sample traffic through the whole path, on the embedded log
 	@$(BIN)/snowbus up --demo
 
 test: $(READY) types-tree ## the tests; what the machine cannot run is named at the end
-	@$(BIN)/python -m pytest -m "not faults" --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -m "not faults" --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 faults: $(READY) ## long fault runs: kills, outages, pauses
 	@$(BIN)/python -m pytest -m faults --timeout 1200 -s

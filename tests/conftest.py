@@ -137,8 +137,11 @@ def log_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A real chromium, without a window. While it is there its module cannot run event loops of its own."""
-    chromium = require_program("browser", "chromium", "chromium-browser", "google-chrome")
+    """A real chromium without a window; the one that can have none is first, as it takes half the work.
+
+    While it is there its module cannot run event loops of its own.
+    """
+    chromium = require_program("browser", "chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=str(chromium), args=list(CHROMIUM_FLAGS))
         yield launched

@@ -330,7 +330,7 @@ def test_an_event_that_is_sent_with_those_of_a_second_attempt_is_at_its_first(sq
     with CollectorDouble() as collector:
         reports = run(main())
         assert [len(request.payloads) for request in collector.requests] == [1, 2]
-    receipts = [receipt for report in reports for receipt in report.receipts if receipt.status == "delivered"]
+    receipts = {receipt for report in reports for receipt in report.receipts if receipt.status == "delivered"}
     assert sorted((receipt.offsets, receipt.attempts) for receipt in receipts) == [(((0, 0),), 2), (((1, 1),), 1)]
 
 
