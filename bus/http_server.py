@@ -30,16 +30,27 @@ async def serve_http(
     app: AsgiApp,
     listen: str,
     *,
+    own_listen: str = "",
     ready: Callable[[str], None],
     stop: asyncio.Event,
     grace: float = 10.0,
 ) -> None:
     """Serve until `stop` is set, then let requests under way finish for `grace` seconds.
 
-    `ready` is called with the real address, for example `http://127.0.0.1:8080`, once requests are taken. Raises
-    ConfigurationError when the address cannot be listened on.
+    `ready` is called with the real address, for example `http://127.0.0.1:8080`, once requests are taken. Who shares
+    the port with other processes has an `own_listen`, too, and `ready` gets that. Raises ConfigurationError when an
+    address cannot be listened on.
     """
-    bound = bind(listen)
+    with contextlib.ExitStack() as stack:
+        bound = [stack.enter_context(bind(listen, shared=bool(own_listen)))]
+        if own_listen:
+            bound.append(stack.enter_context(bind(own_listen)))
+        await _serve(app, bound, ready=ready, stop=stop, grace=grace)
+
+
+async def _serve(
+    app: AsgiApp, bound: list[socket.socket], *, ready: Callable[[str], None], stop: asyncio.Event, grace: float
+) -> None:
     config = uvicorn.Config(
         app,
         http=BoundedHttpProtocol,
@@ -54,13 +65,13 @@ async def serve_http(
         timeout_graceful_shutdown=max(1, round(grace)),
     )
     server = _Server(config)
-    serving = asyncio.create_task(server.serve(sockets=[bound]))
+    serving = asyncio.create_task(server.serve(sockets=bound))
     stopping = asyncio.create_task(stop.wait())
     try:
         while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn tells by a flag only
             await asyncio.sleep(0.005)
         if server.started:
-            ready(f"http://{address_of(bound)}")
+            ready(f"http://{address_of(bound[-1])}")
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         server.should_exit = True
         await serving
@@ -69,7 +80,6 @@ async def serve_http(
         if not serving.done():  # cancelled from outside
             server.force_exit = server.should_exit = True
             await serving
-        bound.close()
 
 
 def bind(listen: str, *, shared: bool = False, listening: bool = True) -> socket.socket:

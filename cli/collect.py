@@ -19,6 +19,7 @@ from .workers import run_worker, supervise, with_workers
 @with_workers("collect")
 def command(settings: Settings, *, workers: int | None, link: Link | None) -> None:
     """Forward events from the log to a Snowplow collector, and lose none, whatever the collector does."""
+    draining = settings.collect_drain_timeout
     if workers and not link:
-        sys.exit(run(supervise("collect", settings, count=workers), settings))
-    run(run_worker("collect", run_collect, settings, Metrics(), link=link), settings)
+        sys.exit(run(supervise("collect", settings, count=workers, draining=draining), settings))
+    run(run_worker("collect", run_collect, settings, Metrics(), link=link, draining=draining), settings)

@@ -32,13 +32,14 @@ def command(
     """
     if workers and reload:
         raise click.UsageError("--reload is for developing, with one process; leave --workers out")
+    draining = settings.consume_drain_timeout
     if workers and not link:
-        sys.exit(run(supervise("consume", settings, count=workers), settings))
+        sys.exit(run(supervise("consume", settings, count=workers, draining=draining), settings))
     if reload and not link:
         sys.exit(run(_reload(settings), settings))
     role = partial(run_consume, find_consumers(targets))
     metrics = Metrics(besides=REGISTRY)  # where the consumers' own metrics are, when they have any
-    run(run_worker("consume", role, settings, metrics, link=link), settings)
+    run(run_worker("consume", role, settings, metrics, link=link, draining=draining), settings)
 
 
 async def _reload(settings: Settings) -> int:

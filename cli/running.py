@@ -13,13 +13,10 @@ import structlog
 
 from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.log import Log, open_log
-from snowbus.bus.metrics import Metrics
 from snowbus.bus.settings import Settings
 
 from . import exit_codes
 from .ending import Ending
-from .export_traces import exporting_traces
-from .service_manager import tell_ready
 
 T = TypeVar("T")
 Role = Callable[..., Coroutine[Any, Any, None]]
@@ -45,25 +42,6 @@ def collect_garbage_seldom() -> None:
     """Leave out what is imported by now, which stays; and what an event leaves behind hardly ever has cycles."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-
-
-def run_role(name: str, role: Role, settings: Settings) -> None:
-    """Run one role until SIGTERM or Ctrl-C, and print the address that it listens on."""
-
-    async def main() -> None:
-        stop = stop_on_signals()
-        async with await open_log(settings.log, settings.log_options()) as log:
-            metrics = Metrics()
-            metrics.watch_disk(log)
-
-            def ready(address: str) -> None:
-                announce(name, address)
-                tell_ready()
-
-            await role(log, settings, metrics, ready=ready, stop=stop)
-
-    with exporting_traces(settings, name):
-        run(main(), settings)
 
 
 def announce(name: str, address: str) -> None:

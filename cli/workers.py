@@ -4,6 +4,7 @@ import contextlib
 import functools
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import click
@@ -16,11 +17,10 @@ from snowbus.bus.settings import Settings
 from .ending import deadline_of
 from .export_traces import exporting_traces
 from .link import Link
-from .running import Role, announce, stop_on_signals
+from .running import Role, announce, run, stop_on_signals
 from .service_manager import tell_ready
 
 PORT = "port"
-CLOSE_SECONDS = 3.0
 
 
 def with_workers(role: str, *, share: str = "partitions") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -55,11 +55,25 @@ def with_workers(role: str, *, share: str = "partitions") -> Callable[[Callable[
     return decorate
 
 
-async def supervise(role: str, settings: Settings, *, count: int, share: str = "partitions") -> int:
+def run_on_port(
+    name: str, role: Role, settings: Settings, *, workers: int | None, link: Link | None, draining: float
+) -> None:
+    """Run a role that listens on a port in this process, or in as many `workers` as are asked for, or as one of these.
+
+    Draining may take so many seconds.
+    """
+    if workers and not link:
+        sys.exit(run(supervise(name, settings, count=workers, share=PORT, draining=draining), settings))
+    role = partial(role, own_listen=link.listen if link else "")
+    shared = f"http://{_listen(name, settings)}" if link else ""
+    run(run_worker(name, role, settings, Metrics(), link=link, shared=shared, draining=draining), settings)
+
+
+async def supervise(role: str, settings: Settings, *, count: int, share: str = "partitions", draining: float) -> int:
     """Run this process's command line in `count` others until SIGTERM or Ctrl-C; the exit code.
 
-    The first listens on the address of the settings and the others on the ports after it; where they share the port,
-    all listen on the address, and each on one of the ports after it, too.
+    Draining may take each so many seconds. The first listens on the address of the settings and the others on the ports
+    after it; where they share the port, all listen on the address, and each on one of the ports after it, too.
     """
     # Only here, since what it imports takes a third of the time in which a worker starts.
     from .supervisor import Limits, Supervisor  # noqa: PLC0415
@@ -68,7 +82,7 @@ async def supervise(role: str, settings: Settings, *, count: int, share: str = "
     limits = Limits(
         opening=settings.append_timeout,
         stuck=settings.worker_stuck_timeout,
-        draining=_drain_timeout(role, settings),
+        draining=draining,
         backoff=settings.worker_backoff,
         backoff_max=settings.worker_backoff_max,
     )
@@ -84,13 +98,20 @@ async def supervise(role: str, settings: Settings, *, count: int, share: str = "
 
 
 async def run_worker(
-    name: str, role: Role, settings: Settings, metrics: Metrics, *, link: Link | None, shared: str = ""
+    name: str,
+    role: Role,
+    settings: Settings,
+    metrics: Metrics,
+    *,
+    link: Link | None,
+    shared: str = "",
+    draining: float,
 ) -> None:
     """Run one role until SIGTERM, Ctrl-C or the end of the link, and tell where it listens and when it has begun.
 
-    `shared` is the address that it shares with others.
+    `shared` is the address that it shares with others; draining may take so many seconds.
     """
-    deadline = deadline_of(_drain_timeout(name, settings))
+    deadline = deadline_of(draining)
     stop = stop_on_signals(deadline=deadline)
     if link:
         link.on_end(stop.set, deadline=deadline)
@@ -115,8 +136,3 @@ async def run_worker(
 def _listen(role: str, settings: Settings) -> str:
     address: str = getattr(settings, f"{role}_listen")
     return address
-
-
-def _drain_timeout(role: str, settings: Settings) -> float:
-    seconds: float = getattr(settings, f"{role}_drain_timeout", CLOSE_SECONDS)
-    return seconds

@@ -13,6 +13,7 @@ from snowbus.bus.log.interface import Log
 from snowbus.bus.metrics import Metrics
 from snowbus.bus.start import Earliest, Gap, Last, Latest, Positions, Resume, Since, Start, find_start
 
+from .bodies import Bodies
 from .chunks import MAX_WRITE_BYTES
 from .conversation import Conversation
 from .deliveries import Deliveries
@@ -50,6 +51,7 @@ class Hub:
     deliveries: Deliveries
     metrics: Metrics
     history_slots: asyncio.Semaphore
+    bodies: Bodies
     heartbeat: float
 
 
@@ -242,7 +244,7 @@ class Session:
             reading = Reading(item)
             if self._subscription.filter and not self._subscription.filter.matches(reading.candidate):
                 continue
-            frames.append(event_frame(cursor, reading.body(self._subscription.rights.mask)))
+            frames.append(event_frame(cursor, self._hub.bodies.of(reading, self._subscription.rights.mask)))
             size += len(frames[-1])
             if size >= MAX_WRITE_BYTES:
                 if not await self._deliver(frames):

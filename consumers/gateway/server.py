@@ -25,6 +25,7 @@ from snowbus.bus.settings import Settings
 from snowbus.bus.sparingly import SparingDiagnostics
 
 from .access import Access, access_for
+from .bodies import Bodies
 from .connection import HISTORY_SLOTS, Hub, Session
 from .deflate import SharedDeflateFactory
 from .deliveries import Deliveries
@@ -53,7 +54,8 @@ _MAX_QUEUED_MESSAGES = 4
 _WRITE_BUFFER_BYTES = 65_536
 _SOCKET_BUFFER_BYTES = 131_072
 _HANDSHAKE_SECONDS = REQUEST_SECONDS + 5.0
-_CLOSE_SECONDS = 3.0
+CLOSE_SECONDS = 3.0
+"""How long readers have to say goodbye, too."""
 _LOG_ANSWERS_SECONDS = 3.0
 _TOKEN_ENDED = 4001
 _GOODBYE = "the gateway is stopping; reconnect with your cursor"
@@ -121,7 +123,7 @@ async def _serve(gateway: "_Gateway", bound: socket.socket) -> Server:
         server_header=None,
         open_timeout=_HANDSHAKE_SECONDS,
         ping_interval=None,  # the gateway's own, which knows slow from gone
-        close_timeout=_CLOSE_SECONDS,
+        close_timeout=CLOSE_SECONDS,
         max_size=_MAX_MESSAGE_BYTES,
         max_queue=_MAX_QUEUED_MESSAGES,
         write_limit=_WRITE_BUFFER_BYTES,
@@ -165,7 +167,7 @@ class _Gateway:
         options = GroupOptions(settings.gateway_group_in_flight, settings.gateway_group_deliveries)
         self.groups = Groups(log, metrics, options)
         slots = asyncio.Semaphore(HISTORY_SLOTS)
-        self._hub = Hub(log, live, self.tail, deliveries, metrics, slots, settings.gateway_heartbeat)
+        self._hub = Hub(log, live, self.tail, deliveries, metrics, slots, Bodies(), settings.gateway_heartbeat)
         door = Door(access, tokens)
         self._exports = Exports(log, door)
         self._feeds = Feeds(log, live, door)
@@ -307,7 +309,7 @@ async def _close(servers: Sequence[Server], accepted: Iterable[GatewayConnection
         if connection.is_idle:  # browsers keep some in reserve
             connection.transport.abort()
     closed = [asyncio.create_task(server.wait_closed()) for server in servers]
-    await asyncio.wait(closed, timeout=_CLOSE_SECONDS)
+    await asyncio.wait(closed, timeout=CLOSE_SECONDS)
     for reader in [each for server in servers for each in tuple(server.all_connections)]:
         reader.transport.abort()
     await asyncio.wait(closed)

@@ -8,9 +8,10 @@ import signal
 import urllib.request
 from functools import partial
 
-from support.aio import eventually, run, soon
+from support.aio import eventually, run
 from support.gateway import publish
 from support.processes import children
+from support.sharing import WORKERS, all_run_besides, own_addresses, shared_address
 from support.snowbus import Process
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
@@ -20,24 +21,7 @@ from snowbus.cli import exit_codes
 
 
 def gateway(folder, url, *arguments, listen="127.0.0.1:0"):
-    return Process("gateway", "--log", url, "--listen", listen, "--workers", "2", *arguments, cwd=folder)
-
-
-def own_addresses(process):
-    return re.findall(r"gateway listens on .*, and alone on (\S+)", "\n".join(process.output))
-
-
-def shared_address(process):
-    return process.address("gateway").removeprefix("http://").rstrip(",")
-
-
-def ready(process):
-    soon(lambda: len(own_addresses(process)) >= 2)
-    return own_addresses(process)
-
-
-def two_run_besides(process, victim):
-    return len(children(process.pid) - {victim}) == 2
+    return Process("gateway", "--log", url, "--listen", listen, "--workers", str(WORKERS), *arguments, cwd=folder)
 
 
 def connections(address):
@@ -66,8 +50,8 @@ def test_readers_are_spread_over_the_processes_and_each_gets_everything(tmp_path
                 await reader.close()
 
     with gateway(tmp_path, log_url) as process:
-        addresses = ready(process)
-        run(main(addresses, shared_address(process)))
+        addresses = own_addresses(process, "gateway")
+        run(main(addresses, shared_address(process, "gateway")))
         assert process.stop() == exit_codes.OK
         assert not children(process.pid)
 
@@ -90,7 +74,7 @@ def test_one_that_is_killed_is_started_again_and_its_readers_resume_with_the_oth
         return numbers
 
     async def main(process):
-        shared = shared_address(process)
+        shared = shared_address(process, "gateway")
         async with await open_log(log_url) as log:
             await publish(log, [0])
             reading = [asyncio.create_task(read_all(shared, 61)) for _ in range(4)]
@@ -99,20 +83,20 @@ def test_one_that_is_killed_is_started_again_and_its_readers_resume_with_the_oth
                 await publish(log, range(start, start + 20))
                 victim = min(children(process.pid))
                 os.kill(victim, signal.SIGKILL)
-                await eventually(partial(two_run_besides, process, victim))
+                await eventually(partial(all_run_besides, process, victim))
             for numbers in await asyncio.gather(*reading):
                 assert sorted(numbers) == list(range(61))
 
     with gateway(tmp_path, log_url, "--worker-backoff", "0.1") as process:
-        ready(process)
+        own_addresses(process, "gateway")
         run(main(process))
         assert process.stop() == exit_codes.OK
 
 
 def test_an_address_in_use_is_said_to_be(tmp_path, sqlite_url):
     with gateway(tmp_path, sqlite_url) as process:
-        ready(process)
-        shared = shared_address(process)
+        own_addresses(process, "gateway")
+        shared = shared_address(process, "gateway")
         with Process("gateway", "--log", sqlite_url, "--listen", shared, cwd=tmp_path) as other:
             assert other.wait() == exit_codes.CONFIGURATION
             assert any("cannot listen on" in line for line in other.diagnostics)
