@@ -150,11 +150,12 @@ class Live:
             self._observe(max(0.0, time.time() - min(record.timestamp for record in records) / 1000))
 
     async def sent(self) -> None:
-        """Wait until everyone whose socket takes it has been sent what there is.
+        """Wait until everyone whose socket takes it has been sent what there is, and had a turn to say that it does.
 
         Who reads a backlog into the ring without it would push out of the ring what readers have not been offered yet,
         and each of them would read the log by itself, which costs far more.
         """
+        await asyncio.sleep(0)
         while self._flush_is_due:  # noqa: ASYNC110 - it is over a turn or two of the loop later
             await asyncio.sleep(0)
 

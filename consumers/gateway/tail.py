@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from snowbus.bus.backoff import Backoff
 from snowbus.bus.diagnostics import Diagnostics
@@ -21,6 +21,8 @@ _WARM_EVENTS = 1_000
 _MAX_RECORDS = 500
 _POLL_SECONDS = 1.0
 _ANSWER_SECONDS = 10.0
+_TURN_BYTES = 49_152
+"""Of records: their messages are about as much as a reader is sent at once."""
 
 
 class Tail:
@@ -129,7 +131,6 @@ class Tail:
             if records:
                 self._is_up()
                 await self._take(records)
-                await self._live.sent()
 
     async def _take(self, records: Sequence[Record]) -> None:
         held = self._positions()
@@ -146,7 +147,9 @@ class Tail:
                 start, end = held[partition], min(offset, beginnings.get(partition, 0))
                 if end > start:
                     self._live.add_gap(Gap(partition, start, end, end - start, "expired"))
-        self._live.append(by_time(records))
+        for some in _turns(by_time(records)):
+            self._live.append(some)
+            await self._live.sent()
 
     def _positions(self) -> Positions:
         ring = self._live.ring
@@ -183,3 +186,13 @@ class Tail:
             self._diagnostics.info("the log can be read again")
         self.outage = ""
         self._tried.set()
+
+
+def _turns(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
+    """The records in parts: between them everybody has a turn, or the ring would run away from whoever catches up."""
+    start = size = 0
+    for end, record in enumerate(records, 1):
+        size += len(record.value)
+        if size >= _TURN_BYTES or end == len(records):
+            yield records[start:end]
+            start, size = end, 0

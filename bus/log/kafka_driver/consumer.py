@@ -35,6 +35,9 @@ its heartbeat, joins again and reads."""
 _LEAST_SESSION_MS = 6000
 """The least that a broker takes unless it is told otherwise (group.min.session.timeout.ms)."""
 _NOT_POLLED_MS = 86_400_000
+_FETCH_BYTES = 131_072
+"""Of a partition at once: enough for a thousand events, which take ten times as much in memory. A batch that is larger
+comes whole."""
 
 
 class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no types
@@ -62,6 +65,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
             rebalance_timeout_ms=_REBALANCE_MS,
             max_poll_interval_ms=_NOT_POLLED_MS,
             fetch_max_wait_ms=100,
+            max_partition_fetch_bytes=_FETCH_BYTES,
             metadata_max_age_ms=round(METADATA_SECONDS * 1000),  # partitions that are added are found by it
             **driver.security,
         )
