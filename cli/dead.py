@@ -195,6 +195,10 @@ def retry(settings: Settings, *, asked: Asked, everything: bool, dry_run: bool) 
 
     retried = _run(settings, main)
     print(_outcome(retried, dry_run=dry_run))
+    if not retried:
+        print(
+            f"no letter on {asked.topic} is as asked for; `snowbus dead list` has all that are there", file=sys.stderr
+        )
     for group, count in retried.unknown_groups.items():
         print(f"no group {printable(group)!r} has read from this log; {count:,} wait until it does", file=sys.stderr)
     sys.exit(exit_codes.FAILED if retried.refused else exit_codes.OK)

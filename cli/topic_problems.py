@@ -36,7 +36,8 @@ def problems(topic: TopicInfo, details: TopicDetails, stated: Stated, tools: Too
     least, replicas = details.min_insync_replicas, details.replication_factor
     if least is not None and replicas is not None and least > replicas:
         yield Problem(
-            f"{name} takes no record: it wants {least} replicas in sync (min.insync.replicas), and has {replicas}",
+            f"{name} wants {least} replicas in sync (min.insync.replicas), and has {replicas}: older brokers take no "
+            "record then, and newer ones are content with fewer",
             mended(lambda tools: tools.set(name, {"min.insync.replicas": str(replicas)})),
         )
     if details.max_message_bytes is not None and details.max_message_bytes < least_message_bytes(options):

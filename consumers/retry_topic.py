@@ -64,6 +64,9 @@ class Retried:
     refused: int = 0
     unknown_groups: Counter[str] = field(default_factory=Counter)
 
+    def __bool__(self) -> bool:
+        return bool(self.appended or self.waiting or self.done or self.refused)
+
 
 async def retry_letters(
     log: Log,

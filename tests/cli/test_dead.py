@@ -267,3 +267,10 @@ def test_what_cannot_be_understood_is_a_usage_error(arguments):
     answer = CliRunner().invoke(command, arguments)
     assert answer.exit_code == exit_codes.USAGE
     assert "Error" in answer.output
+
+
+def test_a_retry_of_letters_that_are_not_there_says_so(tmp_path, sqlite_url):
+    put_letters(sqlite_url, EVENTS[0])
+    answer = dead(tmp_path, sqlite_url, "retry", "--all", "--group", "misspelt")
+    assert (answer.stdout, answer.returncode) == ("0 retried\n", exit_codes.OK)
+    assert answer.stderr.startswith("no letter on snowbus.dead is as asked for")

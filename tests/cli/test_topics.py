@@ -135,7 +135,7 @@ def test_what_is_wrong_with_topics_is_told_with_the_lines_that_mend_it(tmp_path,
     for told, mended in (
         ("snowbus.events has 2 partitions, not 4", "--alter --topic snowbus.events --partitions 4"),
         ("snowbus.events is compacted (cleanup.policy): of all", "--add-config cleanup.policy=delete"),
-        ("snowbus.bad takes no record: it wants 2 replicas in sync", "--add-config min.insync.replicas=1"),
+        ("snowbus.bad wants 2 replicas in sync", "--add-config min.insync.replicas=1"),
         ("snowbus.dead takes 1000 bytes at once (max.message.bytes), too", "--add-config max.message.bytes=1114112"),
         ("snowbus.deliveries keeps records for 60 min, not for 24 h", "--add-config retention.ms=86400000"),
         ("snowbus.retry is not there", "--create --topic snowbus.retry --partitions 4 --replication-factor 1"),
