@@ -41,10 +41,7 @@ async def serve_http(
     the port with other processes has an `own_listen`, too, and `ready` gets that. Raises ConfigurationError when an
     address cannot be listened on.
     """
-    with contextlib.ExitStack() as stack:
-        bound = [stack.enter_context(bind(listen, shared=bool(own_listen)))]
-        if own_listen:
-            bound.append(stack.enter_context(bind(own_listen)))
+    with bind_all(listen, own_listen) as bound:
         await _serve(app, bound, ready=ready, stop=stop, grace=grace)
 
 
@@ -80,6 +77,18 @@ async def _serve(
         if not serving.done():  # cancelled from outside
             server.force_exit = server.should_exit = True
             await serving
+
+
+@contextlib.contextmanager
+def bind_all(listen: str, own_listen: str) -> Iterator[list[socket.socket]]:
+    """Sockets that listen on an address, and on that of whoever shares the first with other processes and has an
+    `own_listen`; they are closed at the end. Raises ConfigurationError.
+    """
+    with contextlib.ExitStack() as stack:
+        bound = [stack.enter_context(bind(listen, shared=bool(own_listen)))]
+        if own_listen:
+            bound.append(stack.enter_context(bind(own_listen)))
+        yield bound
 
 
 def bind(listen: str, *, shared: bool = False, listening: bool = True) -> socket.socket:

@@ -1,10 +1,10 @@
 """What commands share that run in one process or in several: --workers, and how a worker tells how far it is."""
 
+import asyncio
 import contextlib
 import functools
 import sys
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import click
@@ -64,9 +64,16 @@ def run_on_port(
     """
     if workers and not link:
         sys.exit(run(supervise(name, settings, count=workers, share=PORT, draining=draining), settings))
-    role = partial(role, own_listen=link.listen if link else "")
+
+    async def work(*given: Any, ready: Callable[[str], None], begun: Callable[[], None], stop: asyncio.Event) -> None:
+        def serves(address: str) -> None:
+            ready(address)
+            begun()  # there is no group to join
+
+        await role(*given, own_listen=link.listen if link else "", ready=serves, stop=stop)
+
     shared = f"http://{_listen(name, settings)}" if link else ""
-    run(run_worker(name, role, settings, Metrics(), link=link, shared=shared, draining=draining), settings)
+    run(run_worker(name, work, settings, Metrics(), link=link, shared=shared, draining=draining), settings)
 
 
 async def supervise(role: str, settings: Settings, *, count: int, share: str = "partitions", draining: float) -> int:

@@ -5,7 +5,6 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
 from functools import partial
 from typing import Any
 from weakref import WeakSet
@@ -16,7 +15,7 @@ from websockets.http11 import Request, Response
 from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.errors import LogError
 from snowbus.bus.event import EVENTS_TOPIC
-from snowbus.bus.http_server import address_of, bind
+from snowbus.bus.http_server import address_of, bind_all
 from snowbus.bus.iglu.config import own_config, settings_config
 from snowbus.bus.log.interface import Log
 from snowbus.bus.metrics import Metrics
@@ -67,24 +66,18 @@ async def run_gateway(
     metrics: Metrics,
     *,
     ready: Callable[[str], None],
-    begun: Callable[[], None] = lambda: None,
     own_listen: str = "",
     ingest: Callable[[], str] = lambda: "",
     stop: asyncio.Event,
 ) -> None:
     """Stream events to websockets until `stop` is set, then say goodbye to the readers.
 
-    `ready` is called with the address once connections are taken, and `begun` after it; the log need not be there by
-    then. A gateway that shares its port with others listens on an `own_listen` of its own, too, which is the address
-    that `ready` is told then. `ingest` says where ingest listens, once that is known. Raises ConfigurationError when an
-    address cannot be listened on, or must not be without tokens.
+    `ready` is called with the address once connections are taken; the log need not be there by then. A gateway that
+    shares its port with others listens on an `own_listen` of its own, too, which is the address that `ready` is told
+    then. `ingest` says where ingest listens, once that is known. Raises ConfigurationError when an address cannot be
+    listened on, or must not be without tokens.
     """
-    with ExitStack() as stack:
-        bound = [bind(settings.gateway_listen, shared=bool(own_listen))]
-        stack.callback(bound[0].close)
-        if own_listen:
-            bound.append(bind(own_listen))
-            stack.callback(bound[1].close)
+    with bind_all(settings.gateway_listen, own_listen) as bound:
         access = access_for(bound[0].getsockname()[0].partition("%")[0], settings)
         gateway = _Gateway(log, settings, metrics, access, Tokens(settings, metrics), ingest=ingest)
         servers = [await _serve(gateway, each) for each in bound]
@@ -98,7 +91,6 @@ async def run_gateway(
             running.append(asyncio.create_task(signed.jwks.run(), name="snowbus-gateway-keys"))
         try:
             ready(f"http://{address_of(bound[-1])}")
-            begun()
             await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
         finally:
             await _close(servers, gateway.accepted)

@@ -65,16 +65,14 @@ async def run_ingest(
     metrics: Metrics,
     *,
     ready: Callable[[str], None],
-    begun: Callable[[], None] = lambda: None,
     own_listen: str = "",
     stop: asyncio.Event,
 ) -> None:
     """Serve ingest until `stop` is set, then finish what is under way.
 
-    The log may be away: until it is there `/ready` and every event get 503. `ready` is called with the address once
-    requests are taken, and `begun` after it. An ingest that shares its port with others listens on an `own_listen` of
-    its own, too, which is the address that `ready` is told then. Raises ConfigurationError for an address that cannot
-    be listened on.
+    The log may be away: until it is there `/ready` and every event get 503. `ready` is called with the address. An
+    ingest that shares its port with others listens on an `own_listen` of its own, too, which is the address that
+    `ready` is told then. Raises ConfigurationError for an address that cannot be listened on.
     """
     app = IngestApp(log, settings, metrics)
 
@@ -83,14 +81,9 @@ async def run_ingest(
         app.hurry(_DRAIN_READING_SECONDS)
 
     tasks = [asyncio.create_task(app.make_topics()), asyncio.create_task(hurry())]
-
-    def serves(address: str) -> None:
-        ready(address)
-        begun()
-
     grace = drain_seconds(settings)
     try:
-        await serve_http(app, settings.ingest_listen, own_listen=own_listen, ready=serves, stop=stop, grace=grace)
+        await serve_http(app, settings.ingest_listen, own_listen=own_listen, ready=ready, stop=stop, grace=grace)
     finally:
         for task in tasks:
             task.cancel()

@@ -11,17 +11,12 @@ from functools import partial
 from support.aio import eventually, run
 from support.gateway import publish
 from support.processes import children
-from support.sharing import WORKERS, all_run_besides, own_addresses, shared_address
-from support.snowbus import Process
+from support.sharing import all_run_besides, own_addresses, shared_address, workers
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from snowbus.bus.log import open_log
 from snowbus.cli import exit_codes
-
-
-def gateway(folder, url, *arguments, listen="127.0.0.1:0"):
-    return Process("gateway", "--log", url, "--listen", listen, "--workers", str(WORKERS), *arguments, cwd=folder)
 
 
 def connections(address):
@@ -49,7 +44,7 @@ def test_readers_are_spread_over_the_processes_and_each_gets_everything(tmp_path
             for reader in readers:
                 await reader.close()
 
-    with gateway(tmp_path, log_url) as process:
+    with workers("gateway", tmp_path, log_url) as process:
         addresses = own_addresses(process, "gateway")
         run(main(addresses, shared_address(process, "gateway")))
         assert process.stop() == exit_codes.OK
@@ -87,17 +82,7 @@ def test_one_that_is_killed_is_started_again_and_its_readers_resume_with_the_oth
             for numbers in await asyncio.gather(*reading):
                 assert sorted(numbers) == list(range(61))
 
-    with gateway(tmp_path, log_url, "--worker-backoff", "0.1") as process:
+    with workers("gateway", tmp_path, log_url, "--worker-backoff", "0.1") as process:
         own_addresses(process, "gateway")
         run(main(process))
         assert process.stop() == exit_codes.OK
-
-
-def test_an_address_in_use_is_said_to_be(tmp_path, sqlite_url):
-    with gateway(tmp_path, sqlite_url) as process:
-        own_addresses(process, "gateway")
-        shared = shared_address(process, "gateway")
-        with Process("gateway", "--log", sqlite_url, "--listen", shared, cwd=tmp_path) as other:
-            assert other.wait() == exit_codes.CONFIGURATION
-            assert any("cannot listen on" in line for line in other.diagnostics)
-        process.stop()

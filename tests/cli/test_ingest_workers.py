@@ -9,17 +9,12 @@ from collections import Counter
 from support.aio import soon
 from support.consuming import records_of
 from support.processes import children
-from support.sharing import WORKERS, all_run_besides, own_addresses, shared_address
-from support.snowbus import Process
+from support.sharing import all_run_besides, own_addresses, shared_address, workers
 from support.traffic import Publisher, flowing
 
 from snowbus.bus.envelope import decode_event
 from snowbus.bus.event import EVENTS_TOPIC
 from snowbus.cli import exit_codes
-
-
-def ingest(folder, url, *arguments):
-    return Process("ingest", "--log", url, "--listen", "127.0.0.1:0", "--workers", str(WORKERS), *arguments, cwd=folder)
 
 
 def events_taken(address):
@@ -32,7 +27,7 @@ def event_ids(url):
 
 
 def test_requests_are_spread_over_the_processes(tmp_path, log_url):
-    with ingest(tmp_path, log_url) as process:
+    with workers("ingest", tmp_path, log_url) as process:
         addresses = own_addresses(process, "ingest")
         shared = f"http://{shared_address(process, 'ingest')}"
         publisher = Publisher(lambda: [shared])
@@ -44,7 +39,7 @@ def test_requests_are_spread_over_the_processes(tmp_path, log_url):
 
 
 def test_what_was_acknowledged_is_on_the_log_whoever_is_killed(tmp_path, log_url):
-    with ingest(tmp_path, log_url, "--worker-backoff", "0.1") as process:
+    with workers("ingest", tmp_path, log_url, "--worker-backoff", "0.1") as process:
         own_addresses(process, "ingest")
         shared = f"http://{shared_address(process, 'ingest')}"
         publishers = [Publisher(lambda: [shared], name=f"{number}-", batch=5) for number in range(4)]
@@ -58,13 +53,3 @@ def test_what_was_acknowledged_is_on_the_log_whoever_is_killed(tmp_path, log_url
     acknowledged = set().union(*(each.acknowledged for each in publishers))
     assert len(acknowledged) > 60
     assert acknowledged <= event_ids(log_url).keys()
-
-
-def test_an_address_in_use_ends_it_with_a_sentence(tmp_path, sqlite_url):
-    with ingest(tmp_path, sqlite_url) as process:
-        own_addresses(process, "ingest")
-        shared = shared_address(process, "ingest")
-        with Process("ingest", "--log", sqlite_url, "--listen", shared, "--workers", "2", cwd=tmp_path) as other:
-            assert other.wait() == exit_codes.CONFIGURATION
-            assert any("cannot listen on" in line for line in other.diagnostics)
-        assert process.stop() == exit_codes.OK

@@ -210,7 +210,7 @@ class PageServer:
             if self.refusal:
                 return _response(self.refusal[0], self.refusal[1].encode(), "text/plain")
             if "Upgrade" in request.headers:
-                self.subscriptions.append(parse_qsl(urlsplit(request.path).query))  # before the page is live
+                self.subscriptions.append(_pairs_of(request))  # before the page is live
                 return None
             return _response(426, b"open a websocket here", "text/plain")
         answered: dict[str, Any] = {"/schemas": list(self.schemas), "/v1/ingest": {"url": self.ingest}}
@@ -224,7 +224,7 @@ class PageServer:
 
     async def _stream(self, connection: ServerConnection) -> None:
         assert connection.request
-        pairs = parse_qsl(urlsplit(connection.request.path).query)
+        pairs = _pairs_of(connection.request)
         start = dict(pairs)["from"]
         first = _first_offset(start, self.messages)
         hello = {"type": "hello", "server": "snowbus/test", "subscription": dict(pairs), "cursor": f"c{first - 1}"}
@@ -283,6 +283,10 @@ class _Flow:
     permits: float = float("inf")
     paused: bool = False
     held: list[Message] = field(default_factory=list)
+
+
+def _pairs_of(request: Request) -> Pairs:
+    return parse_qsl(urlsplit(request.path).query)
 
 
 def _first_offset(start: str, messages: list[Message]) -> int:

@@ -1,12 +1,19 @@
 """Workers that share a port: where they listen, and whether they run."""
 
 import re
+from pathlib import Path
 
 from support.aio import soon
 from support.processes import children
 from support.snowbus import Process
 
 WORKERS = 2
+
+
+def workers(role: str, folder: Path, url: str, *arguments: str) -> Process:
+    """A command that runs workers on one free port."""
+    listen = ("--listen", "127.0.0.1:0", "--workers", str(WORKERS))
+    return Process(role, "--log", url, *listen, *arguments, cwd=folder)
 
 
 def shared_address(process: Process, role: str) -> str:
