@@ -135,10 +135,19 @@ class Process:
         self._process.send_signal(number)
 
     def signal_twice(self) -> None:
-        """Send SIGTERM, and when the main thread has it, SIGINT: another thread may get that, which wakes nobody."""
+        """Send SIGTERM, and when the main thread has done what it does then and sleeps again, SIGINT.
+
+        Another thread may get what comes before, which wakes nobody, or it comes just before the main thread sleeps.
+        """
         status = Path(f"/proc/{self.pid}/status")
+
+        def sleeps_again() -> bool:
+            told = status.read_text("utf-8")
+            pending = re.search(r"^S(ig|hd)Pnd:.*[1-9a-f]", told, re.MULTILINE)
+            return not pending and re.search(r"^State:\s+S", told, re.MULTILINE) is not None
+
         self.send(signal.SIGTERM)
-        soon(lambda: not re.search(r"^S(ig|hd)Pnd:.*[1-9a-f]", status.read_text("utf-8"), re.MULTILINE))
+        soon(sleeps_again)
         self.send(signal.SIGINT)
 
     def __enter__(self) -> Self:

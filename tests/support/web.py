@@ -98,7 +98,7 @@ def asgi_server(app: Any, *, loop: str = "asyncio", lifespan: str = "auto") -> I
 
 
 class _Threading(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
+    """A thread for each request; at its end each has ended, also what comes after its response."""
 
 
 class _Quiet(WSGIRequestHandler):
@@ -116,6 +116,7 @@ def wsgi_server(app: Any, kind: str = "werkzeug") -> Iterator[tuple[str, int]]:
     """A WSGI app under the threads of werkzeug, or of the standard library, which speaks HTTP/1.0."""
     if kind == "werkzeug":
         server: Any = serving.make_server("127.0.0.1", 0, app, threaded=True, request_handler=_QuietWerkzeug)
+        server.daemon_threads = False  # as of _Threading
     else:
         server = make_server("127.0.0.1", 0, app, server_class=_Threading, handler_class=_Quiet)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
