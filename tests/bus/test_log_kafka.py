@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 import uvloop
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
-from aiokafka.conn import AIOKafkaConnection
+from aiokafka.conn import AIOKafkaConnection, AIOKafkaProtocol
 from aiokafka.errors import UnknownTopicOrPartitionError
 from aiokafka.protocol.group import LeaveGroupRequest
 from support import aio
@@ -346,3 +346,17 @@ async def administer(url, work):
         await work(admin)
     finally:
         await admin.close()
+
+
+def test_a_member_closes_though_a_broker_never_says_goodbye(real_kafka_url, monkeypatch):
+    """As with TLS, whose connections are closed when the other side has said so, too."""
+
+    async def main():
+        async with opened(real_kafka_url) as log:
+            member = await log.join([EVENTS_TOPIC], group_id="group")
+            await settled([member])
+            with monkeypatch.context() as patched:
+                patched.setattr(AIOKafkaProtocol, "connection_lost", lambda *_: None)
+                await member.close()
+
+    run(main())

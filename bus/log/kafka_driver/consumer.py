@@ -4,7 +4,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Coroutine, Iterable, Iterator
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, errors
@@ -169,13 +169,22 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         for connection in self._client._conns.values():
             if connection._requests:  # until a join is answered, its connection would not take that we leave
                 connection.close()
-        try:
-            async with asyncio.timeout(_STOP_SECONDS):
-                await self._consumer.stop()
-        except (errors.KafkaError, TimeoutError) as error:
-            logger.debug("left without a goodbye", reason=repr(error))
-        finally:
-            await self._client.close()
+        for work in (self._consumer.stop(), self._client.close()):
+            await self._finish(work)
+
+    async def _finish(self, work: Coroutine[Any, Any, None]) -> None:
+        """Give aiokafka a moment to end something, in a task that it may take to be cancelled: it waits for tasks that
+        it has cancelled before they began, and for connections that end when the broker says goodbye, too.
+        """
+        task = asyncio.create_task(work)
+        await asyncio.wait({task}, timeout=_STOP_SECONDS)
+        error = task.exception() if task.done() and not task.cancelled() else None
+        await cancelled([task])
+        if error is None:
+            return
+        if not isinstance(error, errors.KafkaError):
+            raise error
+        logger.debug("left without a goodbye", reason=repr(error))
 
     async def _connection(self, node: Node, **options: Any) -> AIOKafkaConnection | None:
         """A connection for aiokafka's client, whose tasks die when uvloop does not take what they write."""
