@@ -96,7 +96,7 @@ def with_where(
     name = re.match(r"\w*", str(error))
     if name is None or name[0] not in settings.model_fields_set:
         return error
-    return ConfigurationError(f"{where(name[0], flags, spelt)}: {error}")
+    return ConfigurationError(f"{where(name[0], flags, spelt)}: {str(error).removeprefix(f'{name[0]}: ')}")
 
 
 def _problem(name: str, message: str, value: Any, *, unknown: bool) -> tuple[str, str]:

@@ -19,7 +19,8 @@ from .running import Role, announce
 class Roles:
     """Ingest, the gateway and (given a collector) the collector consumer, on one log.
 
-    `addresses` tells where each role listens, once the `async with` block is entered. Leaving the block drains them.
+    `addresses` tells where each role listens, once the `async with` block is entered, and is announced then: not when
+    one of them cannot start. Leaving the block drains them.
     Raises what a role raises, for example ConfigurationError for an address that is taken.
     """
 
@@ -41,7 +42,6 @@ class Roles:
 
         def ready(name: str, address: str) -> None:
             self.addresses[name] = address
-            announce(name, address)
             listening[name].set()
 
         self._tasks = [
@@ -56,6 +56,8 @@ class Roles:
         except BaseException:
             await self._drain()
             raise
+        for name, address in self.addresses.items():
+            announce(name, address)
         return self
 
     async def until(self, stop: asyncio.Event) -> None:

@@ -14,6 +14,7 @@ from .argument_secrets import refuse_secrets
 from .load_settings import environment_name, load_settings, with_where
 
 _OWN = "Options"
+_ADDRESSES = ("--address", "--bind", "--host", "--port")  # as other servers call it
 
 RESOLVER = ("iglu_resolver",)
 """The settings of whoever has to do with schemas."""
@@ -32,6 +33,10 @@ class SettingsCommand(click.Command):
             hidden = {name for each in self.params if getattr(each, "hidden", False) for name in each.opts}
             if error.possibilities:
                 error.possibilities[:] = [name for name in error.possibilities if name not in hidden]
+            listens = [name for each in self.params for name in each.opts if name.endswith("listen")]
+            if error.option_name in _ADDRESSES and (meant := [name for name in listens if name not in hidden]):
+                told = f"{error.message} Addresses are written {', '.join(f'{name} HOST:PORT' for name in meant)}."
+                raise click.UsageError(told, ctx) from None
             raise
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

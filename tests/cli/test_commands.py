@@ -149,7 +149,7 @@ def test_published_events_are_checked_and_those_that_are_invalid_may_be_diverted
     assert len(events_on(sqlite_url)) == 4
     answer = snowbus("publish", "--log", sqlite_url, "--iglu-resolver", "none.json", cwd=tmp_path)
     assert answer.returncode == exit_codes.CONFIGURATION
-    assert "--iglu-resolver: iglu_resolver: none.json cannot be read" in answer.stderr
+    assert "--iglu-resolver: none.json cannot be read" in answer.stderr
 
 
 def test_a_line_that_is_not_json_is_told_with_one_line_number(tmp_path, sqlite_url):
@@ -271,6 +271,13 @@ def test_no_error_speaks_of_a_hidden_option(tmp_path):
     assert "--worker-listen" not in answer.stderr
 
 
+def test_the_address_as_other_servers_call_it_is_told_with_the_flag_that_is_meant(tmp_path):
+    assert "written --listen HOST:PORT." in snowbus("ingest", "--port", "80", cwd=tmp_path).stderr
+    assert (
+        "--ingest-listen HOST:PORT, --collect-listen HOST:PORT" in snowbus("up", "--host", "::", cwd=tmp_path).stderr
+    )
+
+
 def test_the_demo_delivers_to_no_collector_of_yours(tmp_path):
     told = snowbus("up", "--demo", "--collector", "https://collector.example", cwd=tmp_path)
     assert told.returncode == exit_codes.USAGE
@@ -283,3 +290,12 @@ def test_of_several_addresses_that_are_taken_one_is_told(tmp_path):
         told = snowbus("up", "--ingest-listen", address, "--gateway-listen", address, cwd=tmp_path)
     assert told.returncode == exit_codes.CONFIGURATION
     assert told.stderr == f"snowbus: cannot listen on {address}: Address already in use\n"
+
+
+def test_roles_that_cannot_all_start_announce_nothing(tmp_path):
+    listen = ("--ingest-listen", "127.0.0.1:0", "--gateway-listen", "127.0.0.1:0")
+    told = snowbus("up", *listen, "--collector", "http//acme", cwd=tmp_path)
+    assert told.returncode == exit_codes.CONFIGURATION
+    assert "--collector: collector 'http//acme' is not a URL" in told.stderr
+    assert "listens on" not in told.stdout
+    assert "ready" not in told.stderr
