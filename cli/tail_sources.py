@@ -12,8 +12,9 @@ from snowbus.bus.log import Log
 from snowbus.bus.start import Gap, Start, find_start
 from snowbus.bus.traceparent import request_headers
 from snowbus.consumers import EventMessage, GapMessage
-from snowbus.consumers.gateway.frames import Reading, gap_text, message_text
-from snowbus.consumers.gateway.history import History
+from snowbus.consumers.gateway.frames import gap_text, message_text
+from snowbus.consumers.history import History
+from snowbus.consumers.reading import Reading
 
 from .gateway_stream import gateway_events, missed_words
 

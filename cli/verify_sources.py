@@ -9,8 +9,8 @@ from snowbus.bus.filters import Filter
 from snowbus.bus.log import Log
 from snowbus.bus.start import Gap, Start, find_start
 from snowbus.consumers import EventMessage
-from snowbus.consumers.gateway.frames import Reading
-from snowbus.consumers.gateway.history import History
+from snowbus.consumers.history import History
+from snowbus.consumers.reading import Reading
 from snowbus.consumers.streaming.address import read_address
 from snowbus.consumers.verify.seen import Seen, seen_message, seen_record, seen_view
 

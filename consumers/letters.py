@@ -10,8 +10,8 @@ from snowbus.bus.filters import Filter
 from snowbus.bus.tracker_protocol import timestamp_from_ms
 
 from .dead_letters import Death, is_whole, read_death, record_as_it_was
-from .gateway.frames import Reading
 from .offsets import Position
+from .reading import Reading
 from .retries import identity_of, original_of, retry_of
 
 State = Literal["dead", "waiting", "done"]

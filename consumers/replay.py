@@ -14,7 +14,7 @@ from snowbus.bus.log.interface import Log
 from snowbus.bus.reading import Told, read_stretch
 from snowbus.bus.start import Positions, Resume, find_start
 
-from .gateway.frames import Reading
+from .reading import Reading
 from .replay_ranges import Bound, OffsetByPartition, PartitionReplay, replay_partition
 from .retries import retry_record
 from .retry_topic import RetryTopic

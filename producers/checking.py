@@ -8,7 +8,7 @@ from snowbus.bus.errors import RecordTooLargeError
 from snowbus.bus.event import BAD_TOPIC, EVENTS_TOPIC, ProducerRecord
 from snowbus.bus.iglu.lookups import Lookups
 
-from .ingest.bad_records import bad_record, invalid
+from .bad_records import bad_record, invalid
 
 _NOBODY: Mapping[str, str] = {}
 

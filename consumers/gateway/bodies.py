@@ -2,8 +2,8 @@
 
 from snowbus.bus.event import Record
 
-from .frames import Reading
-from .masking import Mask
+from ..masking import Mask
+from ..reading import Reading
 
 _MAX_BYTES = 32_000_000
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from snowbus.bus.event import TopicPartition
 from snowbus.bus.filters import Filter
 
+from ..masking import Mask
+from ..reading import Reading
 from .deflate import Context
-from .frames import Reading
-from .masking import Mask
 from .ring import Entry, Ring
 
 if TYPE_CHECKING:

@@ -10,10 +10,11 @@ from typing import NamedTuple
 from snowbus.bus.cursor import RunningCursor
 from snowbus.bus.event import TopicPartition
 
+from ..masking import Mask
+from ..reading import Reading
 from .channel import Channel
 from .deflate import Context
-from .frames import Reading, body_of, event_frame, gap_frame, message_frame
-from .masking import Mask
+from .frames import body_of, event_frame, gap_frame, message_frame
 from .ring import Entry, Ring
 from .skipping import newest, sample, skipped_frames
 

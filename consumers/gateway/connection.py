@@ -13,13 +13,14 @@ from snowbus.bus.log.interface import Log
 from snowbus.bus.metrics import Metrics
 from snowbus.bus.start import Earliest, Gap, Last, Latest, Positions, Resume, Since, Start, find_start
 
+from ..history import History
+from ..reading import Reading
 from .bodies import Bodies
 from .chunks import MAX_WRITE_BYTES
 from .conversation import Conversation
 from .deliveries import Deliveries
 from .flow import Flow
-from .frames import Reading, event_frame, gap_frame, heartbeat_frame
-from .history import History
+from .frames import event_frame, gap_frame, heartbeat_frame
 from .limits import TokenBucket
 from .live import Live
 from .reader import LiveReader

@@ -10,9 +10,9 @@ from snowbus.bus.event import DELIVERIES_TOPIC, Record, TopicPartition
 from snowbus.bus.log.interface import Log, Reader
 from snowbus.bus.start import Positions, check_positions, last_positions
 
+from ..history import to_its_end
 from ..receipts import Report, read_report
 from .deliveries import Deliveries
-from .history import to_its_end
 from .live import Live
 
 logger = Diagnostics(__name__)

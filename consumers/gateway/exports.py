@@ -22,12 +22,13 @@ from snowbus.bus.event import EVENTS_TOPIC, Record
 from snowbus.bus.log.interface import Log, Offsets
 from snowbus.bus.start import find_start
 
+from ..history import History, by_time
+from ..masking import Mask
+from ..reading import Reading
 from .access import Refusal
 from .door import Door, Pairs, RefusedErrors, refusal_of, refusal_response
-from .frames import Reading, message_text
-from .history import History, by_time
+from .frames import message_text
 from .inspector_shapes import har_document, har_entry
-from .masking import Mask
 from .pages import response
 from .subscription import Subscription, parse_subscription, query_pairs
 from .tables import csv_row, csv_table

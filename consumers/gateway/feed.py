@@ -13,10 +13,10 @@ from snowbus.bus.event import Record
 from snowbus.bus.filters import Filter
 from snowbus.bus.payload import Payload
 
-from .frames import Reading
+from ..masking import Mask
+from ..reading import Reading
 from .inspector import SKIPPED, no_event, own_event
 from .inspector_shapes import hit_of, ngrok_document, ngrok_request, request_of, search_document, search_hit, started
-from .masking import Mask
 
 MOST_EVENTS = 500
 MOST_BYTES = 4_194_304

@@ -25,10 +25,10 @@ from snowbus.bus.filters import parse_filter
 from snowbus.bus.log.interface import Log, Offsets
 from snowbus.bus.sparingly import SparingDiagnostics
 
+from ..history import History
+from ..reading import Reading
 from .door import Door, Pairs, RefusedErrors, refusal_of, refusal_response
 from .feed import MOST_EVENTS, NGROK, SEARCH, Feed, Shape
-from .frames import Reading
-from .history import History
 from .live import Live
 from .pages import response
 from .ring import Ring

@@ -8,11 +8,12 @@ from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.event import TopicPartition
 from snowbus.bus.tracker_protocol import timestamp_from_ms
 
+from ..reading import Reading
 from .answers import Ack, MessageCursors, parse_answer
 from .chunks import MAX_WRITE_BYTES
 from .connection import Hub
 from .conversation import Conversation
-from .frames import Reading, event_frame
+from .frames import event_frame
 from .group import Again, Answer, Delivery, Done, Group, Lost, Overdue
 from .in_flight import InFlight
 from .subscription import GroupTerms, Subscription

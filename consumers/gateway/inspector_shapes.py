@@ -14,9 +14,9 @@ from snowbus.bus.payload import PAYLOAD_DATA_SCHEMA, Payload
 from snowbus.bus.tracker_protocol import timestamp_from_ms
 from snowbus.bus.version import version
 
-from .frames import Reading
+from ..masking import Mask
+from ..reading import Reading
 from .inspector import no_event, safe_payload, safe_text, safe_view
-from .masking import Mask
 
 HOST = "websocket"
 """The collector that the Inspector shows: none is asked."""

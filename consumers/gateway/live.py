@@ -22,11 +22,12 @@ from snowbus.bus.metrics import Metrics
 from snowbus.bus.sparingly import SparingDiagnostics
 from snowbus.bus.start import Gap
 
+from ..masking import Mask
+from ..reading import Reading
 from .channel import Channel
 from .chunks import Chunk, Chunks
 from .flow import Flow
-from .frames import Reading, gap_frame
-from .masking import Mask
+from .frames import gap_frame
 from .reader import LiveReader
 from .ring import Ring
 from .subscription import Policy

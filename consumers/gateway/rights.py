@@ -22,7 +22,7 @@ from snowbus.bus.errors import FilterError, SnowbusError
 from snowbus.bus.event import EVENTS_TOPIC
 from snowbus.bus.filters import Filter, parse_filter
 
-from .masking import Mask
+from ..masking import Mask
 
 _LIMITING = ("app_id", "platform", "event", "event_name", "schema")
 _NAMING = ("topic:", "group:")

@@ -12,7 +12,7 @@ from snowbus.bus.event import Record, TopicPartition
 from snowbus.bus.log.interface import Offsets
 from snowbus.bus.start import Gap
 
-from .frames import Reading
+from ..reading import Reading
 
 ENTRY_OVERHEAD = 600
 """Bytes that an entry costs beside its key, value, headers, cursor and frame: Python's objects, about."""

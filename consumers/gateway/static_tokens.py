@@ -14,7 +14,7 @@ from snowbus.bus.settings import Settings
 from snowbus.bus.shown_secrets import digest_in, digest_of, lines_in
 from snowbus.bus.watched_file import WatchedFile
 
-from .masking import Mask
+from ..masking import Mask
 from .rights import SCOPES, NotAllowedError, Rights, is_scope, rights_of
 
 RightsByDigest = Mapping[bytes, Rights]

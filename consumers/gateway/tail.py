@@ -12,7 +12,7 @@ from snowbus.bus.log.interface import Log, Offsets, Reader
 from snowbus.bus.sparingly import SparingDiagnostics
 from snowbus.bus.start import Gap, Positions, check_positions, last_positions
 
-from .history import by_time, to_its_end
+from ..history import by_time, to_its_end
 from .live import Live
 
 logger = Diagnostics(__name__)

@@ -8,7 +8,7 @@ from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.metrics import Metrics
 from snowbus.bus.settings import Settings
 
-from .masking import Mask, mask_of
+from ..masking import Mask, mask_of
 from .rights import EVERY_RIGHT, Rights, TokenError, rights_of, scopes_of
 from .static_tokens import StaticTokens
 

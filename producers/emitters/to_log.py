@@ -17,8 +17,8 @@ from snowbus.bus.log import LogOptions, open_log
 from snowbus.bus.payload import dump_payload, utf8
 from snowbus.bus.version import producer_name
 
+from ..bad_records import Bad, bad_record
 from ..checking import Checker
-from ..ingest.bad_records import Bad, bad_record
 from .tracked import Tracked
 
 _SCHEMA_SECONDS = 1.0

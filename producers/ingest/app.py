@@ -21,9 +21,9 @@ from snowbus.bus.traceparent import TRACEPARENTS, split_traceparents, traceparen
 from snowbus.bus.version import tracker_version
 from snowbus.schemas import read_text
 
+from ..bad_records import Bad
 from . import answers
 from .answers import Answer
-from .bad_records import Bad
 from .cookies import Cookies
 from .cors import Cors
 from .encodings import unpack

@@ -16,9 +16,9 @@ from snowbus.bus.payload import dump_payload
 from snowbus.bus.settings import Settings
 from snowbus.bus.version import producer_name
 
+from ..bad_records import Bad, bad_record
 from ..checking import Checker
 from .appends import Appends
-from .bad_records import Bad, bad_record
 from .reading import KEPT_BYTES, OverloadedError
 from .requests import KEPT_APART, Kind, Refused, Understood
 from .topics import Topics

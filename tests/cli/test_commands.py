@@ -273,9 +273,7 @@ def test_no_error_speaks_of_a_hidden_option(tmp_path):
 
 def test_the_address_as_other_servers_call_it_is_told_with_the_flag_that_is_meant(tmp_path):
     assert "written --listen HOST:PORT." in snowbus("ingest", "--port", "80", cwd=tmp_path).stderr
-    assert (
-        "--ingest-listen HOST:PORT, --collect-listen HOST:PORT" in snowbus("up", "--host", "::", cwd=tmp_path).stderr
-    )
+    assert "--ingest-listen HOST:PORT, --collect-listen HOST:PORT" in snowbus("up", "--host", "::", cwd=tmp_path).stderr
 
 
 def test_the_demo_delivers_to_no_collector_of_yours(tmp_path):

@@ -2,8 +2,8 @@
 
 from snowbus.bus.event import EVENTS_TOPIC, Record
 from snowbus.consumers.gateway.bodies import Bodies
-from snowbus.consumers.gateway.frames import Reading
-from snowbus.consumers.gateway.masking import Mask
+from snowbus.consumers.masking import Mask
+from snowbus.consumers.reading import Reading
 
 
 def reading(offset, *, value=b"", size=0):

@@ -16,7 +16,6 @@ from snowbus.bus.filters import parse_filter
 from snowbus.bus.payload import dump_payload
 from snowbus.bus.start import Gap
 from snowbus.consumers.gateway.frames import (
-    Reading,
     body_of,
     event_frame,
     gap_frame,
@@ -25,7 +24,8 @@ from snowbus.consumers.gateway.frames import (
     message_frame,
     text_frame,
 )
-from snowbus.consumers.gateway.masking import mask_of
+from snowbus.consumers.masking import mask_of
+from snowbus.consumers.reading import Reading
 
 CURSOR = b"snowbus.events~0.43"
 MASK = mask_of([], [])
@@ -207,7 +207,7 @@ def test_an_event_is_decoded_once_for_all_filters_and_its_message(monkeypatch: p
         decoded.append(value)
         return decode_event(value)
 
-    monkeypatch.setattr("snowbus.consumers.gateway.frames.decode_event", counting)
+    monkeypatch.setattr("snowbus.consumers.reading.decode_event", counting)
     reading = Reading(stored(numbered(1, aid="shop")))
     assert parse_filter([("app_id", "shop")]).matches(reading.candidate)
     assert not decoded  # the headers were enough

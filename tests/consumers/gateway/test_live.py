@@ -24,10 +24,10 @@ from snowbus.consumers.gateway.chunks import MAX_WRITE_BYTES
 from snowbus.consumers.gateway.deflate import WINDOW_BITS
 from snowbus.consumers.gateway.flow import Flow
 from snowbus.consumers.gateway.live import Live
-from snowbus.consumers.gateway.masking import Mask
 from snowbus.consumers.gateway.reader import LiveReader
 from snowbus.consumers.gateway.skipping import KEPT_EVENTS
 from snowbus.consumers.gateway.wire import GatewayConnection
+from snowbus.consumers.masking import Mask
 
 TOPIC = "snowbus.events"
 PARTITIONS = [TopicPartition(TOPIC, number) for number in range(3)]

@@ -14,9 +14,9 @@ from support.signing import SECRET, hs256
 
 from snowbus.bus.metrics import Metrics
 from snowbus.bus.settings import Settings
-from snowbus.consumers.gateway.frames import Reading
-from snowbus.consumers.gateway.masking import MASKED, PERSONAL_ENTITIES, PERSONAL_FIELDS
 from snowbus.consumers.gateway.tokens import Tokens
+from snowbus.consumers.masking import MASKED, PERSONAL_ENTITIES, PERSONAL_FIELDS
+from snowbus.consumers.reading import Reading
 
 
 def on_gateway(test: Callable[[Running], Coroutine[Any, Any, None]], **settings: Any) -> None:

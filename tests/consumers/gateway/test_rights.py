@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from snowbus.bus.filters import Filter, parse_filter
-from snowbus.consumers.gateway.masking import mask_of
 from snowbus.consumers.gateway.rights import EVERY_RIGHT, NotAllowedError, Rights, rights_of, scopes_of
+from snowbus.consumers.masking import mask_of
 
 MASK = mask_of(["page_url"], [])
 

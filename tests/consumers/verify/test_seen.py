@@ -10,7 +10,7 @@ from snowbus.bus.acceptance import accept
 from snowbus.bus.event import Record
 from snowbus.bus.filters import parse_filter
 from snowbus.bus.payload import payload_from_plain_json
-from snowbus.consumers.gateway.frames import Reading
+from snowbus.consumers.reading import Reading
 from snowbus.consumers.streaming.messages import EventMessage, parse_message
 from snowbus.consumers.verify.seen import not_an_event, seen_message, seen_record, seen_view
 

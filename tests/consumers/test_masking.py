@@ -14,8 +14,8 @@ from snowbus.bus.errors import ConfigurationError
 from snowbus.bus.event import Event, FieldError, Record
 from snowbus.bus.payload import dump_payload
 from snowbus.bus.tracker_protocol import BY_CODE
-from snowbus.consumers.gateway.frames import Reading
-from snowbus.consumers.gateway.masking import MASKED, PERSONAL_FIELDS, mask_of
+from snowbus.consumers.masking import MASKED, PERSONAL_FIELDS, mask_of
+from snowbus.consumers.reading import Reading
 
 SECRET = "pl4nted"
 USER = "iglu:com.acme/user/jsonschema/*-*-*"

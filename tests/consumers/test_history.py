@@ -13,7 +13,7 @@ from support.memory_log import MemoryLog
 from snowbus.bus.event import EVENTS_TOPIC, Record, TopicPartition
 from snowbus.bus.log.embedded_reader import EmbeddedReader
 from snowbus.bus.start import Gap
-from snowbus.consumers.gateway.history import History, by_time
+from snowbus.consumers.history import History, by_time
 
 P0, P1 = (TopicPartition(EVENTS_TOPIC, number) for number in range(2))
 

@@ -1,6 +1,6 @@
 """The records of `snowbus.bad`."""
 
-from snowbus.producers.ingest.bad_records import Bad, bad_record
+from snowbus.producers.bad_records import Bad, bad_record
 
 
 def headers_of(bad: Bad, *, query: bytes = b"", max_bytes: int = 10_000) -> tuple[bytes, dict[str, bytes]]:
