@@ -31,8 +31,13 @@ class Accepted(NamedTuple):
     @property
     def reasons(self) -> str:
         """Why it is invalid, in a sentence: the first reasons, and how many more there are."""
-        told = "; ".join(error.sentence for error in self.errors[:3])
-        return f"{told}; and {len(self.errors) - 3} more" if len(self.errors) > 3 else told
+        return told_together([error.sentence for error in self.errors])
+
+
+def told_together(reasons: Sequence[str]) -> str:
+    """The first of several reasons, and how many more there are, in one sentence."""
+    told = "; ".join(reasons[:3])
+    return f"{told}; and {len(reasons) - 3} more" if len(reasons) > 3 else told
 
 
 def draft(payload: Payload) -> Draft:

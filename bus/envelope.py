@@ -37,7 +37,7 @@ def encode_event(event: Event) -> bytes:
     try:
         return write_fields(_as_avro(event))
     except UnicodeEncodeError:
-        return write_fields(json_text.map_strings(_as_avro(event), _without_surrogates))
+        return write_fields(json_text.map_strings(_as_avro(event), json_text.without_surrogates))
 
 
 def decode_event(value: bytes) -> Event:
@@ -100,7 +100,3 @@ def write_fields(fields: Any) -> bytes:
     out.write(SINGLE_OBJECT_PREFIX)
     fastavro.schemaless_writer(out, SCHEMA, fields)
     return out.getvalue()
-
-
-def _without_surrogates(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()

@@ -76,6 +76,11 @@ def map_strings(value: Any, change: Callable[[str], str]) -> Any:
     return value
 
 
+def without_surrogates(text: str) -> str:
+    """A text that UTF-8 can write: a question mark stands in for a lone surrogate."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def pointer(parts: Iterable[str | int]) -> str:
     """The JSON pointer (RFC 6901) of these parts."""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)

@@ -7,7 +7,8 @@ import click
 
 from snowbus.bus.errors import FilterError, StartError
 from snowbus.bus.filters import Filter, parse_filter
-from snowbus.bus.start import parse_time
+from snowbus.bus.start import Start, parse_time
+from snowbus.consumers.gateway.subscription import parse_subscription
 
 
 def filter_pairs(arguments: Iterable[str]) -> list[tuple[str, str]]:
@@ -26,6 +27,14 @@ def event_filter(arguments: Iterable[str]) -> Filter:
 def now_ms() -> int:
     """Now, in ms since 1970."""
     return time.time_ns() // 1_000_000
+
+
+def start_of(text: str | None) -> Start:
+    """Where to begin to read, the end of the log unless something is said. Raises click.UsageError."""
+    try:
+        return parse_subscription([("from", text or "latest")], now=now_ms()).start
+    except FilterError as error:
+        raise click.UsageError(f"--{error}") from None
 
 
 def to_time(_: click.Context, __: click.Parameter, value: str | None) -> int | None:

@@ -9,12 +9,10 @@ from typing import Any
 
 import click
 
-from snowbus.bus.errors import FilterError
 from snowbus.bus.json_text import loads
 from snowbus.bus.settings import Settings
-from snowbus.consumers.gateway.subscription import parse_subscription
 
-from .arguments import event_filter, filter_pairs, now_ms
+from .arguments import event_filter, filter_pairs, start_of
 from .event_text import details, summary
 from .gateway_stream import STREAM_HELP, check_stream
 from .keys import pressed_keys
@@ -64,10 +62,7 @@ def command(
         if name == "from":
             raise click.UsageError(f"from is no filter but an option: --from {value or 'earliest'}")
     wanted = event_filter(filters)
-    try:
-        begin = parse_subscription([("from", start or "latest")], now=now_ms()).start
-    except FilterError as error:
-        raise click.UsageError(f"--{error}") from None
+    begin = start_of(start)
     printer = _Printer(**options)
     if stream is None:
         printing = with_log(

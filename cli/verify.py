@@ -13,12 +13,11 @@ from typing import Any
 
 import click
 
-from snowbus.bus.errors import ConfigurationError, FilterError, PlanError, SnowbusError
+from snowbus.bus.errors import ConfigurationError, PlanError, SnowbusError
 from snowbus.bus.filters import Filter
 from snowbus.bus.iglu.resolver import VERDICT_SECONDS, resolver_of
 from snowbus.bus.settings import Settings
 from snowbus.bus.start import Start
-from snowbus.consumers.gateway.subscription import parse_subscription
 from snowbus.consumers.verify import Outcome, Verification, read_plan, report_json, report_lines
 from snowbus.consumers.verify.checking import Unchecked, check_all
 from snowbus.consumers.verify.junit import junit_xml
@@ -27,7 +26,7 @@ from snowbus.consumers.verify.shape import SCHEMA_FILE
 from snowbus.schemas import read_text
 
 from . import exit_codes
-from .arguments import event_filter, filter_pairs, now_ms
+from .arguments import event_filter, filter_pairs, now_ms, start_of
 from .gateway_stream import STREAM_HELP, check_stream
 from .running import run, stop_on_signals, with_log
 from .settings import RESOLVER, SettingsCommand, with_settings
@@ -64,10 +63,7 @@ class _Asked:
     @cached_property
     def begin(self) -> Start:
         """Where to begin on the log. Raises click.UsageError."""
-        try:
-            return parse_subscription([("from", self.start or "latest")], now=now_ms()).start
-        except FilterError as error:
-            raise click.UsageError(f"--{error}") from None
+        return start_of(self.start)
 
     def check(self) -> None:
         """Raise click.UsageError for what cannot be asked for, or not together."""

@@ -1,7 +1,7 @@
 """Replays: which offsets a group is to handle once more, and what it must have committed to do so, and no others."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from snowbus.bus.errors import CursorError, StartError
@@ -9,7 +9,7 @@ from snowbus.bus.event import TopicPartition
 from snowbus.bus.log.interface import Committed
 from snowbus.bus.start import Earliest, Last, Latest, Resume, Since, Start, parse_start
 
-from .done_ranges import DoneRanges
+from .done_ranges import DoneRanges, joined
 from .offsets import Position
 from .progress import read_position, write_metadata
 
@@ -116,7 +116,7 @@ def position_to_replay(before: Position, start: int, stop: int) -> Position:
     done: list[tuple[int, int]] = []
     for first, last in ((0, before.offset), *before.done):
         done += ((first, min(last, start)), (max(first, stop), last))
-    return _position(done)
+    return _position(*done)
 
 
 def count_done(position: Position, start: int, stop: int) -> int:
@@ -128,20 +128,13 @@ def _on_this_log(position: Position, beginning: int, end: int) -> Position:
     """What of a position is about the records that there are; one beyond the end is of an older log."""
     if position.offset > end:
         return Position(beginning)
-    return _position([(0, max(position.offset, beginning)), *position.done])
+    return _position((0, max(position.offset, beginning)), *position.done)
 
 
-def _position(done: Iterable[tuple[int, int]]) -> Position:
-    """The position at which these ranges are done, which are in order and may be empty, touch or overlap."""
-    merged = [(0, 0)]
-    for first, last in done:
-        if first >= last:
-            continue
-        if first <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
-        else:
-            merged.append((first, last))
-    return Position(merged[0][1], tuple(merged[1:]))
+def _position(*done: tuple[int, int]) -> Position:
+    """The position at which these ranges are done, which may be empty, touch or overlap."""
+    (_, offset), *rest = joined((0, 0), *(each for each in done if each[0] < each[1]))
+    return Position(offset, tuple(rest))
 
 
 def _count(ranges: DoneRanges) -> int:

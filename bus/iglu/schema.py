@@ -42,8 +42,8 @@ class Schema:
         """What is wrong with data; nothing when it is as the schema wants it."""
         try:
             return [] if self._is_valid(data) else explain(self.document, data)
-        except UnicodeEncodeError:  # a lone surrogate; a question mark stands in for it
-            return self.problems(json_text.map_strings(data, _without_surrogates))
+        except UnicodeEncodeError:
+            return self.problems(json_text.map_strings(data, json_text.without_surrogates))
         except (ValueError, RecursionError):
             return [Problem("", "data that is nested less deep", got_of(data))]
 
@@ -131,7 +131,3 @@ def _is_deep(document: Any) -> bool:
 
 def _first_line(error: ValueError) -> str:
     return str(error).partition("\n")[0][:300]
-
-
-def _without_surrogates(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()

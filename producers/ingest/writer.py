@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, get_args
 
-from snowbus.bus.acceptance import Draft, draft, schemas_of
+from snowbus.bus.acceptance import Draft, draft, schemas_of, told_together
 from snowbus.bus.errors import LogError, RecordTooLargeError
 from snowbus.bus.event import BAD_TOPIC, EVENTS_TOPIC, ProducerRecord, Validation
 from snowbus.bus.iglu.resolver import Resolver
@@ -133,7 +133,7 @@ class Writer:
         accepted = len(made.records) + len(made.diverted)
         # Refused ones first: if this fails the whole request comes again, and no good event is there twice for it.
         if not accepted:
-            await self._write_bad(Bad(whole, _reasons(refused)), refused[0].kind, sent)
+            await self._write_bad(Bad(whole, told_together([each.sentence for each in refused])), refused[0].kind, sent)
             return Outcome(0, refused)
         if refused or made.diverted:
             set_aside = self._refused_records(refused, whole, sent) if refused else []
@@ -201,7 +201,7 @@ class Writer:
 
     def _refused_records(self, refused: Sequence[Refused], whole: bytes, sent: Sent) -> list[ProducerRecord]:
         if len(refused) > KEPT_APART:
-            return [self._bad_record(Bad(whole, _reasons(refused)), sent)]
+            return [self._bad_record(Bad(whole, told_together([each.sentence for each in refused])), sent)]
         return [self._bad_record(Bad(each.value, each.sentence), sent) for each in refused]
 
     def _bad_record(self, bad: Bad, sent: Sent) -> ProducerRecord:
@@ -221,9 +221,3 @@ class Writer:
             raise
         else:
             self._topics.took()
-
-
-def _reasons(refused: Sequence[Refused]) -> str:
-    """The first reasons of several, in one sentence."""
-    told = "; ".join(each.sentence for each in refused[:3])
-    return f"{told}; and {len(refused) - 3} more" if len(refused) > 3 else told
