@@ -19,6 +19,8 @@ from snowbus.bus.settings import Settings, is_secret
 TOML_FILE = "snowbus.toml"
 _PREFIX = "SNOWBUS_"
 _NEAR = 0.8
+_GUARDS = ("gateway_jwt", "gateway_mask", "gateway_tokens", "ingest_api_keys")
+"""What settings begin with without which a role lets everyone in."""
 
 
 class _LoadedSettings(Settings, BaseSettings):
@@ -47,9 +49,14 @@ def load_settings(flags: Mapping[str, Any], *, spelt: Mapping[str, str] | None =
     """Settings from flags over the environment over `snowbus.toml`; `spelt` tells how the command spells its flags.
 
     A variable SNOWBUS_… that is no setting, and looks like one, is warned of on stderr; any other is somebody else's.
-    Raises ConfigurationError, which names what is wrong and where it was given.
+    Raises ConfigurationError, which names what is wrong and where it was given; also for a variable that looks like one
+    without which everyone is let in.
     """
-    for warning in misspelt(os.environ):
+    for variable, near in misspelt(os.environ).items():
+        meant = " or ".join(map(environment_name, near))
+        warning = f"the environment's {variable} is no setting, and is not read; did you mean {meant}?"
+        if any(name.startswith(_GUARDS) for name in near):
+            raise ConfigurationError(f"{warning} Without that, everyone is let in")
         click.echo(f"snowbus: {warning}", err=True)
     spelt = spelt or {}
     try:
@@ -69,15 +76,14 @@ def load_settings(flags: Mapping[str, Any], *, spelt: Mapping[str, str] | None =
     return settings
 
 
-def misspelt(environment: Iterable[str]) -> list[str]:
-    """A sentence for each variable of the environment that looks like a setting of ours and is none."""
-    sentences = []
+def misspelt(environment: Iterable[str]) -> dict[str, list[str]]:
+    """The variables of the environment that look like settings of ours and are none, with those that they look like."""
+    found = {}
     for variable in sorted(environment):
         name = variable.upper().removeprefix(_PREFIX).lower()
         if variable.upper().startswith(_PREFIX) and name not in Settings.model_fields and (near := _near(name)):
-            meant = " or ".join(map(environment_name, near))
-            sentences.append(f"the environment's {variable} is no setting, and is not read; did you mean {meant}?")
-    return sentences
+            found[variable] = near
+    return found
 
 
 def where(name: str, flags: Collection[str], spelt: Mapping[str, str]) -> str:

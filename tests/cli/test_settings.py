@@ -160,18 +160,16 @@ def test_what_another_role_is_told_does_not_concern_a_command(monkeypatch):
 @pytest.mark.parametrize(
     ("variable", "meant"),
     [
-        ("SNOWBUS_LOGG", "SNOWBUS_LOG"),
-        ("SNOWBUS_COLECTOR", "SNOWBUS_COLLECTOR"),
-        ("SNOWBUS_LOG_LEVEL", "SNOWBUS_LOGGING_LEVEL"),
-        ("snowbus_partition", "SNOWBUS_PARTITIONS"),
-        ("SNOWBUS_TOKENS", "SNOWBUS_GATEWAY_TOKENS"),
-        ("SNOWBUS_COLLECTOR_LISTEN", "SNOWBUS_COLLECT_LISTEN"),
+        ("SNOWBUS_LOGG", "log"),
+        ("SNOWBUS_COLECTOR", "collector"),
+        ("SNOWBUS_LOG_LEVEL", "logging_level"),
+        ("snowbus_partition", "partitions"),
+        ("SNOWBUS_TOKENS", "gateway_tokens"),
+        ("SNOWBUS_COLLECTOR_LISTEN", "collect_listen"),
     ],
 )
-def test_a_variable_that_looks_like_a_setting_is_warned_of(variable, meant):
-    assert misspelt([variable]) == [
-        f"the environment's {variable} is no setting, and is not read; did you mean {meant}?"
-    ]
+def test_what_a_variable_looks_like_is_known(variable, meant):
+    assert misspelt([variable]) == {variable: [meant]}
 
 
 @pytest.mark.parametrize(
@@ -192,7 +190,7 @@ def test_a_variable_that_looks_like_a_setting_is_warned_of(variable, meant):
     ],
 )
 def test_any_other_variable_is_somebody_elses(variable):
-    assert misspelt([variable]) == []
+    assert misspelt([variable]) == {}
 
 
 def test_a_command_warns_of_it_and_goes_on(tmp_path):
@@ -201,6 +199,13 @@ def test_a_command_warns_of_it_and_goes_on(tmp_path):
     assert answer.stderr == (
         "snowbus: the environment's SNOWBUS_LOGG is no setting, and is not read; did you mean SNOWBUS_LOG?\n"
     )
+
+
+@pytest.mark.parametrize("name", ["gateway_token", "ingest_api_keys", "gateway_jwt_key_file", "gateway_masks"])
+def test_no_command_runs_open_for_a_misspelling(tmp_path, name):
+    answer = snowbus("topics", "--create", cwd=tmp_path, settings={name: "x"})
+    assert answer.returncode == exit_codes.CONFIGURATION
+    assert f"{name.upper()} is no setting, and is not read; did you mean SNOWBUS_" in answer.stderr
 
 
 # What is told of them
