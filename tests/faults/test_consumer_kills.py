@@ -17,6 +17,7 @@ from snowbus.cli import exit_codes
 pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("quiet")]
 
 KILLS = 20
+BROKER_KILLS = 10  # tests/faults/test_brokers.py kills one more often
 RESTARTS = 10
 REBALANCES = 6
 MAX_IN_FLIGHT = 100
@@ -97,7 +98,7 @@ def test_a_broker_that_is_killed(own_kafka, tmp_path, journal, processes, stream
     chance, kills = random.Random(2), []
     stream = stream_to(own_kafka.url)
     start(processes, tmp_path, own_kafka.url, session_timeout=6)
-    for _ in range(KILLS):
+    for _ in range(BROKER_KILLS):
         size = journal.size
         soon(lambda size=size: journal.size > size, timeout=60)
         time.sleep(chance.uniform(0.0, 0.6))
