@@ -20,7 +20,8 @@
         ├── LogUnavailableError    it cannot be reached, or not in time (retriable)
         ├── LogDamagedError        the file of an embedded log is damaged
         ├── LogAccessError         it does not let us in, or not do that, until somebody changes something
-        ├── RecordTooLargeError    a record is larger than the log takes
+        ├── RecordRefusedError     the log does not take a record
+        │   └── RecordTooLargeError it is larger than the log takes
         ├── MetadataTooLargeError  the text beside a committed offset is
         ├── TopicNotFoundError     no such topic
         ├── NotAssignedError       a partition is no longer this member's (after a rebalance)
@@ -30,6 +31,8 @@
 Errors carry their facts as attributes; the sentence is made from them. `retriable` says whether the same call may
 succeed later without anybody changing anything.
 """
+
+from collections.abc import Mapping
 
 MEND = "restore a backup, or copy what can be read into a new log with `snowbus log salvage`"
 """What to do about a damaged file."""
@@ -169,13 +172,26 @@ class LogAccessError(LogError):
     """The log does not let us in, or not do that: a password, a certificate, a protocol, a right; says which."""
 
 
-class RecordTooLargeError(LogError):
+class RecordRefusedError(LogError):
+    """The log does not take a record, for a `reason`, and would not take it again.
+
+    `appended` has those of its call that are on the log all the same: the partition and offset of each, by its place
+    in the call.
+    """
+
+    def __init__(self, topic: str, reason: str) -> None:
+        super().__init__(reason)
+        self.topic = topic
+        self.reason = reason
+        self.appended: Mapping[int, tuple[int, int]] = {}
+
+
+class RecordTooLargeError(RecordRefusedError):
     """A record of `size` bytes is larger than the `limit` of the log, which is None when the log does not tell it."""
 
     def __init__(self, topic: str, *, size: int, limit: int | None) -> None:
         than = "" if limit is None else f"the {limit} that "
-        super().__init__(f"a record of {size} bytes is larger than {than}topic {topic} takes")
-        self.topic = topic
+        super().__init__(topic, f"a record of {size} bytes is larger than {than}topic {topic} takes")
         self.size = size
         self.limit = limit
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
-from ..errors import ConfigurationError, MetadataTooLargeError, RecordTooLargeError
+from ..errors import ConfigurationError, MetadataTooLargeError, RecordRefusedError, RecordTooLargeError
 from ..event import ProducerRecord, Record, TopicPartition
 
 Offsets = Mapping[TopicPartition, int]
@@ -22,6 +22,8 @@ OnRevoked = Callable[[Assignment], Awaitable[None]]
 OnAssigned = Callable[[Assignment], Awaitable[None]]
 
 _TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
+
+_TIME_END = 2**63
 
 METADATA_LIMIT = 4096
 """The most bytes (of UTF-8) that may be kept beside a committed offset: what a Kafka takes by itself."""
@@ -179,8 +181,10 @@ class Log(ABC):
         """Append records and return the (partition, offset) of each, once they are durable.
 
         Records with the same key keep their order. What is appended at the same time from several tasks is gathered
-        into one write. Raises RecordTooLargeError (then none of these records is appended), LogUnavailableError
-        when they are not durable within `append_timeout` (some may still become so).
+        into one write, and each task is told about its own records. Raises RecordRefusedError when the log does not
+        take one of them, RecordTooLargeError when that is for its size: none of them is appended then but those in
+        its `appended`, which are durable. Raises LogUnavailableError when they are not durable within
+        `append_timeout`; after this and other errors, some may be appended, or become so.
         """
 
     @abstractmethod
@@ -319,8 +323,10 @@ def check_topic_names(topics: Collection[str]) -> None:
             )
 
 
-def check_sizes(topic: str, records: Sequence[ProducerRecord], limit: int) -> None:
-    """Raise RecordTooLargeError when one of the records is larger than the limit, in bytes."""
+def check_records(topic: str, records: Sequence[ProducerRecord], limit: int) -> None:
+    """Raise RecordRefusedError when one of the records is larger than the limit, in bytes, or of an impossible time."""
     for record in records:
         if record.size > limit:
             raise RecordTooLargeError(topic, size=record.size, limit=limit)
+        if record.timestamp is not None and not -_TIME_END <= record.timestamp < _TIME_END:
+            raise RecordRefusedError(topic, f"a record's timestamp, {record.timestamp}, is not a time in ms")

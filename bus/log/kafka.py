@@ -56,8 +56,8 @@ class KafkaLog(Log):
     async def append(self, topic: str, records: Sequence[ProducerRecord]) -> list[tuple[int, int]]:
         """See Log.append. Raises TopicNotFoundError too.
 
-        When a topic's own limit is below `max_record_bytes`, Kafka refuses the record that is too large alone: others
-        of its call may be appended.
+        What Kafka itself refuses, as when a topic's own limit is below `max_record_bytes`, it refuses alone: the
+        others of its call are in `appended`.
         """
         if self._registry is not None:
             records = await self._registry.framed(topic, records)

@@ -12,7 +12,9 @@ from collections.abc import Iterable, Sequence
 from ..diagnostics import Diagnostics
 from ..errors import (
     LogClosedError,
+    LogError,
     LogUnavailableError,
+    RecordRefusedError,
     RecordTooLargeError,
     SnowbusError,
     TopicNotFoundError,
@@ -34,30 +36,49 @@ _GATHER_SECONDS = 0.005
 Kafka, and all who read, as much as dozens of records.
 """
 _SEQUENCE_END = 2**31
+_NOWHERE = (-1, -1)
 
 
 class Call:
-    """One append on its way; `places` has the partition and offset of each of its records that is durable."""
+    """One append on its way; `places` has the partition and offset of each of its records that is durable.
 
-    __slots__ = ("deadline", "future", "missing", "places")
+    It ends once each record is durable or refused, so that it can be told which is which.
+    """
+
+    __slots__ = ("_refusal", "deadline", "future", "missing", "places")
 
     def __init__(self, count: int, deadline: float) -> None:
         self.deadline = deadline
         self.future: asyncio.Future[list[tuple[int, int]]] = asyncio.get_running_loop().create_future()
         self.missing = count
-        self.places: list[tuple[int, int]] = [(-1, -1)] * count
+        self.places: list[tuple[int, int]] = [_NOWHERE] * count
+        self._refusal: RecordRefusedError | None = None
 
     def place(self, index: int, partition: int, offset: int) -> None:
         """One of its records is durable."""
         self.places[index] = (partition, offset)
         self.missing -= 1
-        if not self.missing and not self.future.done():
-            self.future.set_result(self.places)
+        if not self.missing:
+            self._end()
+
+    def refuse(self, error: RecordRefusedError) -> None:
+        """One of its records will not be appended; the others go on."""
+        self._refusal = self._refusal or error
+        self.missing -= 1
+        if not self.missing:
+            self._end()
 
     def fail(self, error: SnowbusError) -> None:
-        """One of its records is not appended."""
+        """It is not known of all its records whether they are durable."""
         if not self.future.done():
             self.future.set_exception(error)
+
+    def _end(self) -> None:
+        if self._refusal is not None:
+            self._refusal.appended = {index: place for index, place in enumerate(self.places) if place != _NOWHERE}
+            self.fail(self._refusal)
+        elif not self.future.done():
+            self.future.set_result(self.places)
 
 
 Slot = tuple[Call, int, ProducerRecord, int]
@@ -260,8 +281,11 @@ class _Lane:
             self._refused(batch, error)
         except SnowbusError as error:
             self._producer = None
-            for slot in batch:
-                slot[0].fail(error)
+            _fail(batch, error)
+        except Exception as error:  # what follows must not wait for ever for a task that has ended
+            self._producer = None
+            logger.exception("an append failed unexpectedly", topic=self._partition.topic)
+            _fail(batch, LogError(f"the append failed unexpectedly: {error!r}"))
         else:
             self._at_most = _BATCH_RECORDS
             for position, (call, index, _, _) in enumerate(batch, offset):
@@ -292,7 +316,7 @@ class _Lane:
         return pack(records, producer, sequence=self._sequence, now=time.time_ns() // 1_000_000)
 
     def _refused(self, batch: list[Slot], error: BatchRefusedError) -> None:
-        """Try halves, until the record that Kafka does not take stands alone; its call fails, the others go on."""
+        """Try halves, until the record that Kafka does not take stands alone; the others go on."""
         if len(batch) > 1:
             self._at_most = len(batch) // 2
             self._waiting.extendleft(reversed(batch))
@@ -300,4 +324,12 @@ class _Lane:
         self._at_most = _BATCH_RECORDS
         call, _, _, size = batch[0]
         topic = self._partition.topic
-        call.fail(RecordTooLargeError(topic, size=size, limit=None) if error.too_large else error)
+        if error.too_large:
+            call.refuse(RecordTooLargeError(topic, size=size, limit=None))
+        else:
+            call.refuse(RecordRefusedError(topic, f"topic {topic} does not take a record: {error}"))
+
+
+def _fail(batch: Iterable[Slot], error: SnowbusError) -> None:
+    for call, *_ in batch:
+        call.fail(error)

@@ -16,7 +16,7 @@ from ..errors import (
 
 
 class BatchRefusedError(LogError):
-    """Kafka does not take a batch because of a record in it; `too_large` says that it is its size."""
+    """Kafka cannot take a batch because of a record in it; `too_large` says that it is its size."""
 
     def __init__(self, reason: str, *, too_large: bool) -> None:
         super().__init__(reason)

@@ -25,7 +25,7 @@ from .interface import (
     TopicDetails,
     TopicInfo,
     check_metadata,
-    check_sizes,
+    check_records,
     check_topic_names,
 )
 from .memory_store import Store
@@ -64,7 +64,7 @@ class MemoryLog(Log):
         """See Log.append."""
         self._check()
         self.store.partitions(topic)
-        check_sizes(topic, records, self.options.max_record_bytes)
+        check_records(topic, records, self.options.max_record_bytes)
         await asyncio.sleep(0)  # as on every log, others have their turn
         return self.store.append(topic, records, now=time.time_ns() // 1_000_000)
 

@@ -31,7 +31,7 @@ from .interface import (
     TopicDetails,
     TopicInfo,
     check_metadata,
-    check_sizes,
+    check_records,
     check_topic_names,
 )
 from .sqlite_file import SqliteFile
@@ -72,7 +72,7 @@ class SqliteLog(Log):
 
     async def append(self, topic: str, records: Sequence[ProducerRecord]) -> list[tuple[int, int]]:
         """See Log.append."""
-        check_sizes(topic, records, self.options.max_record_bytes)
+        check_records(topic, records, self.options.max_record_bytes)
         if not records:
             return []
         now = _now_ms()

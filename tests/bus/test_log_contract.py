@@ -8,7 +8,7 @@ import pytest
 from support.aio import run
 from support.logs import numbered, opened, process, read_all, settled, several_processes
 
-from snowbus.bus.errors import LogClosedError, RecordTooLargeError, TopicNotFoundError
+from snowbus.bus.errors import LogClosedError, RecordRefusedError, RecordTooLargeError, TopicNotFoundError
 from snowbus.bus.event import BAD_TOPIC, EVENTS_TOPIC, ProducerRecord, TopicPartition
 from snowbus.bus.log import LogOptions, TopicInfo, open_log
 
@@ -186,8 +186,34 @@ def test_a_record_that_is_too_large_is_refused_with_its_whole_call(log_url):
                 await log.append(EVENTS_TOPIC, [*numbered(3), largest._replace(value=largest.value + b"x")])
             assert (refused.value.topic, refused.value.size, refused.value.limit) == (EVENTS_TOPIC, 10_001, 10_000)
             assert not refused.value.retriable
+            assert refused.value.appended == {}
             assert sum((await log.end_offsets(EVENTS_TOPIC)).values()) == 0
             await log.append(EVENTS_TOPIC, [largest])
+
+    run(main())
+
+
+def test_a_refusal_says_which_records_are_appended_and_harms_no_other_call(log_url):
+    """A time that no log can hold: one log sees it beforehand, another when it has appended others of the call."""
+
+    async def main():
+        async with opened(log_url) as log:
+            timeless = ProducerRecord(b"user", b"timeless", (), 2**70)
+            refused, places = await asyncio.gather(
+                log.append(EVENTS_TOPIC, [*numbered(2), timeless, *numbered(1, start=2)]),
+                log.append(EVENTS_TOPIC, numbered(2, start=3)),
+                return_exceptions=True,
+            )
+            assert isinstance(refused, RecordRefusedError), refused
+            assert not refused.retriable
+            found = {
+                (record.partition, record.offset): int(record.value)
+                for records in (await read_all(log)).values()
+                for record in records
+            }
+            appended = {place: min(index, 2) for index, place in refused.appended.items()}
+            assert found == appended | dict(zip(places, (3, 4), strict=True))
+            await log.append(EVENTS_TOPIC, numbered(1))
 
     run(main())
 

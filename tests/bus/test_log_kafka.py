@@ -19,6 +19,7 @@ from support.logs import numbered, opened, read_on, settled, timed
 
 from snowbus.bus.errors import (
     ConfigurationError,
+    LogError,
     NotAssignedError,
     RecordTooLargeError,
     TopicNotFoundError,
@@ -256,10 +257,35 @@ def test_a_record_that_the_topic_does_not_take_fails_alone(real_kafka_url):
             *places, refused = await asyncio.gather(*small, large, return_exceptions=True)
             assert isinstance(refused, RecordTooLargeError)
             assert "30001 bytes" in str(refused)
+            assert refused.appended == {}
             assert [offset for ((_, offset),) in places] == list(range(1, 11))
             assert await log.append("test.small", numbered(1)) == [(0, 11)]
             many = [ProducerRecord(b"k", os.urandom(8_000)) for _ in range(20)]
             assert [offset for _, offset in await log.append("test.small", many)] == list(range(12, 32))
+            with pytest.raises(RecordTooLargeError) as told:
+                await log.append("test.small", [*numbered(2), ProducerRecord(b"k", os.urandom(30_000)), *numbered(1)])
+            assert told.value.appended == {0: (0, 32), 1: (0, 33), 3: (0, 34)}
+            assert set((await log.end_offsets("test.small")).values()) == {35}
+
+    run(main())
+
+
+def test_what_fails_unexpectedly_ends_its_calls_and_not_those_after_them(real_kafka_url, capfd):
+    """Whatever it is: the task that appends to a partition must be there for the next."""
+
+    async def main():
+        async with opened(real_kafka_url, HASTY) as log:
+            look = log._driver.new_producer
+
+            async def surprise():
+                log._driver.new_producer = look
+                raise ZeroDivisionError("a surprise")
+
+            log._driver.new_producer = surprise
+            with pytest.raises(LogError, match="a surprise") as told:
+                await log.append(EVENTS_TOPIC, numbered(1))
+            assert not told.value.retriable
+            assert [offset for _, offset in await log.append(EVENTS_TOPIC, numbered(1))] == [0]
 
     run(main())
 

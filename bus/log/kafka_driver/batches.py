@@ -12,6 +12,7 @@ from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBat
 from aiokafka.record.util import calc_crc32c
 
 from ...event import ProducerRecord
+from ..kafka_errors import BatchRefusedError
 
 NEVER_MS = 2**31 - 1
 _LENGTH_AT, _AFTER_LENGTH, _CHECKSUM_AT, _ATTRIBUTES_AT, _HEAD_BYTES = 8, 12, 17, 21, 61
@@ -28,14 +29,17 @@ class ProducerId(NamedTuple):
 
 def pack(records: Iterable[ProducerRecord], producer: ProducerId, *, sequence: int, now: int) -> bytes:
     """Records as one compressed batch, the `sequence`th records of a producer on; `now` (ms) is for those without
-    a time.
+    a time. Raises BatchRefusedError.
     """
     builder = DefaultRecordBatchBuilder(
         2, DefaultRecordBatch.CODEC_NONE, 0, producer.number, producer.epoch, sequence, NEVER_MS
     )
     for offset, record in enumerate(records):
         timestamp = now if record.timestamp is None else record.timestamp
-        builder.append(offset, timestamp, record.key, record.value, list(record.headers))
+        try:
+            builder.append(offset, timestamp, record.key, record.value, list(record.headers))
+        except Exception as error:
+            raise BatchRefusedError(f"it cannot be packed: {error}", too_large=False) from error
     return _compressed(bytes(builder.build()))
 
 
