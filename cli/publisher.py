@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from snowbus.bus.acceptance import Draft, schemas_of
@@ -56,7 +56,7 @@ class Publisher:
         drafts, refused = _read(items)
         lookups = await self._resolver.look_up(schemas_of(drafted for _, drafted in drafts))
         now = time.time_ns() // 1_000_000
-        records: dict[str, list[ProducerRecord]] = {BAD_TOPIC: [], EVENTS_TOPIC: []}
+        records: dict[str, list[tuple[str, ProducerRecord]]] = {BAD_TOPIC: [], EVENTS_TOPIC: []}
         for place, drafted in drafts:
             try:
                 placed = self._checker.place(drafted, lookups, now=now)
@@ -64,14 +64,25 @@ class Publisher:
                 refused += 1
                 _say_refused(place, error)
                 continue
-            records[placed.topic].append(placed.record)
+            records[placed.topic].append((place, placed.record))
             if tells:
                 for problem in placed.accepted.errors:
                     print(f"the event is invalid: {printable(problem.sentence)}", file=sys.stderr)
-        for topic, those in records.items():
-            if those:
-                await self._log.append(topic, those)
-        return Counts(len(records[EVENTS_TOPIC]), len(records[BAD_TOPIC]), refused)
+        bad, good = [await self._append(topic, those) for topic, those in records.items()]
+        return Counts(good, bad, refused + sum(map(len, records.values())) - good - bad)
+
+    async def _append(self, topic: str, records: Sequence[tuple[str, ProducerRecord]]) -> int:
+        """Append records, and return how many; stderr names those that the topic is too small for."""
+        if not records:
+            return 0
+        try:
+            await self._log.append(topic, [record for _, record in records])
+        except RecordTooLargeError as error:
+            for index, (place, record) in enumerate(records):
+                if index not in error.appended:
+                    _say_refused(place, RecordTooLargeError(topic, size=record.size, limit=error.limit))
+            return len(error.appended)
+        return len(records)
 
 
 def _read(items: Iterable[Item]) -> tuple[list[tuple[str, Draft]], int]:

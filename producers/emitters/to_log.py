@@ -1,15 +1,16 @@
 """A log as an emitter's destination: events are checked, and appended."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 from snowbus.bus import tracing
 from snowbus.bus.acceptance import Draft, draft, schemas_of
-from snowbus.bus.collector.verdicts import Dead, Delivered, Retry, Split, Stop, Verdict
-from snowbus.bus.errors import LogError, RecordTooLargeError
+from snowbus.bus.collector.verdicts import Dead, Delivered, Denied, Retry, Split, Stop, Verdict
+from snowbus.bus.errors import LogError, RecordRefusedError, RecordTooLargeError
 from snowbus.bus.event import BAD_TOPIC, EVENTS_TOPIC, ProducerRecord
 from snowbus.bus.iglu.config import ResolverConfig, own_config
 from snowbus.bus.iglu.resolver import Resolver
@@ -24,12 +25,16 @@ from .tracked import Tracked
 _SCHEMA_SECONDS = 1.0
 
 
-class Item(NamedTuple):
-    """An event that has been read, when it was tracked, in ms since 1970, and where in its trace."""
+@dataclass(slots=True)
+class Item:
+    """An event that has been read, when it was tracked, in ms since 1970, where in its trace, and whether it is on the
+    log: beside one that was refused, which is looked for among smaller parts.
+    """
 
     drafted: Draft
     at: int
     traceparent: str
+    is_durable: bool = False
 
 
 class LogDestination:
@@ -71,17 +76,20 @@ class LogDestination:
 
     async def send(self, items: Sequence[Item]) -> Verdict:
         """See Destination."""
-        lookups = await self._resolver.look_up(schemas_of(item.drafted for item in items))
-        records: dict[str, list[ProducerRecord]] = {BAD_TOPIC: [], EVENTS_TOPIC: []}
-        traces = tracing.onward_each([item.traceparent for item in items])
+        missing = [item for item in items if not item.is_durable]
+        lookups = await self._resolver.look_up(schemas_of(item.drafted for item in missing))
+        placed: dict[str, list[tuple[Item, ProducerRecord]]] = {BAD_TOPIC: [], EVENTS_TOPIC: []}
+        traces = tracing.onward_each([item.traceparent for item in missing])
         try:
-            for item, traceparent in zip(items, traces, strict=True):
-                placed = self._checker.place(item.drafted, lookups, now=item.at, traceparent=traceparent)
-                records[placed.topic].append(placed.record)
-            for topic, some in records.items():
-                await self._append(topic, some)
+            for item, traceparent in zip(missing, traces, strict=True):
+                topic, record, _ = self._checker.place(item.drafted, lookups, now=item.at, traceparent=traceparent)
+                placed[topic].append((item, record))
+            for topic, some in placed.items():
+                await self._append_items(topic, some)
         except RecordTooLargeError as error:
             return Split(str(error)) if len(items) > 1 else Dead(str(error), 0, "")
+        except RecordRefusedError as error:
+            return Denied(str(error), 0)
         except LogError as error:
             return Retry(str(error)) if error.retriable else Stop(str(error))
         return Delivered()
@@ -96,6 +104,18 @@ class LogDestination:
         except LogError:
             return False
         return True
+
+    async def _append_items(self, topic: str, some: Sequence[tuple[Item, ProducerRecord]]) -> None:
+        appended: Collection[int] = ()
+        try:
+            await self._append(topic, [record for _, record in some])
+            appended = range(len(some))
+        except RecordRefusedError as error:
+            appended = error.appended
+            raise
+        finally:
+            for index in appended:
+                some[index][0].is_durable = True
 
     async def _append(self, topic: str, records: Sequence[ProducerRecord]) -> None:
         if not records:

@@ -5,14 +5,17 @@ By partition, because one of them may be away for a while, on Kafka, and must no
 
 import asyncio
 from collections.abc import Sequence
+from itertools import accumulate
 
-from snowbus.bus.errors import LogUnavailableError, RecordTooLargeError
+from snowbus.bus.errors import LogUnavailableError, RecordRefusedError, RecordTooLargeError
 from snowbus.bus.event import ProducerRecord
 from snowbus.bus.log import Log
 from snowbus.bus.log.partitioner import partition_of
 
 _NO_PARTITION = -1
 _Waiting = tuple[Sequence[ProducerRecord], "asyncio.Future[None]"]
+_Fate = tuple[int, int] | Exception
+"""Where a record is, or why it is not there."""
 
 
 class Appends:
@@ -29,7 +32,10 @@ class Appends:
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def append(self, topic: str, records: Sequence[ProducerRecord], *, partitions: int) -> None:
-        """Return once the records are durable; the topic has so many partitions. Raises what Log.append raises."""
+        """Return once the records are durable; the topic has so many partitions. Raises what Log.append raises.
+
+        A RecordTooLargeError has in its `appended` all records but those that are too large.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         if len(records) > 1:
@@ -60,30 +66,60 @@ class Appends:
 
     async def _append(self, topic: str, waiting: list[_Waiting]) -> None:
         try:
-            await self._append_bounded(topic, [record for records, _ in waiting for record in records])
-        except RecordTooLargeError as error:
-            if len(waiting) > 1:  # none was appended: whose it is shows when each is appended alone
-                await asyncio.gather(*(self._append(topic, [each]) for each in waiting))
-            else:
-                _settle(waiting, error)
+            errors = await self._errors(topic, waiting)
         except asyncio.CancelledError:
-            _settle(waiting, LogUnavailableError("the append was given up"))
+            _settle(waiting, [LogUnavailableError("the append was given up")] * len(waiting))
             raise
-        except Exception as error:  # noqa: BLE001 - whoever waits raises it
-            _settle(waiting, error)
-        else:
-            _settle(waiting, None)
+        _settle(waiting, errors)
 
-    async def _append_bounded(self, topic: str, records: Sequence[ProducerRecord]) -> None:
+    async def _errors(self, topic: str, waiting: list[_Waiting]) -> list[Exception | None]:
+        """Append for all who wait; what each of them is to be told."""
+        records = [record for some, _ in waiting for record in some]
+        try:
+            await self._append_bounded(topic, records)
+        except RecordRefusedError as error:
+            fates = await self._fates(topic, records, error)
+        except Exception as error:  # noqa: BLE001 - whoever waits raises it
+            return [error] * len(waiting)
+        else:
+            return [None] * len(waiting)
+        ends = accumulate(len(some) for some, _ in waiting)
+        return [_error_of(fates[end - len(some) : end]) for (some, _), end in zip(waiting, ends, strict=True)]
+
+    async def _fates(self, topic: str, records: Sequence[ProducerRecord], error: RecordRefusedError) -> list[_Fate]:
+        """What becomes of records of which one was refused: which one shows when what is left is appended alone."""
+        if len(records) == 1:
+            return [error]
+        fates: dict[int, _Fate] = dict(error.appended)
+        left = [index for index in range(len(records)) if index not in fates]
+        fates |= zip(left, await asyncio.gather(*(self._fate(topic, records[index]) for index in left)), strict=True)
+        return [fates[index] for index in range(len(records))]
+
+    async def _fate(self, topic: str, record: ProducerRecord) -> _Fate:
+        try:
+            return (await self._append_bounded(topic, [record]))[0]
+        except Exception as error:  # noqa: BLE001 - whoever waits raises it
+            return error
+
+    async def _append_bounded(self, topic: str, records: Sequence[ProducerRecord]) -> list[tuple[int, int]]:
         try:
             async with asyncio.timeout(self._seconds):
-                await self._log.append(topic, records)
+                return await self._log.append(topic, records)
         except TimeoutError:
             raise LogUnavailableError(f"not durable within {self._seconds:g} s") from None
 
 
-def _settle(waiting: list[_Waiting], error: Exception | None) -> None:
-    for _, future in waiting:
+def _error_of(fates: Sequence[_Fate]) -> Exception | None:
+    """What to tell of an append, by what became of each of its records: first of all what is no matter of sizes."""
+    errors = [fate for fate in fates if isinstance(fate, Exception)]
+    error = min(errors, key=lambda each: isinstance(each, RecordTooLargeError), default=None)
+    if isinstance(error, RecordRefusedError):
+        error.appended = {index: fate for index, fate in enumerate(fates) if not isinstance(fate, Exception)}
+    return error
+
+
+def _settle(waiting: list[_Waiting], errors: Sequence[Exception | None]) -> None:
+    for (_, future), error in zip(waiting, errors, strict=True):
         if future.done():  # the request is gone
             continue
         if error is None:

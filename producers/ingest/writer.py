@@ -12,7 +12,7 @@ from snowbus.bus.event import BAD_TOPIC, EVENTS_TOPIC, ProducerRecord, Validatio
 from snowbus.bus.iglu.resolver import Resolver
 from snowbus.bus.log import Log
 from snowbus.bus.metrics import Metrics
-from snowbus.bus.payload import dump_payload
+from snowbus.bus.payload import Payload, dump_payload, utf8
 from snowbus.bus.settings import Settings
 from snowbus.bus.version import producer_name
 
@@ -53,9 +53,12 @@ class Sent(NamedTuple):
 
 
 class _Made(NamedTuple):
-    """What the events of a request come to: records of those that go on, and of those that go to `snowbus.bad`."""
+    """What the events of a request come to: records of those that go on, each with its payload, and of those that go to
+    `snowbus.bad`.
+    """
 
     records: list[ProducerRecord]
+    payloads: list[Payload]
     diverted: list[ProducerRecord]
     oversized: list[Refused]
 
@@ -144,8 +147,11 @@ class Writer:
             try:
                 await self._append(EVENTS_TOPIC, made.records)
             except RecordTooLargeError as error:
-                return await self._write_oversized(understood, whole, sent=sent, error=error)
-            self._metrics.ingest_events.inc(len(made.records))
+                oversized = _oversized(made, error)
+                accepted -= len(oversized)
+                await self._write_oversized(oversized, sent)
+                refused += oversized
+            self._metrics.ingest_events.inc(accepted - len(made.diverted))
         return Outcome(accepted, refused)
 
     async def _write_bad(self, bad: Bad, kind: Kind, sent: Sent) -> None:
@@ -155,7 +161,7 @@ class Writer:
     async def _make_records(self, payloads: Sequence[dict[str, str]], sent: Sent) -> _Made:
         drafts = await self._read(payloads)
         lookups = await self._resolver.look_up(schemas_of(drafts))
-        made = _Made([], [], [])
+        made = _Made([], [], [], [])
         found: Counter[Validation] = Counter()
         in_a_row = 0
         for drafted, traceparent in zip(drafts, sent.traces_of(len(drafts)), strict=True):
@@ -172,11 +178,15 @@ class Writer:
                     traceparent=traceparent,
                 )
             except RecordTooLargeError as error:
-                made.oversized.append(Refused("too_large", str(error), "", dump_payload(drafted.payload).encode()))
+                made.oversized.append(_too_large(drafted.payload, error))
                 continue
             in_a_row += _INVALID_COUNTS if placed.accepted.errors else 1
             found[placed.accepted.validation] += 1
-            (made.records if placed.topic == EVENTS_TOPIC else made.diverted).append(placed.record)
+            if placed.topic == EVENTS_TOPIC:
+                made.records.append(placed.record)
+                made.payloads.append(drafted.payload)
+            else:
+                made.diverted.append(placed.record)
         for validation, count in found.items():
             self._validated[validation].inc(count)
         return made
@@ -189,15 +199,14 @@ class Writer:
             drafts.append(draft(payload))
         return drafts
 
-    async def _write_oversized(
-        self, understood: Understood, whole: bytes, *, sent: Sent, error: RecordTooLargeError
-    ) -> Outcome:
-        """The log takes less than the settings say: nothing of this request is on it."""
-        refused = Refused("too_large", str(error), "", whole)
-        first = whole[:KEPT_BYTES]
-        bad = Bad(first, refused.reason, truncated=len(first) < len(whole), size=len(whole))
-        await self._write_bad(bad, refused.kind, sent)
-        return Outcome(0, [refused] * len(understood.payloads))
+    async def _write_oversized(self, oversized: Sequence[Refused], sent: Sent) -> None:
+        """Keep the first bytes of events of which the log takes less than the settings say, on either topic."""
+        bads = [
+            Bad(each.value[:KEPT_BYTES], each.sentence, truncated=len(each.value) > KEPT_BYTES, size=len(each.value))
+            for each in oversized
+        ]
+        await self._append(BAD_TOPIC, [self._bad_record(bad, sent) for bad in bads])
+        self._metrics.ingest_refused.labels("too_large").inc(len(bads))
 
     def _refused_records(self, refused: Sequence[Refused], whole: bytes, sent: Sent) -> list[ProducerRecord]:
         if len(refused) > KEPT_APART:
@@ -221,3 +230,17 @@ class Writer:
             raise
         else:
             self._topics.took()
+
+
+def _oversized(made: _Made, error: RecordTooLargeError) -> list[Refused]:
+    """The events that are not on the log after an append to it: they are too large, the others are there."""
+    oversized = []
+    for index, (record, payload) in enumerate(zip(made.records, made.payloads, strict=True)):
+        if index not in error.appended:
+            own = RecordTooLargeError(EVENTS_TOPIC, size=record.size, limit=error.limit)
+            oversized.append(_too_large(payload, own))
+    return oversized
+
+
+def _too_large(payload: Payload, error: RecordTooLargeError) -> Refused:
+    return Refused("too_large", str(error), "", utf8(dump_payload(payload)))

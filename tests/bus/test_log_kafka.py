@@ -9,12 +9,13 @@ from functools import partial
 
 import pytest
 import uvloop
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.admin import NewPartitions, NewTopic
 from aiokafka.conn import AIOKafkaConnection, AIOKafkaProtocol
 from aiokafka.errors import UnknownTopicOrPartitionError
 from aiokafka.protocol.group import LeaveGroupRequest
 from support import aio
 from support.aio import eventually
+from support.kafka import administer
 from support.logs import numbered, opened, read_on, settled, timed
 
 from snowbus.bus.errors import (
@@ -363,15 +364,6 @@ async def add_partitions(admin):
 
 async def has_partitions(log):
     return len(await log.end_offsets(EVENTS_TOPIC)) == 4
-
-
-async def administer(url, work):
-    admin = AIOKafkaAdminClient(bootstrap_servers=url.removeprefix("kafka://"))
-    await admin.start()
-    try:
-        await work(admin)
-    finally:
-        await admin.close()
 
 
 def test_a_member_closes_though_a_broker_never_says_goodbye(real_kafka_url, monkeypatch):

@@ -5,9 +5,9 @@ import shlex
 import subprocess
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from support.aio import run
-from support.kafka import classpath
+from support.kafka import administer, classpath
 from support.snowbus import snowbus
 
 from snowbus.cli import exit_codes
@@ -106,8 +106,6 @@ def test_people_see_a_table(tmp_path, sqlite_url):
 
 async def misconfigured(url):
     """Topics as somebody made them who has not read what Snowbus needs."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=url.removeprefix("kafka://"))
-    await admin.start()
     wrong = {
         "snowbus.events": {"cleanup.policy": "compact"},
         "snowbus.bad": {"min.insync.replicas": "2"},
@@ -115,10 +113,7 @@ async def misconfigured(url):
         "snowbus.deliveries": {"retention.ms": "3600000"},
     }
     topics = [NewTopic(name, 2 if "events" in name else 4, 1, topic_configs=each) for name, each in wrong.items()]
-    try:
-        await admin.create_topics(topics)
-    finally:
-        await admin.close()
+    await administer(url, lambda admin: admin.create_topics(topics))
 
 
 def checked(folder, url):

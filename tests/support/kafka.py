@@ -16,6 +16,7 @@ import struct
 import subprocess
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
@@ -251,6 +252,16 @@ async def wipe(bootstrap_servers: str) -> None:
             await admin.delete_topics(topics)
         while set(topics) & set(await admin.list_topics()):  # noqa: ASYNC110 - the broker has to be asked
             await asyncio.sleep(_POLL)
+    finally:
+        await admin.close()
+
+
+async def administer(url: str, work: Callable[[AIOKafkaAdminClient], Awaitable[Any]]) -> None:
+    """Do something as the administrator of the Kafka at a log's URL."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=url.removeprefix("kafka://"))
+    await admin.start()
+    try:
+        await work(admin)
     finally:
         await admin.close()
 
