@@ -1,14 +1,14 @@
 """Reading the log for one reader who stands before the ring: records in the order of time, and what is missing."""
 
-import asyncio
 import heapq
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from snowbus.bus.event import Record, TopicPartition
 from snowbus.bus.log.interface import Log, Offsets, Reader
 from snowbus.bus.start import Gap
+from snowbus.bus.tasks import to_its_end
 
 _MAX_RECORDS = 500
 _POLL_SECONDS = 0.5
@@ -22,16 +22,6 @@ def by_time(records: Sequence[Record]) -> list[Record]:
     if len(partitions) == 1:
         return list(records)
     return list(heapq.merge(*partitions.values(), key=lambda record: record.timestamp))
-
-
-async def to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    """Await something that must not be left half done; a cancellation that comes meanwhile is raised afterwards."""
-    task = asyncio.create_task(work)
-    try:
-        await asyncio.shield(task)
-    finally:
-        if not task.done():
-            await asyncio.wait({task})
 
 
 class History:

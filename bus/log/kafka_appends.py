@@ -20,11 +20,11 @@ from ..errors import (
     TopicNotFoundError,
 )
 from ..event import ProducerRecord, TopicPartition
+from ..tasks import cancelled
 from .interface import LogOptions
 from .kafka_driver import METADATA_SECONDS, Driver, ProducerId, pack
 from .kafka_errors import BatchRefusedError, SequenceLostError
 from .partitioner import partition_of
-from .tasks import cancelled
 
 logger = Diagnostics(__name__)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..diagnostics import Diagnostics
 from ..errors import LogClosedError, LogUnavailableError, NotAssignedError, SnowbusError
 from ..event import Record, TopicPartition
+from ..tasks import cancelled, to_its_end
 from .interface import (
     Assignment,
     AutoOffsetReset,
@@ -22,7 +23,6 @@ from .interface import (
     check_metadata,
 )
 from .kafka_driver import EARLIEST, LATEST, Consumer, Driver, begins_of
-from .tasks import cancelled
 
 if TYPE_CHECKING:
     from .schema_registry import SchemaRegistry
@@ -128,8 +128,10 @@ class KafkaReader(Reader):
         if self._closed:
             return
         self._closed = True
-        await self._drop_consumer()
-        self._on_close(self)
+        try:
+            await self._drop_consumer()
+        finally:
+            self._on_close(self)
 
     async def _start(self, consumer: Consumer) -> None:
         await consumer.follow(self._next)
@@ -160,11 +162,7 @@ class KafkaReader(Reader):
         consumer, self._consumer, self._live = self._consumer, None, None
         starting, self._starting = self._starting, None
         self._failure = None
-        if starting is not None:
-            await asyncio.wait({starting}, timeout=_START_GRACE_SECONDS)
-            await cancelled([starting])
-        if consumer is not None:
-            await consumer.stop()
+        await to_its_end(_stopped(consumer, starting))  # left half done, it would be a member of its group for ever
 
     def _accepted(self, fetched: dict[TopicPartition, list[Record]]) -> list[Record]:
         records: list[Record] = []
@@ -268,8 +266,10 @@ class KafkaGroupReader(KafkaReader, GroupReader):
         return Consumer(self._driver, group_id=self._group_id, on_revoked=self._give_up, on_assigned=self._take_over)
 
     async def _drop_consumer(self) -> None:
-        await self._give_up(self.assignment)
-        await super()._drop_consumer()
+        try:
+            await self._give_up(self.assignment)
+        finally:
+            await super()._drop_consumer()
 
     async def _give_up(self, _: Assignment) -> None:
         async with self._one_at_a_time:
@@ -328,6 +328,14 @@ class KafkaGroupReader(KafkaReader, GroupReader):
             with contextlib.suppress(NotAssignedError):  # there is another rebalance; whoever gets them commits
                 await self._consumer.commit(begins, {}, timeout=self._driver.options.append_timeout)
         return {place: committed[place].offset if place in committed else begins[place] for place in partitions}
+
+
+async def _stopped(consumer: Consumer | None, starting: asyncio.Task[None] | None) -> None:
+    if starting is not None:
+        await asyncio.wait({starting}, timeout=_START_GRACE_SECONDS)
+        await cancelled([starting])
+    if consumer is not None:
+        await consumer.stop()
 
 
 async def _nothing(_: Assignment) -> None:

@@ -19,9 +19,9 @@ from ..envelope import SCHEMA_NAME, SCHEMA_TEXT
 from ..errors import ConfigurationError, JsonError, LogAccessError, LogUnavailableError, SnowbusError
 from ..event import ProducerRecord, Record, TopicPartition
 from ..sparingly import SparingDiagnostics
+from ..tasks import cancelled
 from ..tls import client_context, read_secret
 from .interface import LogOptions
-from .tasks import cancelled
 
 logger = Diagnostics(__name__)
 

@@ -9,8 +9,8 @@ from snowbus.bus.errors import LogError, LogUnavailableError, TopicNotFoundError
 from snowbus.bus.event import DELIVERIES_TOPIC, Record, TopicPartition
 from snowbus.bus.log.interface import Log, Reader
 from snowbus.bus.start import Positions, check_positions, last_positions
+from snowbus.bus.tasks import to_its_end
 
-from ..history import to_its_end
 from ..receipts import Report, read_report
 from .deliveries import Deliveries
 from .live import Live

@@ -11,8 +11,9 @@ from snowbus.bus.event import EVENTS_TOPIC, Record, TopicPartition
 from snowbus.bus.log.interface import Log, Offsets, Reader
 from snowbus.bus.sparingly import SparingDiagnostics
 from snowbus.bus.start import Gap, Positions, check_positions, last_positions
+from snowbus.bus.tasks import to_its_end
 
-from ..history import by_time, to_its_end
+from ..history import by_time
 from .live import Live
 
 logger = Diagnostics(__name__)

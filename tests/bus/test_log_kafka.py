@@ -25,8 +25,9 @@ from snowbus.bus.errors import (
     RecordTooLargeError,
     TopicNotFoundError,
 )
-from snowbus.bus.event import EVENTS_TOPIC, ProducerRecord
+from snowbus.bus.event import EVENTS_TOPIC, ProducerRecord, TopicPartition
 from snowbus.bus.log import Committed, LogOptions, TopicInfo, open_log
+from snowbus.bus.log.kafka_driver import Consumer
 
 pytestmark = pytest.mark.real_kafka
 run = partial(aio.run, loop_factory=uvloop.new_event_loop)
@@ -329,6 +330,34 @@ def test_a_member_that_was_expelled_cannot_commit(real_kafka_url):
         (described,) = await admin.describe_consumer_groups(["group"])
         for member in described.to_object()["groups"][0]["members"]:
             await admin._send_request(LeaveGroupRequest("group", member["member_id"]), node)
+
+    run(main())
+
+
+@pytest.mark.parametrize("cut", ["a poll that starts another consumer", "a close"])
+def test_a_member_that_is_cancelled_while_it_leaves_has_left(real_kafka_url, monkeypatch, cut):
+    """Half stopped it would send heartbeats, and keep its partitions, for as long as the process lives."""
+
+    async def main():
+        async with opened(real_kafka_url) as log:
+            member = await log.join([EVENTS_TOPIC], group_id="group")
+            await settled([member])
+            if cut == "a close":
+                leaving = asyncio.create_task(member.close())
+            else:
+                member._failure = LogError("a right is lost")
+                leaving = asyncio.create_task(member.poll())
+            stop = Consumer.stop
+
+            async def cut_off(consumer):
+                leaving.cancel()
+                await stop(consumer)
+
+            monkeypatch.setattr(Consumer, "stop", cut_off)
+            with pytest.raises(asyncio.CancelledError):
+                await leaving
+            await member.close()
+            await log.reset_group("group", {TopicPartition(EVENTS_TOPIC, 0): 0})
 
     run(main())
 

@@ -16,9 +16,9 @@ from aiokafka.structs import OffsetAndMetadata
 from ...diagnostics import Diagnostics
 from ...errors import LogUnavailableError, NotAssignedError
 from ...event import Record, TopicPartition
+from ...tasks import cancelled
 from ..interface import Assignment, Metadata, Offsets, OnAssigned, OnRevoked
 from ..kafka_errors import mapped
-from ..tasks import cancelled
 from .connections import REFUSED, Node, is_alive
 from .driver import METADATA_SECONDS, Driver
 from .fetched import fetched

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from aiokafka.protocol.produce import ProduceRequest
 
 from ...event import TopicPartition
-from ..tasks import cancelled
+from ...tasks import cancelled
 from .connections import Node
 
 
