@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from ..basic_authorization import basic_authorization
 from ..errors import ConfigurationError
+from ..shown_urls import without_secrets
 
 if TYPE_CHECKING:  # it takes a tenth of a second, which emitters have no other need for
     from ..settings import Settings
@@ -107,7 +108,9 @@ def proxy_of(settings: Settings) -> Proxy | None:
         return None
     parts = _split(settings.collect_proxy)
     if parts is None or parts.scheme != "http" or parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise ConfigurationError(f"collect_proxy {_redacted(settings.collect_proxy)!r} is not like http://HOST:PORT")
+        raise ConfigurationError(
+            f"collect_proxy {without_secrets(settings.collect_proxy)!r} is not like http://HOST:PORT"
+        )
     return Proxy(_without_credentials(parts), _authorization_in(parts, "collect_proxy"))
 
 
@@ -116,7 +119,7 @@ def target_of(text: str, *, authorization: str = "") -> Target:
     parts = _split(text)
     if parts is None or parts.scheme not in ("http", "https") or parts.fragment:
         raise ConfigurationError(
-            f"collector {_redacted(text)!r} is not a URL like http://HOST:PORT or https://HOST/com.acme/track"
+            f"collector {without_secrets(text)!r} is not a URL like http://HOST:PORT or https://HOST/com.acme/track"
         )
     if parts.path in ("", "/"):
         parts = parts._replace(path=DEFAULT_PATH)
@@ -137,14 +140,6 @@ def _split(text: str) -> SplitResult | None:
 
 def _without_credentials(parts: SplitResult) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-
-
-def _redacted(text: str) -> str:
-    """A text that was to be a URL, less what may be a password or a key."""
-    start = text.find("//") + 2 if "//" in text else 0
-    at = text.rfind("@")
-    shown = text[:start] + "…" + text[at:] if at >= start else text
-    return shown.partition("?")[0]
 
 
 def _authorization_in(parts: SplitResult, setting: str) -> str:

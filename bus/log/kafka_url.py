@@ -4,15 +4,17 @@ import ssl
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote_plus, urlsplit
 
 from ..errors import ConfigurationError
+from ..shown_urls import without_secrets
 from ..tls import client_context, read_secret
 from .interface import LogOptions
 
 Address = tuple[str, int]
 
 DEFAULT_PORT = 9092
+_SECRETS = {"sasl_password"}
 _PARAMETERS: dict[str, Callable[[str], Any]] = {
     "partitions": int,
     "replication_factor": int,
@@ -91,14 +93,25 @@ def sasl_password(options: LogOptions) -> str:
 
 def has_password(url: str) -> bool:
     """Whether a URL holds what must not stand in the arguments of a process, which everyone on the machine can see."""
-    return without_password(url) != url
+    return not _SECRETS.isdisjoint(map(_name_of, _parameters(url)))
 
 
 def without_password(url: str) -> str:
-    """The URL without a value that is secret, for messages and logs."""
-    before, _, parameters = url.partition("?")
-    kept = [each for each in parameters.split("&") if each and not each.startswith("sasl_password=")]
-    return f"{before}?{'&'.join(kept)}" if kept else before
+    """The URL of a log without a value that is secret, for messages; what is none has no parameters shown."""
+    parameters = _parameters(url)
+    if any(_name_of(each) not in _PARAMETERS for each in parameters):
+        return without_secrets(url)
+    kept = [each for each in parameters if _name_of(each) not in _SECRETS]
+    return "?".join([without_secrets(url.partition("?")[0]), *(["&".join(kept)] if kept else [])])
+
+
+def _parameters(url: str) -> list[str]:
+    return [each for each in url.partition("?")[2].split("&") if each]
+
+
+def _name_of(parameter: str) -> str:
+    """A parameter's name, as it is understood."""
+    return unquote_plus(parameter.partition("=")[0])
 
 
 def _address(server: str) -> Address:

@@ -5,9 +5,9 @@ Times are ISO texts, as in the gateway's other messages. A reader may be told th
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from snowbus.bus.event import TopicPartition
+from snowbus.bus.shown_urls import without_secrets
 from snowbus.bus.tracker_protocol import timestamp_from_ms
 
 from ..receipts import CollectorState, OffsetRange, Report
@@ -137,18 +137,9 @@ def _done(offsets: Mapping[TopicPartition, int], now: int) -> list[Message]:
 
 def _collector(state: CollectorState) -> Message:
     return {
-        "url": _without_secrets(state.url),
+        "url": without_secrets(state.url),
         "state": state.state,
         "since": timestamp_from_ms(state.since),
         "error": state.error[:_ERROR_CHARACTERS],
         "next_try": None if state.next_try is None else timestamp_from_ms(state.next_try),
     }
-
-
-def _without_secrets(url: str) -> str:
-    """A URL without what it may hold of a password or a key."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return ""
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()

@@ -19,6 +19,7 @@ from snowbus.bus.backoff import Backoff
 from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.download import DownloadError, download
 from snowbus.bus.errors import ConfigurationError, JsonError, SnowbusError
+from snowbus.bus.shown_urls import without_secrets
 from snowbus.bus.sparingly import SparingDiagnostics
 from snowbus.bus.watched_file import LOOK_SECONDS
 
@@ -52,7 +53,7 @@ class Jwks:
 
     def __init__(self, location: str, *, refresh: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._location = _checked(location)
-        self.name = _without_secrets(location)
+        self.name = location if isinstance(self._location, Path) else without_secrets(location)
         self._refresh = min(refresh, LOOK_SECONDS) if isinstance(self._location, Path) else refresh
         self._clock = clock
         self._keys: Keys | None = None
@@ -187,8 +188,3 @@ def _checked(location: str) -> str | Path:
     if not parts.scheme:
         return Path(location)
     raise ConfigurationError("gateway_jwks_url: it is neither an http(s) URL nor a file")
-
-
-def _without_secrets(location: str) -> str:
-    parts = urlsplit(location)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()

@@ -23,7 +23,7 @@ from snowbus.bus.log import LogOptions, open_log
 from snowbus.bus.log import kafka_errors as table
 from snowbus.bus.log.kafka_appends import Call, take
 from snowbus.bus.log.kafka_errors import BatchRefusedError, SequenceLostError, mapped
-from snowbus.bus.log.kafka_url import parse_url, without_password
+from snowbus.bus.log.kafka_url import has_password, parse_url, without_password
 
 SASL = "security_protocol=SASL_SSL&sasl_username=me&sasl_password=s%26cret"
 
@@ -83,8 +83,23 @@ def test_a_password_is_not_kept_in_the_url():
             assert log.options.sasl_password == "s&cret"
 
     run(main())
-    assert without_password("kafka://one?sasl_password=x") == "kafka://one"
-    assert without_password("kafka://one") == "kafka://one"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown", "has"),
+    [
+        ("kafka://one", "kafka://one", False),
+        ("kafka://one?sasl_password=x", "kafka://one", True),
+        ("kafka://one?sasl%5Fpassword=s@cret&partitions=2", "kafka://one?partitions=2", True),
+        ("kafka://one?sasl_pasword=secret&partitions=2", "kafka://one", False),
+        ("kafka://me:secret@one?partitions=2", "kafka://…@one?partitions=2", False),
+        ("kafka://me:sec?ret@one", "kafka://…", False),
+        ("sqlite:////home/me@acme/log.db", "sqlite:////home/me@acme/log.db", False),
+    ],
+)
+def test_nothing_secret_of_a_url_is_shown(url, shown, has):
+    assert without_password(url) == shown
+    assert has_password(url) == has
 
 
 def all_of_aiokafka():
