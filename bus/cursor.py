@@ -7,10 +7,9 @@ a second topic would follow after `~~`. Kafka allows no `~` in a topic's name, s
 import re
 
 from .errors import CursorError
-from .event import TopicPartition
+from .event import TopicPartition, is_topic_name
 from .log.interface import Offsets
 
-_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _POSITION = re.compile(r"(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,17})")
 _MAX_LENGTH = 100_000
 
@@ -27,7 +26,7 @@ def decode_cursor(text: str) -> dict[TopicPartition, int]:
     positions: dict[TopicPartition, int] = {}
     for part in text.split("~~"):
         topic, *numbers = part.split("~")
-        if not _TOPIC.fullmatch(topic) or not numbers:
+        if not is_topic_name(topic) or not numbers:
             raise CursorError(f"not a cursor: {text[:100]!r}")
         for number in numbers:
             match = _POSITION.fullmatch(number)

@@ -1,5 +1,6 @@
 """The values that travel: an event, and the records that carry it on the log."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Literal, NamedTuple
@@ -13,7 +14,14 @@ DEAD_TOPIC = "snowbus.dead"
 DELIVERIES_TOPIC = "snowbus.deliveries"
 RETRY_TOPIC = "snowbus.retry"
 
+_TOPIC_NAME = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")  # Kafka's rule
+
 _SHOWN = 120
+
+
+def is_topic_name(text: str) -> bool:
+    """Whether a topic can have that name, on any log."""
+    return _TOPIC_NAME.fullmatch(text) is not None
 
 
 class TopicPartition(NamedTuple):

@@ -7,12 +7,9 @@ from operator import attrgetter
 
 from .diagnostics import Diagnostics
 from .event import Record, TopicPartition
-from .log.interface import Log, Offsets, Reader
+from .log.interface import Log, Offsets, Place, Reader
 
 logger = Diagnostics(__name__)
-
-Place = tuple[TopicPartition, int]
-"""A partition and an offset in it."""
 
 Told = Callable[[int, int], None]
 """Is told, again and again, how many offsets have been read, and of how many."""

@@ -5,8 +5,8 @@ from contextlib import aclosing
 
 from snowbus.bus.errors import SnowbusError, TopicNotFoundError
 from snowbus.bus.event import DEAD_TOPIC, RETRY_TOPIC, Record, TopicPartition
-from snowbus.bus.log.interface import Log
-from snowbus.bus.reading import Place, Told, read_places, read_stretch
+from snowbus.bus.log.interface import Log, Place
+from snowbus.bus.reading import Told, read_places, read_stretch
 
 from .dead_letters import is_whole, read_death, record_as_it_was
 from .letters import Copies, Letter, Selection, read_letter

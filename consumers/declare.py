@@ -2,7 +2,6 @@
 
 import difflib
 import inspect
-import re
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
@@ -10,9 +9,9 @@ from functools import WRAPPER_ASSIGNMENTS, partial
 from typing import Any, Generic, ParamSpec, TypeVar, Unpack, get_args
 
 from snowbus.bus.errors import ConfigurationError
-from snowbus.bus.event import DEAD_TOPIC, EVENTS_TOPIC, RETRY_TOPIC
+from snowbus.bus.event import DEAD_TOPIC, EVENTS_TOPIC, RETRY_TOPIC, is_topic_name
 from snowbus.bus.filters import PARAMETERS, Filter, Filters, filter_of
-from snowbus.bus.log.interface import AutoOffsetReset
+from snowbus.bus.log.interface import AutoOffsetReset, check_topic_names
 
 from .adaptive import Adaptive
 from .dedupe import Dedupe
@@ -21,7 +20,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Lifespan = Callable[[], AbstractAsyncContextManager[Any] | AbstractContextManager[Any]]
 
-_TOPIC = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
 _LONGEST_GROUP_ID = 255
 _SHORTEST_TIMEOUT, _LONGEST_SECONDS = 0.001, 1e9
 
@@ -146,8 +144,7 @@ def _check_topics(topics: tuple[str, ...]) -> None:
     for topic in topics:
         if not isinstance(topic, str):
             raise ConfigurationError(f"{topic!r} is not the name of a topic; several are several arguments")
-        if not _TOPIC.fullmatch(topic):
-            raise ConfigurationError(f"{topic!r} cannot be a topic: they have letters, digits, dots, - and _")
+        check_topic_names([topic])
         if topics.count(topic) > 1:
             raise ConfigurationError(f"{topic!r} is there twice; name each topic once")
     if RETRY_TOPIC in topics:
@@ -216,7 +213,7 @@ def _check_choices(options: dict[str, Any]) -> None:
     if not isinstance(ordered := options.get("ordered", True), bool):
         raise ConfigurationError(f"ordered={ordered!r}: it is True or False")
     dead_letter = options.get("dead_letter", True)
-    if not isinstance(dead_letter, bool) and not (isinstance(dead_letter, str) and _TOPIC.fullmatch(dead_letter)):
+    if not isinstance(dead_letter, bool) and not (isinstance(dead_letter, str) and is_topic_name(dead_letter)):
         raise ConfigurationError(f"dead_letter={dead_letter!r}: it is True, False or the name of a topic")
     reset = options.get("auto_offset_reset", "earliest")
     if reset not in get_args(AutoOffsetReset):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
 from ..errors import ConfigurationError, MetadataTooLargeError, RecordRefusedError, RecordTooLargeError
-from ..event import ProducerRecord, Record, TopicPartition
+from ..event import ProducerRecord, Record, TopicPartition, is_topic_name
 
 Offsets = Mapping[TopicPartition, int]
 Place = tuple[TopicPartition, int]
@@ -21,7 +20,6 @@ Assignment = frozenset[TopicPartition]
 OnRevoked = Callable[[Assignment], Awaitable[None]]
 OnAssigned = Callable[[Assignment], Awaitable[None]]
 
-_TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 _TIME_END = 2**63
 
@@ -317,7 +315,7 @@ def check_metadata(metadata: Metadata | None) -> Metadata:
 def check_topic_names(topics: Collection[str]) -> None:
     """Raise ConfigurationError when a topic cannot have one of these names, on any log."""
     for topic in topics:
-        if not _TOPIC_NAME.fullmatch(topic) or topic in (".", ".."):
+        if not is_topic_name(topic):
             raise ConfigurationError(
                 f"{topic!r} cannot be the name of a topic: take letters of ASCII, digits, '.', '_' and '-', 249 at most"
             )

@@ -6,11 +6,11 @@ from typing import Any
 
 from snowbus.bus import json_text
 from snowbus.bus.errors import JsonError, SnowbusError
-from snowbus.bus.event import TopicPartition
+from snowbus.bus.event import TopicPartition, is_topic_name
 
 _LONGEST_DELAY = 7 * 86_400
 _MEMBERS = {"ack": ("cursor", "only"), "nack": ("cursor", "delay")}
-_PLACE = re.compile(r"[A-Za-z0-9._-]{1,249}~[0-9]{1,9}\.[0-9]{1,18}")
+_POSITION = re.compile(r"[0-9]{1,9}\.[0-9]{1,18}")
 _NUMBER = re.compile(r"[1-9][0-9]{0,17}")
 
 
@@ -53,7 +53,8 @@ class MessageCursors:
         if not isinstance(cursor, str):
             raise AnswerError("cursor: it is missing" if cursor is None else "cursor: it is a string")
         place, _, number = cursor.rpartition(self._end)
-        if not _PLACE.fullmatch(place) or not _NUMBER.fullmatch(number):
+        topic, _, position = place.partition("~")
+        if not (is_topic_name(topic) and _POSITION.fullmatch(position) and _NUMBER.fullmatch(number)):
             raise AnswerError(f"cursor: {cursor[:100]!r} is of no message of this connection")
         return int(number)
 

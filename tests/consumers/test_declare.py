@@ -110,9 +110,9 @@ def test_an_option_that_cannot_work_is_refused_with_a_hint(options, hint):
     ("topics", "hint"),
     [
         ((), "needs a topic"),
-        (("no topic",), "cannot be a topic"),
-        ((".",), "cannot be a topic"),
-        (("..",), "cannot be a topic"),
+        (("no topic",), "cannot be the name of a topic"),
+        ((".",), "cannot be the name of a topic"),
+        (("..",), "cannot be the name of a topic"),
         ((["a", "b"],), "several are several arguments"),
         (("orders", "views", "orders"), "'orders' is there twice"),
         (("snowbus.events", "snowbus.retry"), "name the topics they are of"),
