@@ -1,12 +1,15 @@
 """What every role answers to those who run it: `/health`, `/ready` and `/metrics`."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
+from .errors import LogError
 from .http_server import AsgiApp, Receive, Scope, Send
 from .metrics import Metrics
 
 PATHS = ("/health", "/ready", "/metrics")
+_LOG_ANSWERS_SECONDS = 3.0
 
 
 class Answer(NamedTuple):
@@ -15,6 +18,18 @@ class Answer(NamedTuple):
     status: int
     content_type: str
     body: bytes
+
+
+async def reason_unanswered(question: Awaitable[object]) -> str:
+    """Why the log gives no answer to a question, which shows whether it can be used now; or an empty string."""
+    try:
+        async with asyncio.timeout(_LOG_ANSWERS_SECONDS):
+            await question
+    except TimeoutError:
+        return f"the log does not answer within {_LOG_ANSWERS_SECONDS:g} s"
+    except LogError as error:
+        return str(error)
+    return ""
 
 
 class Operations:

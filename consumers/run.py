@@ -4,17 +4,14 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from snowbus.bus.errors import LogError
 from snowbus.bus.http_server import serve_http
 from snowbus.bus.log.interface import Log
 from snowbus.bus.metrics import Metrics
-from snowbus.bus.operations import Operations, operations_app
+from snowbus.bus.operations import Operations, operations_app, reason_unanswered
 from snowbus.bus.settings import Settings
 
 from .declare import Consumer
 from .runner import Runner
-
-_LOG_ANSWERS_SECONDS = 3.0
 
 
 async def run_consume(
@@ -99,11 +96,6 @@ def reason_stuck(runners: Sequence[Runner]) -> str:
 
 async def reason_not_ready(log: Log, runners: Sequence[Runner]) -> str:
     """Why the log cannot be used now, or who has not begun to read it; or an empty string."""
-    try:
-        async with asyncio.timeout(_LOG_ANSWERS_SECONDS):
-            await log.topics()
-    except TimeoutError:
-        return "the log does not answer in time"
-    except LogError as error:
-        return f"the log does not answer: {error}"
+    if reason := await reason_unanswered(log.topics()):
+        return f"the log cannot be used: {reason}"
     return "; ".join(f"{runner.consumer.name} has not begun yet" for runner in runners if not runner.begun.is_set())

@@ -13,13 +13,12 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 
 from snowbus.bus.diagnostics import Diagnostics
-from snowbus.bus.errors import LogError
 from snowbus.bus.event import EVENTS_TOPIC
 from snowbus.bus.http_server import address_of, bind_all
 from snowbus.bus.iglu.config import own_config, settings_config
 from snowbus.bus.log.interface import Log
 from snowbus.bus.metrics import Metrics
-from snowbus.bus.operations import Operations
+from snowbus.bus.operations import Operations, reason_unanswered
 from snowbus.bus.settings import Settings
 from snowbus.bus.sparingly import SparingDiagnostics
 
@@ -55,7 +54,6 @@ _SOCKET_BUFFER_BYTES = 131_072
 _HANDSHAKE_SECONDS = REQUEST_SECONDS + 5.0
 CLOSE_SECONDS = 3.0
 """How long readers have to say goodbye, too."""
-_LOG_ANSWERS_SECONDS = 3.0
 _TOKEN_ENDED = 4001
 _GOODBYE = "the gateway is stopping; reconnect with your cursor"
 
@@ -273,16 +271,8 @@ class _Gateway:
         self.groups.leave(connection)
 
     async def _reason_not_ready(self) -> str:
-        if self.tail.outage:
-            return f"the log cannot be read: {self.tail.outage}"
-        try:
-            async with asyncio.timeout(_LOG_ANSWERS_SECONDS):
-                await self._log.end_offsets(EVENTS_TOPIC)
-        except TimeoutError:
-            return "the log does not answer in time"
-        except LogError as error:
-            return f"the log cannot be read: {error}"
-        return ""
+        reason = self.tail.outage or await reason_unanswered(self._log.end_offsets(EVENTS_TOPIC))
+        return f"the log cannot be read: {reason}" if reason else ""
 
 
 def _close_at(connection: GatewayConnection, until: float | None) -> asyncio.TimerHandle | None:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from snowbus.bus.errors import LogError, LogUnavailableError, TopicNotFoundError
 from snowbus.bus.event import BAD_TOPIC, EVENTS_TOPIC
 from snowbus.bus.log import Log
+from snowbus.bus.operations import reason_unanswered
 
 _RETRY_SECONDS = 1.0
-_CHECK_SECONDS = 3.0
 _REMEMBERED_SECONDS = 1.0
 _FAILURE_SECONDS = 10.0
 """How long a failed append counts when none succeeds: who hears that we are not ready sends nothing that could."""
@@ -73,7 +73,7 @@ class Topics:
             return self._failure
         async with self._checking:
             if time.monotonic() - self._checked_at > _REMEMBERED_SECONDS:
-                self._reason = await self._check()
+                self._reason = await reason_unanswered(self._check())
                 self._checked_at = time.monotonic()
             return self._reason
 
@@ -94,16 +94,9 @@ class Topics:
         finally:
             self._attempt = None
 
-    async def _check(self) -> str:
-        try:
-            async with asyncio.timeout(_CHECK_SECONDS):
-                await self.make()
-                await self._log.check()
-        except TimeoutError:
-            return f"the log did not answer within {_CHECK_SECONDS:g} s"
-        except LogError as error:
-            return str(error)
-        return ""
+    async def _check(self) -> None:
+        await self.make()
+        await self._log.check()
 
 
 def _look_at_error(attempt: asyncio.Task[None]) -> None:

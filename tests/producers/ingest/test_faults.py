@@ -129,7 +129,7 @@ def test_a_log_that_never_answers_makes_it_not_ready_in_bounded_time(monkeypatch
         async with serve(log, append_timeout=60.0) as ingest:
             assert not await ingest.is_ready()
 
-    monkeypatch.setattr("snowbus.producers.ingest.topics._CHECK_SECONDS", 0.1)
+    monkeypatch.setattr("snowbus.bus.operations._LOG_ANSWERS_SECONDS", 0.1)
     run(main(), timeout=10)
 
 
