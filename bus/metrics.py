@@ -1,13 +1,14 @@
 """Every metric, made in one place; roles that share a process share one registry."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 
+from .consumer_metrics import ConsumerMetrics, Consumers
 from .log.interface import Log
 from .watched_file import WatchedFile
 
@@ -93,33 +94,8 @@ class Metrics:
             buckets=_LATENCY_SECONDS,
             registry=registry,
         )
-        self.consumer_in_flight = Gauge(
-            "snowbus_consumer_in_flight", "Records in hand.", ("consumer",), registry=registry
-        )
-        self.consumer_waiting = Gauge(
-            "snowbus_consumer_waiting", "Records that wait for a retry.", ("consumer",), registry=registry
-        )
-        self.consumer_held = Gauge(
-            "snowbus_consumer_held",
-            "1 while the handler waits for what it needs, and nothing is handled.",
-            ("consumer",),
-            registry=registry,
-        )
-        self.consumer_partitions = Gauge(
-            "snowbus_consumer_partitions", "Partitions that this process has.", ("consumer",), registry=registry
-        )
-        self.consumer_lag = Gauge(
-            "snowbus_consumer_lag",
-            "Records that are not done, of the partitions that this process has; every five seconds.",
-            ("consumer", "topic"),
-            registry=registry,
-        )
-        self.consumer_oldest_seconds = Gauge(
-            "snowbus_consumer_oldest_seconds",
-            "Age of the oldest record that is read and not done with.",
-            ("consumer",),
-            registry=registry,
-        )
+        self._consumers = Consumers()
+        registry.register(self._consumers)
         self.log_bytes = Gauge(
             "snowbus_log_bytes", "Bytes of disk that the embedded log takes.", ("log",), registry=registry
         )
@@ -169,9 +145,9 @@ class Metrics:
         """Tell whether what a setting names can be used."""
         self.settings_file_broken.labels(setting).set_function(is_broken)
 
-    def of_consumer(self, name: str) -> "ConsumerMetrics":
-        """The metrics of one consumer."""
-        return ConsumerMetrics(self, name)
+    def of_consumer(self, name: str) -> ConsumerMetrics:
+        """The metrics of one consumer, until they are closed; several may have one name."""
+        return self._consumers.add(name, self.consumer_records, self.consumer_seconds)
 
     def render(self) -> bytes:
         """All metrics in Prometheus' text format."""
@@ -218,50 +194,3 @@ def emitter_families() -> EmitterFamilies:
             "snowbus_emitter_spool_free_bytes", "Bytes more that the spool may hold (spool_bytes).", labels=one
         ),
     )
-
-
-class ConsumerMetrics:
-    """The metrics of one consumer, by its name. What is added is in the registry after `tell` or `flush`."""
-
-    def __init__(self, metrics: Metrics, name: str) -> None:
-        self._records = {
-            outcome: metrics.consumer_records.labels(name, outcome)
-            for outcome in ("handled", "skipped", "filtered", "known", "retried", "failed", "held", "dead", "expired")
-        }
-        self._added = dict.fromkeys(self._records, 0)
-        self._name = name
-        self._lag = metrics.consumer_lag
-        self._lagging: set[str] = set()
-        self._in_flight = metrics.consumer_in_flight.labels(name)
-        self._waiting = metrics.consumer_waiting.labels(name)
-        self._held = metrics.consumer_held.labels(name)
-        self._partitions = metrics.consumer_partitions.labels(name)
-        self._oldest_seconds = metrics.consumer_oldest_seconds.labels(name)
-        self.observe = metrics.consumer_seconds.labels(name).observe
-
-    def add(self, outcome: str, count: int) -> None:
-        """So many records came to this."""
-        self._added[outcome] += count
-
-    def tell(self, *, in_flight: int, waiting: int, oldest_seconds: float, is_held: bool, partitions: int) -> None:
-        """How the work stands."""
-        self._partitions.set(partitions)
-        self._in_flight.set(in_flight)
-        self._waiting.set(waiting)
-        self._held.set(is_held)
-        self._oldest_seconds.set(oldest_seconds)
-        self.flush()
-
-    def tell_lag(self, lag: Mapping[str, int]) -> None:
-        """How many records are not done, by topic."""
-        for topic in self._lagging - lag.keys():
-            self._lag.remove(self._name, topic)
-        self._lagging = set(lag)
-        for topic, records in lag.items():
-            self._lag.labels(self._name, topic).set(records)
-
-    def flush(self) -> None:
-        """Put what was added into the registry."""
-        for outcome, count in self._added.items():
-            self._records[outcome].inc(count)
-            self._added[outcome] = 0

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from prometheus_client import Metric
 from prometheus_client.metrics import MetricWrapperBase
 
+from snowbus.bus.consumer_metrics import consumer_families
 from snowbus.bus.metrics import Metrics, emitter_families
 
 _BEGINNING = """\
@@ -15,6 +16,9 @@ Written by `make docs` from the code; a test fails when it is out of date.
 
 Every role answers `/metrics` in Prometheus' text format. Several roles in one process (`snowbus up`) answer with the
 metrics of all of them. With `--workers` each worker prints an address of its own, and is to be scraped there.
+
+The label `consumer` is the name of a consumer; all groups of websockets are `websocket`. Of several with one name, a
+process tells the sum, and the oldest age. How the work of a consumer stands (its gauges) is told until it ends.
 
 A counter's name ends in `_total`; a histogram has `_bucket`, `_sum` and `_count`. Times are in seconds, sizes in bytes.
 [compose/](../compose/README.md) has a dashboard and alerts made of them.
@@ -58,7 +62,7 @@ def render() -> str:
 def metrics() -> list[Described]:
     """All metrics, as they stand in the code."""
     found = [_described(metric) for metric in vars(Metrics()).values() if isinstance(metric, MetricWrapperBase)]
-    return found + [_family(family) for family in emitter_families()]
+    return found + [_family(family) for family in (*consumer_families(), *emitter_families())]
 
 
 def _described(metric: MetricWrapperBase) -> Described:

@@ -5,10 +5,10 @@ import contextlib
 from collections import Counter
 from collections.abc import Mapping
 
+from snowbus.bus.consumer_metrics import ConsumerMetrics
 from snowbus.bus.errors import LogError
 from snowbus.bus.event import TopicPartition
 from snowbus.bus.log.interface import Log
-from snowbus.bus.metrics import ConsumerMetrics
 
 from .offsets import OffsetTracker, Position
 

@@ -9,6 +9,7 @@ from operator import attrgetter
 
 from snowbus.bus import tracing
 from snowbus.bus.backoff import Backoff
+from snowbus.bus.consumer_metrics import Standing
 from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.errors import ConfigurationError, LogUnavailableError, NotAssignedError
 from snowbus.bus.event import DEAD_TOPIC, EVENTS_TOPIC, RETRY_TOPIC, TopicPartition
@@ -49,18 +50,25 @@ class Runner:
 
     A record is handled when no other of its key is in hand or put off, and when no more than `max_in_flight` are in
     hand or finished and not yet committed. When partitions leave (a rebalance, a stop), what is in hand is finished
-    within `drain_timeout` seconds and committed; what comes back goes on where it was.
+    within `drain_timeout` seconds and committed; what comes back goes on where it was. Metrics tell of it by its name,
+    or as `told_as`, while it runs.
     """
 
     def __init__(
-        self, log: Log, consumer: Consumer[..., object], *, metrics: Metrics, drain_timeout: float = 20.0
+        self,
+        log: Log,
+        consumer: Consumer[..., object],
+        *,
+        metrics: Metrics,
+        told_as: str = "",
+        drain_timeout: float = 20.0,
     ) -> None:
         self.consumer = consumer
         self.begun = asyncio.Event()  # set once the lifespan is entered and the group joined
         self.assigned = asyncio.Event()  # set once it is known which partitions are ours, and where they begin
         self._log = log
         self._drain_timeout = drain_timeout
-        self._counts = metrics.of_consumer(consumer.name)
+        self._counts = metrics.of_consumer(told_as or consumer.name)
         self._work = Work(consumer, self._counts)
         self._commits = Commits(self._work, consumer)
         self._commits.stuck_seconds = self._stuck_seconds
@@ -124,7 +132,7 @@ class Runner:
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
         finally:
-            self._counts.flush()
+            self._counts.close()
             await calls.close()
 
     def holds(self, record: Record) -> bool:
@@ -318,11 +326,13 @@ class Runner:
             self._say_outage()
             oldest = min(self._timestamps(), default=None)
             self._counts.tell(
-                in_flight=sum(len(worker.in_hand) for worker in self._workers),
-                waiting=sum(self._work.tracker.state(partition).waiting for partition in self._work.held),
-                oldest_seconds=0.0 if oldest is None else max(0.0, time.time() - oldest / 1000),
-                is_held=self._work.breaker.outage is not None,
-                partitions=len(self._work.held),
+                Standing(
+                    in_flight=sum(len(worker.in_hand) for worker in self._workers),
+                    waiting=sum(self._work.tracker.state(partition).waiting for partition in self._work.held),
+                    is_held=self._work.breaker.outage is not None,
+                    partitions=len(self._work.held),
+                    oldest_seconds=0.0 if oldest is None else max(0.0, time.time() - oldest / 1000),
+                )
             )
 
     def _timestamps(self) -> Iterator[int]:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from snowbus.bus.backoff import wait_before_retry
+from snowbus.bus.consumer_metrics import ConsumerMetrics
 from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.event import Record as BusRecord
 from snowbus.bus.event import TopicPartition
-from snowbus.bus.metrics import ConsumerMetrics
 from snowbus.bus.sparingly import SparingDiagnostics
 
 from .adaptive import Adaptive, Limit

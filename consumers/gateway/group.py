@@ -25,6 +25,7 @@ logger = Diagnostics(__name__)
 GROUP_PREFIX = "websocket."
 """What stands before a group's name on the log, so that no client joins the group of a consumer or of the collector."""
 
+_TOLD_AS = "websocket"  # by metrics: clients choose names, and there is no end of them
 _NO_TIMEOUT = 1e9  # a record waits for a client for as long as there is none; clients have a timeout of their own
 _DRAIN_SECONDS = 2.0
 _READ_AHEAD = 5
@@ -147,7 +148,7 @@ class Group:
             buffer=many,
             auto_offset_reset=auto_offset_reset,
         )
-        self._runner = Runner(log, consumer, metrics=metrics, drain_timeout=_DRAIN_SECONDS)
+        self._runner = Runner(log, consumer, metrics=metrics, told_as=_TOLD_AS, drain_timeout=_DRAIN_SECONDS)
         self._runner.on_leaving = self._on_leaving
         self.joined = self._runner.assigned
 

@@ -16,7 +16,7 @@ from .aio import eventually
 from .gateway import Client, Running, client
 
 GROUP = "websocket.g"
-HANDLED = {"consumer": GROUP, "outcome": "handled"}
+HANDLED = {"consumer": "websocket", "outcome": "handled"}
 
 
 class Worker:

@@ -6,6 +6,8 @@ from support.aio import eventually, run
 from support.gateway import client, gateway, publish
 from support.group_clients import GROUP, HANDLED, committed, dead_letters, worker
 
+from snowbus.bus.event import EVENTS_TOPIC
+
 
 def test_hello_tells_the_terms_of_the_group(log_url: str) -> None:
     async def main() -> None:
@@ -300,5 +302,20 @@ def test_a_gateway_that_stops_gives_back_what_is_not_acknowledged(log_url: str) 
             async with worker(running) as again:
                 assert sorted(await again.take(15)) == left
                 await again.gets_nothing()
+
+    run(main())
+
+
+def test_metrics_tell_of_all_groups_as_one_and_of_none_that_is_over(log_url: str) -> None:
+    async def main() -> None:
+        async with gateway(log_url) as running:
+            await publish(running.log, range(3))
+            behind = {"consumer": "websocket", "topic": EVENTS_TOPIC}
+            async with client(running, "group=a&from=earliest"), client(running, "group=b&from=earliest"):
+                await eventually(lambda: running.sample("snowbus_consumer_lag", **behind) == 6)
+                told = running.metrics.render()
+            await eventually(lambda: b"\nsnowbus_consumer_lag{" not in running.metrics.render())
+            assert (told.count(b"\nsnowbus_consumer_partitions{"), told.count(b"websocket.")) == (1, 0)
+            assert b"\nsnowbus_consumer_partitions{" not in running.metrics.render()
 
     run(main())
