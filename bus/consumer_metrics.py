@@ -23,7 +23,7 @@ class Standing(NamedTuple):
 
 
 class ConsumerMetrics:
-    """The metrics of one consumer. What is added is in the registry after `tell` or `close`, and stays there; how the
+    """The metrics of one consumer. What is added is in the registry after `flush` or `tell`, and stays there; how the
     work stands is told until `close`.
     """
 
@@ -43,7 +43,7 @@ class ConsumerMetrics:
     def tell(self, standing: Standing) -> None:
         """How the work stands."""
         self.standing = standing
-        self._flush()
+        self.flush()
 
     def tell_lag(self, lag: Mapping[str, int]) -> None:
         """How many records are not done, by topic."""
@@ -51,10 +51,11 @@ class ConsumerMetrics:
 
     def close(self) -> None:
         """The consumer has ended."""
-        self._flush()
+        self.flush()
         self._consumers.remove(self)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Put what was added into the registry."""
         for outcome, count in self._added.items():
             self._records[outcome].inc(count)
             self._added[outcome] = 0

@@ -1,13 +1,15 @@
 """A worker: takes records, calls the handler with them, and sees to what becomes of each."""
 
 import asyncio
+import contextlib
 import random
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from snowbus.bus.backoff import Backoff
-from snowbus.bus.errors import LogError
+from snowbus.bus.errors import LogDamagedError, LogError
 from snowbus.bus.log.interface import Log
 
 from .calls import Calls
@@ -19,7 +21,13 @@ from .outcomes import Again, Dead, Done, Held, InterruptedCallError, judge
 from .record import Record
 from .work import Call, Work
 
+_T = TypeVar("_T")
+
 _YIELD_SECONDS = 0.005
+
+
+class _LeftError(Exception):
+    """A partition left while its records waited for a file or for the log."""
 
 
 class Worker:
@@ -89,7 +97,10 @@ class Worker:
                     await self._bury(record, Dead(reason, reason, DeadLetter(reason)))
                 continue
             if self._calls.store is not None:
-                part, again = await self._without_known(part, self._calls.store)
+                try:
+                    part, again = await self._without_known(part, self._calls.store)
+                except _LeftError:
+                    continue
                 parts.append(again)
                 if not part:
                     continue
@@ -171,15 +182,18 @@ class Worker:
                     await self._bury(record, dead)
 
     async def _done(self, records: Sequence[Record], how: str) -> None:
-        if self._calls.store is not None:
-            await self._calls.store.add([record.event_id for record in records if record.event_id])
+        if (store := self._calls.store) is not None:
+            event_ids = [record.event_id for record in records if record.event_id]
+            with contextlib.suppress(_LeftError):  # they are handled all the same, and the commit is to say so
+                await self._patiently(lambda: store.add(event_ids), records, "what is handled cannot be noted")
         self._work.finish(records, how)
 
     async def _without_known(self, records: Sequence[Record], store: DedupeStore) -> tuple[list[Record], list[Record]]:
         """Finish those records whose events have been handled before. Returns the first of each other event, and what
-        is to be looked at once those are handled.
+        is to be looked at once those are handled. Raises _LeftError.
         """
-        known = await store.seen([record.event_id for record in records if record.event_id])
+        event_ids = [record.event_id for record in records if record.event_id]
+        known = await self._patiently(lambda: store.seen(event_ids), records, "cannot tell what was handled before")
         if finished := [record for record in records if record.event_id in known]:
             self._work.start(finished)
             self._work.finish(finished, "known")
@@ -194,21 +208,36 @@ class Worker:
         self._work.diagnostics.warning(
             "dead letter" if topic else "given up", consumer=self._consumer.name, reason=dead.told, record=repr(record)
         )
-        backoff = Backoff(0.1, maximum=1.0)
-        death = _death(record, dead.reason, dead.error, self._consumer.group_id)
-        while topic:
+        if topic:
+            death = _death(record, dead.reason, dead.error, self._consumer.group_id)
             try:
-                await append_dead_letter(self._log, topic, record.raw, death)
-                break
-            except LogError as trouble:
-                self._work.diagnostics.warning(
-                    "a dead letter waits for the log", consumer=self._consumer.name, reason=str(trouble)
+                await self._patiently(
+                    lambda: append_dead_letter(self._log, topic, record.raw, death),
+                    [record],
+                    "a dead letter waits for the log",
                 )
-                await asyncio.sleep(backoff.next_wait())
-                if not self._work.holds([record]):  # whoever has its partition next sees to it
-                    return
+            except _LeftError:  # whoever has its partition next sees to it
+                return
         self._work.strays.discard(record)
         self._work.finish([record], "dead")
+
+    async def _patiently(self, call: Callable[[], Awaitable[_T]], records: Sequence[Record], trouble: str) -> _T:
+        """What a call returns once a file, or the log, lets it; what is in its way is said. Raises _LeftError when a
+        partition of these records leaves first.
+        """
+        backoff = Backoff(0.1, maximum=1.0)
+        while True:
+            try:
+                return await call()
+            except LogDamagedError:
+                raise
+            except LogError as error:
+                reason = str(error)
+            self._work.on_trouble(records[0].place, f"{trouble}: {reason}")
+            self._work.diagnostics.warning(trouble, consumer=self._consumer.name, reason=reason)
+            await asyncio.sleep(backoff.next_wait())
+            if not self._work.holds(records):
+                raise _LeftError
 
 
 def _death(record: Record, reason: str, error: BaseException, group_id: str) -> Death:

@@ -1,6 +1,7 @@
 """The runner drains when it is told to stop, and outlives whatever a handler does."""
 
 import asyncio
+import contextlib
 import random
 import threading
 import time
@@ -8,8 +9,10 @@ from collections import Counter
 from contextlib import asynccontextmanager
 
 from support.aio import eventually, run
+from support.diagnostics import capture_logs
 from support.forwarding import read_all
 
+from snowbus.bus import database
 from snowbus.bus.event import DEAD_TOPIC, EVENTS_TOPIC, RETRY_TOPIC, Record
 from snowbus.bus.log import LogOptions
 from snowbus.bus.log.memory import MemoryLog
@@ -318,6 +321,29 @@ def test_an_event_that_comes_twice_in_one_batch_is_handled_once(tmp_path):
         assert sorted(each for batch in batches[1:] for each in batch) == ["one", "three", "two"]
 
     run(main())
+
+
+def test_a_consumer_waits_for_its_dedupe_file_and_commits_what_it_handled_without(tmp_path, monkeypatch):
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
+    path, calls = tmp_path / "handled.db", []
+
+    @consumer("snowbus.events", group_id="g", dedupe=Dedupe(path), concurrency=1)
+    async def handle(record):
+        calls.append(record.event_id)
+        other.execute("BEGIN IMMEDIATE")
+
+    async def main():
+        async with log_with(event(event_id="one", user_id="a"), event(event_id="two", user_id="a")) as log:
+            running = Running(log, handle)
+            await eventually(lambda: any(line["event"] == "what is handled cannot be noted" for line in said))
+            assert (calls, await lag(log)) == (["one"], 2)
+            other.execute("COMMIT")
+            await eventually(lambda: len(calls) == 2)
+            await running.stop()
+            assert (calls, await lag(log)) == (["one", "two"], 0)
+
+    with contextlib.closing(database.connect(path, create=True)) as other, capture_logs() as said:
+        run(main())
 
 
 def test_a_user_who_waits_holds_back_nobody_else_however_much_waits_behind_him():
