@@ -1,5 +1,7 @@
 """The events of one person in one time line, on the page."""
 
+import json
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -89,6 +91,23 @@ def test_an_event_of_the_time_line_can_be_chosen(gateway: PageServer, open_page:
     assert len(gateway.subscriptions) == subscriptions  # the time line is the same, nothing is asked for again
     page.keyboard.press("Escape")
     expect(page.locator("#details")).to_be_hidden()
+
+
+def test_in_a_file_a_person_is_nobody_whose_events_have_the_same_text(open_page: Callable[..., Page]) -> None:
+    events = [
+        on_server("of_one", user_id="1"),
+        on_server("also_of_one", user_id="1"),
+        in_browser("of_seven", user_id="7", se_label="1"),
+        in_browser("of_eight", user_id="8"),
+    ]
+    page = open_page()
+    text = "".join(json.dumps(each) + "\n" for each in events)
+    page.set_input_files("#file", files=[{"name": "e.ndjson", "mimeType": "text/plain", "buffer": text.encode()}])
+    rows(page).filter(has=page.locator(".name", has_text=re.compile("^of_one$"))).click()
+    page.click("#tab-user")
+    expect(page.locator("#panel .user-event").filter(has_text="also_of_one")).to_have_count(1)
+    assert set(names(page)) == {"of_one", "also_of_one"}
+    expect(page.locator("#panel .identities li")).to_have_count(1)
 
 
 def test_an_event_of_nobody_says_so(gateway: PageServer, open_page: Callable[..., Page]) -> None:

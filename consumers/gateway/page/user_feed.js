@@ -110,6 +110,8 @@ export class UserFeed {
   #arrived(row, identity) {
     if (row.timestamp > this.span[1] && !this.fileRows()) return;
     const event = asObject(JSON.parse(row.text).event);
+    const isTheirs = ([name, value]) => name === identity.name && value === identity.value;
+    if (!identitiesOf(event).some(isTheirs)) return; // a search in texts finds the value anywhere
     this.#take(row, event);
     if (!identity.linked) this.#link(event);
     this.onChange();
