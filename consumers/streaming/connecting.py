@@ -42,6 +42,7 @@ async def open_connection(url: str, *, token: Token) -> tuple[ClientConnection, 
             open_timeout=_HANDSHAKE_SECONDS,
             ping_interval=None,  # a pong waits behind what is not read yet; heartbeats are watched instead
             close_timeout=_CLOSE_SECONDS,
+            proxy=None,  # as of all our clients: what the environment says is for others
             max_size=_MAX_MESSAGE_BYTES,
             max_queue=_MAX_QUEUED_MESSAGES,
             logger=_library_logger(),

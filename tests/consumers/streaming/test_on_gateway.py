@@ -168,3 +168,17 @@ def test_a_token_lets_it_in_from_the_url_too_and_leaves_the_url() -> None:
                     assert events.subscription["filters"] == {}
 
     run(main())
+
+
+def test_a_proxy_that_the_environment_names_is_not_for_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("all_proxy", "http_proxy", "https_proxy", "socks_proxy"):
+        monkeypatch.setenv(name, "ftp://proxy.invalid")
+
+    async def main() -> None:
+        log = MemoryLog(partitions=1)
+        async with gateway(log) as running:
+            await publish(log, [1])
+            async with stream(running.url(), start="earliest") as events:
+                assert (await anext(events)).payload["eid"] == "1"
+
+    run(main())
