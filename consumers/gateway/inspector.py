@@ -2,7 +2,7 @@
 
 Pure. The Inspector (0.4.5) trusts what it reads: it makes URLs of pages, dates of times and JSON of `ue_pr` without a
 look, and draws every value. So each of these is made harmless here, and stays recognisable; a field of its own,
-CHANGED, says what was changed and why.
+CHANGED, says what was changed and why. For its own HAR files the page does the same (page/inspector.js).
 """
 
 import json

@@ -99,6 +99,15 @@ def rows(page: Page) -> Any:
     return page.locator(".canvas .row")
 
 
+def saved(page: Page, format_: str) -> str:
+    """What the file holds that is saved."""
+    page.locator("#rows").focus()
+    page.keyboard.press("e")
+    with page.expect_download() as download:
+        page.locator("#export-panel").get_by_role("button", name=format_).click()
+    return Path(download.value.path()).read_text("utf-8")
+
+
 class PageServer:
     """Runs in a thread of its own, from `with` to its end; every method may be called from the test's thread."""
 

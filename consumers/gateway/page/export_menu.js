@@ -6,10 +6,13 @@ import { plural } from "./text.js";
 
 const KEPT_MS = 60_000; // as long as a browser may take to begin with a download
 
-/** Fills `panel`, which `button` opens. `rows()` gives the rows to save; `say(text)` tells how it went. */
+/**
+ * Fills `panel`, which `button` opens. `rows()` gives the rows to save, `server()` what the gateway calls itself;
+ * `say(text)` tells how it went.
+ */
 export class ExportMenu {
-  constructor({ button, panel, rows, say }) {
-    Object.assign(this, { button, panel, rows, say });
+  constructor({ button, panel, rows, server, say }) {
+    Object.assign(this, { button, panel, rows, server, say });
     panel.addEventListener("beforetoggle", ({ newState }) => newState === "open" && this.#draw());
     panel.addEventListener("toggle", ({ newState }) => newState === "open" && panel.querySelector("button")?.focus());
     panel.addEventListener("keydown", (event) => this.#move(event));
@@ -50,7 +53,7 @@ export class ExportMenu {
     this.panel.hidePopover();
     const events = this.#events();
     const { name, type, write } = FORMATS[format];
-    const address = URL.createObjectURL(new Blob(await write(events), { type }));
+    const address = URL.createObjectURL(new Blob(await write(events, this.server()), { type }));
     const stamp = new Date().toISOString().slice(0, 19).replaceAll(/[-:]/g, "");
     el("a", { href: address, download: `snowbus-${stamp}.${format}` }).click();
     setTimeout(() => URL.revokeObjectURL(address), KEPT_MS);

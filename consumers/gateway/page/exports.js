@@ -1,16 +1,13 @@
 // Events as files: NDJSON of the gateway's messages, CSV for spreadsheets, HAR for Snowplow Inspector. Pure.
 
+import { noEvent, safePayload, safeText } from "./inspector.js";
 import { memberText, parseQuickly } from "./json.js";
 import { asObject, asText } from "./messages.js";
-import { decodeBase64 } from "./parameters.js";
 import { mapInSlices } from "./slices.js";
 
 const PAYLOAD_DATA = "iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4";
 const COLLECTOR = "https://websocket/com.snowplowanalytics.snowplow/tp2"; // as in the gateway's own HAR files: none is asked
-const UNKNOWN_HOST = "https://host-unknown.invalid/";
-const DANGEROUS =
-  /[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff\ud800-\udfff]/gu;
-const SHORT = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
+const LATEST_MS = 253_402_300_799_999; // the last with four digits for its year
 const FIRST = [
   "collector_tstamp",
   "app_id",
@@ -24,7 +21,10 @@ const FIRST = [
   "event_id",
 ];
 
-/** `{name, type, write(rows)}` by format; `write` gives the parts of the file, and lets others have their turn. */
+/**
+ * `{name, type, write(rows, server)}` by format; `write` gives the parts of the file, and lets others have their turn.
+ * `server` is what the gateway calls itself, such as `snowbus/0.1.0`.
+ */
 export const FORMATS = {
   ndjson: { name: "NDJSON", note: "whole messages, one a line", type: "application/x-ndjson", write: ndjson },
   csv: { name: "CSV", note: "fields as columns, for spreadsheets", type: "text/csv", write: csv },
@@ -60,85 +60,53 @@ function errorsInWords(validation) {
 
 /** One cell, as tables.py writes it; text that a spreadsheet would take for a formula is kept from it. */
 function cell(value) {
-  const text = asText(value).replaceAll(DANGEROUS, escape);
+  const text = safeText(asText(value));
   const isFormula = typeof value === "string" && /^[=+\-@]/.test(text) && !/^[+-]?\d+(\.\d+)?$/.test(text);
   const safe = isFormula ? `'${text}` : text;
   return /[",]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 
-function escape(character) {
-  return SHORT[character] ?? `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+async function har(rows, server) {
+  const entries = await mapInSlices(rows, (row, index) => `${index ? "," : ""}\n${JSON.stringify(entry(row))}`);
+  const [name, version] = server.split("/");
+  const head = JSON.stringify({ version: "1.2", creator: { name, version }, comment: "" });
+  return [`{"log":${head.slice(0, -1)},"entries":[`, ...entries, "\n]}}\n"];
 }
 
-async function har(rows) {
-  let first = true;
-  const entries = await mapInSlices(rows, (row) => {
-    const payload = sanitised(asObject(JSON.parse(memberText(row.text, "payload") ?? "{}")));
-    if (!payload.e) return "";
-    const comma = first ? "" : ",";
-    first = false;
-    return `${comma}\n${JSON.stringify(entry(row, payload))}`;
-  });
-  return ['{"log":{"version":"1.2","creator":{"name":"Snowbus","version":"1"},"entries":[', ...entries, "\n]}}\n"];
-}
-
-function entry(row, payload) {
-  const text = JSON.stringify({ schema: PAYLOAD_DATA, data: [payload] });
+function entry(row) {
   const { source, validation } = parseQuickly(row.text);
-  const userAgent = asText(asObject(source).user_agent);
+  const payload = asObject(JSON.parse(memberText(row.text, "payload") ?? "{}"));
+  const isEvent = Object.keys(payload).length > 0;
+  const text = JSON.stringify({ schema: PAYLOAD_DATA, data: [isEvent ? safePayload(payload) : noEvent(row)] });
+  const userAgent = isEvent ? safeText(asText(asObject(source).user_agent)) : "";
+  const time = Number.isFinite(row.timestamp) ? Math.min(Math.max(0, row.timestamp), LATEST_MS) : 0;
   return {
-    startedDateTime: new Date(Number.isFinite(row.timestamp) ? row.timestamp : 0).toISOString(),
+    startedDateTime: new Date(time).toISOString(),
     time: 0,
     request: {
       method: "POST",
       url: COLLECTOR,
       httpVersion: "HTTP/1.1",
+      cookies: [],
       headers: userAgent ? [{ name: "User-Agent", value: userAgent }] : [],
       queryString: [],
-      cookies: [],
+      postData: { mimeType: "application/json; charset=utf-8", params: [], text },
       headersSize: -1,
-      bodySize: -1,
-      postData: { mimeType: "application/json; charset=utf-8", text },
+      bodySize: new TextEncoder().encode(text).length,
     },
     response: {
       status: 200,
       statusText: "OK",
       httpVersion: "HTTP/1.1",
-      headers: [],
       cookies: [],
+      headers: [],
       content: { size: 0, mimeType: "text/plain" },
       redirectURL: "",
       headersSize: -1,
-      bodySize: -1,
+      bodySize: 0,
     },
     cache: {},
     timings: { send: 0, wait: 0, receive: 0 },
     _snowbus: { validation: asObject(validation) },
   };
-}
-
-/** A payload that readers of HAR files can take: texts only, absolute addresses, JSON where JSON must be. */
-function sanitised(payload) {
-  const clean = {};
-  for (const [code, value] of Object.entries(payload)) {
-    const text = asText(value);
-    const kept = ["url", "refr"].includes(code) ? absolute(text) : isBroken(code, text) ? undefined : text;
-    if (kept !== undefined) clean[code] = kept;
-  }
-  return clean;
-}
-
-function absolute(text) {
-  if (URL.canParse(text)) return text;
-  return URL.canParse(text, UNKNOWN_HOST) ? new URL(text, UNKNOWN_HOST).href : undefined;
-}
-
-function isBroken(code, text) {
-  if (!["ue_pr", "co", "ue_px", "cx"].includes(code)) return false;
-  try {
-    const value = JSON.parse(code.endsWith("x") ? decodeBase64(text) : text);
-    return value === null || typeof value !== "object";
-  } catch {
-    return true;
-  }
 }

@@ -124,6 +124,7 @@ const exportMenu = new ExportMenu({
   button: byId("export"),
   panel: byId("export-panel"),
   rows: () => rows.all(),
+  server: () => stream.server,
   say: (text) => quietLine.say(text),
 });
 const fileView = new FileView({

@@ -49,7 +49,7 @@ export class Slices {
   }
 }
 
-/** What `write` makes of each of some items, with turns for the browser in between. */
+/** What `write(item, index)` makes of each of some items, with turns for the browser in between. */
 export async function mapInSlices(items, write) {
   const made = [];
   let until = performance.now() + SLICE_MS;
@@ -58,7 +58,7 @@ export async function mapInSlices(items, write) {
       await turn();
       until = performance.now() + SLICE_MS;
     }
-    made.push(write(item));
+    made.push(write(item, made.length));
   }
   return made;
 }

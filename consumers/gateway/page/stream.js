@@ -2,6 +2,7 @@
 
 import { Connection } from "./connection.js";
 import { Inbox } from "./inbox.js";
+import { asText } from "./messages.js";
 import { Reach } from "./reach.js";
 import { Rate } from "./status.js";
 import { isPast, startOf, subscriptionOf } from "./view_state.js";
@@ -17,6 +18,7 @@ export class Stream {
 
   constructor({ token, on }) {
     this.on = on;
+    this.server = "snowbus/unknown"; // until it says hello
     this.connection = new Connection({
       token,
       onMessage: (message) => this.#receive(message),
@@ -102,6 +104,7 @@ export class Stream {
         this.inbox.push(message);
         break;
       case "hello":
+        this.server = asText(message.server);
         this.rate.start();
         this.reach.began();
         this.on.began();
