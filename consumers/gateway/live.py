@@ -24,13 +24,13 @@ from snowbus.bus.start import Gap
 
 from ..masking import Mask
 from ..reading import Reading
+from ..websocket_protocol import Policy
 from .channel import Channel
 from .chunks import Chunk, Chunks
 from .flow import Flow
 from .frames import gap_frame
 from .reader import LiveReader
 from .ring import Ring
-from .subscription import Policy
 from .wire import GatewayConnection
 
 

@@ -6,13 +6,13 @@ from collections import Counter
 from snowbus.bus.cursor import RunningCursor
 from snowbus.bus.event import TopicPartition
 
+from ..websocket_protocol import Policy
 from .channel import Channel
 from .chunks import Chunk, Chunks
 from .deflate import Context
 from .flow import Flow
 from .ring import Ring, Seat
 from .skipping import KEPT_EVENTS, SLOW_SECONDS
-from .subscription import Policy
 from .wire import GatewayConnection
 
 

@@ -22,6 +22,7 @@ from snowbus.bus.operations import Operations, reason_unanswered
 from snowbus.bus.settings import Settings
 from snowbus.bus.sparingly import SparingDiagnostics
 
+from ..websocket_protocol import EVENTS_PATH
 from .access import Access, access_for
 from .bodies import Bodies
 from .connection import HISTORY_SLOTS, Hub, Session
@@ -44,8 +45,6 @@ from .tokens import Tokens
 from .wire import REQUEST_SECONDS, GatewayConnection
 
 logger = Diagnostics(__name__)
-
-EVENTS_PATH = "/v1/events"
 
 _MAX_MESSAGE_BYTES = 65_536
 _MAX_QUEUED_MESSAGES = 4

@@ -1,7 +1,7 @@
 """What a reader asks for, from the query string of its URL."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 from urllib.parse import parse_qsl
 
 from snowbus.bus.errors import FilterError, StartError
@@ -9,12 +9,10 @@ from snowbus.bus.event import EVENTS_TOPIC
 from snowbus.bus.filters import PARAMETERS, Filter, parse_filter
 from snowbus.bus.start import Earliest, Latest, Resume, Since, Start, parse_start, parse_time, start_text
 
+from ..websocket_protocol import GROUP_OPTIONS, Policy
 from .rights import EVERY_RIGHT, Rights
 
-Policy = Literal["pause", "sample", "latest", "disconnect"]
-
 _MAX_PARAMETERS = 200
-_GROUP_OPTIONS = ("max_in_flight", "ack_timeout")
 _NOT_IN_A_GROUP = ("deliveries", "policy")
 _LONGEST_GROUP_NAME = 200
 _LONGEST_ACK_TIMEOUT = 86_400.0
@@ -86,7 +84,7 @@ def parse_subscription(pairs: list[tuple[str, str]], *, now: int, rights: Rights
     parameter that is wrong, and NotAllowedError for what goes beyond the reader's rights.
     """
     group = _parse_group(pairs)
-    own = {"from": "", "deliveries": "", "policy": "", "group": "", **dict.fromkeys(_GROUP_OPTIONS, "")}
+    own = {"from": "", "deliveries": "", "policy": "", "group": "", **dict.fromkeys(GROUP_OPTIONS, "")}
     rest = [(name, value) for name, value in pairs if name not in own]
     for name, _ in rest:
         if name not in PARAMETERS:
@@ -119,7 +117,7 @@ def _parse_policy(text: str) -> Policy:
 def _parse_group(pairs: list[tuple[str, str]]) -> GroupTerms | None:
     given = dict(pairs)
     if "group" not in given:
-        for name in _GROUP_OPTIONS:
+        for name in GROUP_OPTIONS:
             if name in given:
                 raise FilterError(name, "is for a group: say group=NAME, too")
         return None

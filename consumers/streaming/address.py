@@ -2,20 +2,17 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from snowbus.bus.errors import ConfigurationError, FilterError
 from snowbus.bus.filters import Filter, parse_filter
 
-Policy = Literal["pause", "sample", "latest", "disconnect"]
-
-EVENTS_PATH = "/v1/events"
+from ..websocket_protocol import EVENTS_PATH, GROUP_OPTIONS, Policy
 
 _POLICIES = get_args(Policy)
 _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
-_OF_GROUPS = ("max_in_flight", "ack_timeout")
-_SINGLE = ("from", "policy", "group", *_OF_GROUPS, "token")
+_SINGLE = ("from", "policy", "group", *GROUP_OPTIONS, "token")
 
 
 @dataclass(frozen=True)
@@ -103,7 +100,7 @@ def _check(given: Mapping[str, str]) -> None:
         raise ConfigurationError("policy: a group has none, as it leaves nothing out")
     if group == "":
         raise ConfigurationError("group: it is empty")
-    for name in _OF_GROUPS:
+    for name in GROUP_OPTIONS:
         if name not in given:
             continue
         if group is None:

@@ -5,7 +5,8 @@ from typing import Literal, Unpack
 from snowbus.bus.errors import ConfigurationError
 from snowbus.bus.filters import Filters
 
-from .address import Policy, read_address
+from ..websocket_protocol import Policy
+from .address import read_address
 from .client import Behaviour, EventStream, OnDeliveries, OnGap
 from .connecting import Token
 
