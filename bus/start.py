@@ -170,6 +170,15 @@ def check_positions(positions: Offsets, beginnings: Offsets, ends: Offsets) -> t
     return found, gaps
 
 
+def is_another(positions: Offsets, ends: Offsets) -> bool:
+    """Whether a topic that ends here is not as it was for who stands at these positions: begun anew, or with partitions
+    more.
+    """
+    return any(offset > ends.get(partition, 0) for partition, offset in positions.items()) or bool(
+        ends.keys() - positions.keys()
+    )
+
+
 async def last_positions(log: Log, topic: str, count: int) -> Positions:
     """Where the last `count` records of all partitions together begin, by their time. Raises LogError."""
     beginnings, ends = await log.beginning_offsets(topic), await log.end_offsets(topic)

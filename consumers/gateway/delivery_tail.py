@@ -8,7 +8,7 @@ from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.errors import LogError, LogUnavailableError, TopicNotFoundError
 from snowbus.bus.event import DELIVERIES_TOPIC, Record, TopicPartition
 from snowbus.bus.log.interface import Log, Reader
-from snowbus.bus.start import Positions, check_positions, last_positions
+from snowbus.bus.start import Positions, check_positions, is_another, last_positions
 from snowbus.bus.tasks import to_its_end
 
 from ..receipts import Report, read_report
@@ -132,9 +132,7 @@ class DeliveryTail:
         committed = [await self._log.group_offsets(group) for group in groups]
         if groups:
             ends = await self._log.end_offsets(DELIVERIES_TOPIC)
-            held = self._positions or {}
-            gone = any(offset > ends.get(partition, 0) for partition, offset in held.items())
-            self._reopen = gone or bool(ends.keys() - held.keys())
+            self._reopen = is_another(self._positions or {}, ends)
         await asyncio.sleep(wait)  # the receipts of what is committed come first
         reached = self._live.ring.positions if self._live.ring else {}
         for group, offsets in zip(groups, committed, strict=True):

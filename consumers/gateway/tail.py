@@ -10,7 +10,7 @@ from snowbus.bus.errors import LogError, LogUnavailableError
 from snowbus.bus.event import EVENTS_TOPIC, Record, TopicPartition
 from snowbus.bus.log.interface import Log, Offsets, Reader
 from snowbus.bus.sparingly import SparingDiagnostics
-from snowbus.bus.start import Gap, Positions, check_positions, last_positions
+from snowbus.bus.start import Gap, Positions, check_positions, is_another, last_positions
 from snowbus.bus.tasks import to_its_end
 
 from ..history import by_time
@@ -173,8 +173,7 @@ class Tail:
             else:
                 if self._reads:
                     self._is_up()
-                gone = any(offset > ends.get(partition, 0) for partition, offset in held.items())
-                self._reopen = self._reopen or gone or bool(ends.keys() - held.keys())
+                self._reopen = self._reopen or is_another(held, ends)
 
     def _is_down(self, reason: str) -> None:
         if not self.outage:
