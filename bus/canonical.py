@@ -37,8 +37,6 @@ _FROM_SOURCE = {
     "page_url": "referer",
 }
 _TEXT_NAMES = {code: parameter.names[0] for code, parameter in BY_CODE.items() if parameter.kind is TEXT}
-SELF_DESCRIBING = frozenset({"ue_pr", "ue_px", "co", "cx"})
-"""The parameters that hold self-describing JSON: the event's own, and its entities."""
 
 
 class Entity(NamedTuple):

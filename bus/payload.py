@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from . import json_text
 from .errors import JsonError, PayloadError
+from .iglu.uri import parse_iglu_uri
 from .tracker_protocol import CODE_BY_NAME, EVENTS
 
 Payload = dict[str, str]
@@ -16,7 +17,7 @@ UNSTRUCT_EVENT_SCHEMA = "iglu:com.snowplowanalytics.snowplow/unstruct_event/json
 CONTEXTS_SCHEMA = "iglu:com.snowplowanalytics.snowplow/contexts/jsonschema/1-0-1"
 PAYLOAD_DATA_SCHEMA = "iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4"
 
-_PAYLOAD_DATA = PAYLOAD_DATA_SCHEMA.rpartition("-0-")[0] + "-"
+_PAYLOAD_DATA = parse_iglu_uri(PAYLOAD_DATA_SCHEMA)[:4]  # of this model, whichever version
 _TO_STANDARD_ALPHABET = bytes.maketrans(b"-_", b"+/")
 _CODE_BY_EVENT = {name: code for code, name in EVENTS.items()}
 
@@ -54,7 +55,11 @@ def checked_payload(value: Any) -> Payload:
 
 def is_payload_data(value: Any) -> bool:
     """Whether a value is, by its schema, a payload_data: the envelope in which trackers POST their events."""
-    return isinstance(value, dict) and str(value.get("schema", "")).startswith(_PAYLOAD_DATA)
+    schema = value.get("schema") if isinstance(value, dict) else None
+    try:
+        return isinstance(schema, str) and parse_iglu_uri(schema)[:4] == _PAYLOAD_DATA
+    except PayloadError:
+        return False
 
 
 def items_of_payload_data(value: dict[str, Any]) -> list[Any]:

@@ -11,6 +11,9 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
+COLLECTOR_PATH = "/com.snowplowanalytics.snowplow/tp2"
+"""Where collectors, and those who stand in for one, take POSTs of events."""
+
 EVENTS = {
     "pv": "page_view",
     "pp": "page_ping",
@@ -225,7 +228,10 @@ NULLABLE = (INTEGER, DECIMAL)
 """Kinds of which `null`, which an old JavaScript tracker sent, says that there is nothing."""
 
 BY_CODE: dict[str, Parameter] = {parameter.code: parameter for parameter in PARAMETERS}
-"""Every parameter but the self-describing ones (ue_pr, ue_px, co, cx), which `canonical.py` reads."""
+"""Every parameter but those of SELF_DESCRIBING, which `canonical.py` reads."""
+
+SELF_DESCRIBING = {"ue_pr": False, "ue_px": True, "co": False, "cx": True}
+"""The parameters that hold self-describing JSON: whether in base64."""
 
 CODE_BY_NAME: dict[str, str] = {
     parameter.names[0]: parameter.code for parameter in PARAMETERS if len(parameter.names) == 1
@@ -233,7 +239,7 @@ CODE_BY_NAME: dict[str, str] = {
 """The code to write for a canonical name; where two codes share a name, the later row is the modern one."""
 
 PAYLOAD_DATA_CODES: frozenset[str] = frozenset(code for code in BY_CODE if not code.startswith("ev_")) | frozenset(
-    ("ue_pr", "ue_px", "co", "cx", "ue_na", "ad_ad", "ad_ba", "ad_ca", "ad_uid", "ctype", "mac", "sa", "sn", "sp", "st")
+    (*SELF_DESCRIBING, "ue_na", "ad_ad", "ad_ba", "ad_ca", "ad_uid", "ctype", "mac", "sa", "sn", "sp", "st")
 )
 """The parameters that payload_data/1-0-4 allows; it has `additionalProperties: false` (iglu-central). Enrich validates
 each POST against it as a whole (Tp2Adapter), and makes one bad row of all its events when one has another parameter."""

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from snowbus.bus.canonical import SELF_DESCRIBING, Entity, decode
+from snowbus.bus.canonical import Entity, decode
 from snowbus.bus.event import FieldError
 from snowbus.bus.json_text import dumps, pointer
-from snowbus.bus.tracker_protocol import BY_CODE
+from snowbus.bus.tracker_protocol import BY_CODE, SELF_DESCRIBING
 
 from .terminal import printable, problem
 

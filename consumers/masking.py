@@ -18,7 +18,7 @@ from snowbus.bus.event import Event, FieldError
 from snowbus.bus.filters import schema_matcher
 from snowbus.bus.iglu.uri import parse_iglu_uri
 from snowbus.bus.payload import Payload, checked_self_describing, self_describing, utf8
-from snowbus.bus.tracker_protocol import BY_CODE
+from snowbus.bus.tracker_protocol import BY_CODE, SELF_DESCRIBING
 
 MASKED = "***"
 """Stands where a text was; null stands where a number or a boolean was, and {} where an entity's data was."""
@@ -39,7 +39,6 @@ PERSONAL_ENTITIES = (
 )
 
 _FIELDS = frozenset(name for parameter in BY_CODE.values() for name in parameter.names)
-_DESCRIBING = {"ue_pr": False, "ue_px": True, "co": False, "cx": True}  # whether it is base64
 _FIELD_OF_SOURCE = {
     "ip": "user_ipaddress",
     "user_agent": "useragent",
@@ -80,7 +79,7 @@ class Mask:
         shown = {
             code: text
             for code, text in masked.items()
-            if code in self._codes or (code in _DESCRIBING and text != MASKED)
+            if code in self._codes or (code in SELF_DESCRIBING and text != MASKED)
         }
         source = {name: text for name, text in event.source.items() if self._shows_source(name)}
         found = view_of(replace(event, source=source), decode(shown))
@@ -110,7 +109,7 @@ class Mask:
     def _parameter(self, code: str, text: str) -> str:
         if code in self._codes or not text:
             return text
-        if code not in _DESCRIBING:
+        if code not in SELF_DESCRIBING:
             return MASKED
         try:
             return self._describing(code, text)
@@ -119,7 +118,7 @@ class Mask:
 
     def _describing(self, code: str, text: str) -> str:
         """A parameter that holds self-describing JSON, written anew: what is not read is not shown."""
-        is_base64 = _DESCRIBING[code]
+        is_base64 = SELF_DESCRIBING[code]
         outer = self_describing({code: text}, plain="" if is_base64 else code, base64=code if is_base64 else "")
         schema = str(parse_iglu_uri(outer["schema"]))
         data: Any

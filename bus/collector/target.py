@@ -14,11 +14,10 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from ..basic_authorization import basic_authorization
 from ..errors import ConfigurationError
 from ..shown_urls import without_secrets
+from ..tracker_protocol import COLLECTOR_PATH
 
 if TYPE_CHECKING:  # it takes a tenth of a second, which emitters have no other need for
     from ..settings import Settings
-
-DEFAULT_PATH = "/com.snowplowanalytics.snowplow/tp2"
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\U0010ffff]*")
@@ -122,7 +121,7 @@ def target_of(text: str, *, authorization: str = "") -> Target:
             f"collector {without_secrets(text)!r} is not a URL like http://HOST:PORT or https://HOST/com.acme/track"
         )
     if parts.path in ("", "/"):
-        parts = parts._replace(path=DEFAULT_PATH)
+        parts = parts._replace(path=COLLECTOR_PATH)
     url = _without_credentials(parts)
     own = _authorization_in(parts, "collector")
     return Target(url, url.partition("?")[0], parts.hostname or "", own or authorization)

@@ -7,10 +7,9 @@ from typing import Any
 from snowbus.bus import json_text
 from snowbus.bus.errors import JsonError, PayloadError
 from snowbus.bus.http_server import Receive, Scope, Send, serve_http
-from snowbus.bus.payload import checked_payload
+from snowbus.bus.payload import checked_payload, is_payload_data, items_of_payload_data
+from snowbus.bus.tracker_protocol import COLLECTOR_PATH
 
-_PATH = "/com.snowplowanalytics.snowplow/tp2"
-_SCHEMA = "iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-"
 _MAX_BODY_BYTES = 1_048_576
 _REMEMBERED = 200_000
 
@@ -61,7 +60,7 @@ class StandInCollector:
         body = await _read(receive)
         if scope["path"] == "/health":
             return 200, b"ok", []
-        if scope["path"] != _PATH or scope["method"] != "POST":
+        if scope["path"] != COLLECTOR_PATH or scope["method"] != "POST":
             return 404, b"not found", []
         if self.away:
             self.turned_away += 1
@@ -105,12 +104,10 @@ async def _read(receive: Receive) -> bytes | None:
 def _event_ids(body: bytes) -> list[str]:
     """The `eid` of each event in a payload_data. Raises PayloadError or JsonError when it is not one."""
     value: Any = json_text.loads(body.decode())
-    if not isinstance(value, dict) or not str(value.get("schema", "")).startswith(_SCHEMA):
+    if not is_payload_data(value):
         raise PayloadError("not a payload_data")
-    if not isinstance(value.get("data"), list) or not value["data"]:
-        raise PayloadError("data: must be an array of events")
     event_ids = []
-    for payload in map(checked_payload, value["data"]):
+    for payload in map(checked_payload, items_of_payload_data(value)):
         missing = [code for code in ("tv", "p", "e", "eid") if not payload.get(code)]
         if missing:
             raise PayloadError(f"an event lacks {', '.join(missing)}")

@@ -5,13 +5,14 @@ before it. Readers who have had the same messages share one compressor; what one
 frames, which leave the window as it is, or begins with a compressor of its own, which refers to nothing before.
 """
 
-import struct
 import zlib
 from collections.abc import Iterable, Sequence
 
 from websockets.extensions import Extension
 from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
 from websockets.typing import ExtensionParameter
+
+from .frames import frame_of, head_length
 
 WINDOW_BITS = 12
 """4 KiB, which Python's `websockets` asks for, and which holds the last events; every other client has more."""
@@ -35,14 +36,9 @@ class Context:
         return b"".join([self._deflated(frame) for frame in frames])
 
     def _deflated(self, frame: bytes) -> bytes:
-        message = memoryview(frame)[{126: 4, 127: 10}.get(frame[1], 2) :]
+        message = memoryview(frame)[head_length(frame) :]
         data = self._compressor.compress(message) + self._compressor.flush(zlib.Z_SYNC_FLUSH)
-        length = len(data) - len(_END)
-        if length < 126:
-            return b"%c%c%s" % (_COMPRESSED_TEXT, length, data[:length])
-        if length < 65_536:
-            return struct.pack("!BBH", _COMPRESSED_TEXT, 126, length) + data[:length]
-        return struct.pack("!BBQ", _COMPRESSED_TEXT, 127, length) + data[:length]
+        return frame_of(_COMPRESSED_TEXT, data[: -len(_END)])
 
 
 class SharedDeflate(PerMessageDeflate):

@@ -13,13 +13,13 @@ from snowbus.bus.event import TopicPartition
 from snowbus.bus.metrics import Metrics
 
 from ..receipts import Report
+from .chunks import MAX_WRITE_BYTES
 from .delivery_messages import Message, Snapshot, Window, commits_message, report_message
 from .delivery_store import DeliveryStore
 from .frames import json_frame
 from .wire import GatewayConnection
 
 _MAX_FRAMES_BYTES = 1_000_000
-_MAX_WRITE_BYTES = 131_072
 _MESSAGES_A_FLUSH = 64
 _SKEW_MS = 60_000  # how far the clocks of those who report may be apart
 
@@ -164,7 +164,7 @@ class Deliveries:
             for frame in islice(self._frames, skipped, None):
                 frames.append(frame)
                 size += len(frame)
-                if size >= _MAX_WRITE_BYTES:
+                if size >= MAX_WRITE_BYTES:
                     break
             shared[start] = b"".join(frames), start + len(frames)
         joined, reader.sequence = shared[start]

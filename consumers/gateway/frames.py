@@ -19,12 +19,22 @@ _HEAD_LENGTH = len(_HEAD) - len("%s%s")
 
 def text_frame(message: bytes) -> bytes:
     """The frame that carries a text message from a server: not masked, not fragmented."""
-    length = len(message)
+    return frame_of(_TEXT, message)
+
+
+def frame_of(first: int, data: bytes) -> bytes:
+    """The frame that begins with this byte and carries these data (RFC 6455, section 5.2)."""
+    length = len(data)
     if length < 126:
-        return b"%c%c%s" % (_TEXT, length, message)
+        return b"%c%c%s" % (first, length, data)
     if length < 65_536:
-        return struct.pack("!BBH", _TEXT, 126, length) + message
-    return struct.pack("!BBQ", _TEXT, 127, length) + message
+        return struct.pack("!BBH", first, 126, length) + data
+    return struct.pack("!BBQ", first, 127, length) + data
+
+
+def head_length(frame: bytes) -> int:
+    """How many bytes of a frame stand before what it carries."""
+    return {126: 4, 127: 10}.get(frame[1], 2)
 
 
 def message_frame(kind: bytes, cursor: bytes, body: bytes) -> bytes:
@@ -39,8 +49,7 @@ def message_text(kind: bytes, cursor: bytes, body: bytes) -> bytes:
 
 def body_of(frame: bytes, kind: bytes, cursor: bytes) -> bytes:
     """The body of a frame that `message_frame` made of this kind and cursor."""
-    header = {126: 4, 127: 10}.get(frame[1], 2)
-    return frame[header + _HEAD_LENGTH + len(kind) + len(cursor) :]
+    return frame[head_length(frame) + _HEAD_LENGTH + len(kind) + len(cursor) :]
 
 
 def json_frame(message: Mapping[str, Any]) -> bytes:

@@ -15,6 +15,7 @@ from snowbus.bus import json_text
 from snowbus.bus.errors import JsonError, PayloadError
 from snowbus.bus.event import Record
 from snowbus.bus.payload import CONTEXTS_SCHEMA, UNSTRUCT_EVENT_SCHEMA, Payload, decode_base64
+from snowbus.bus.tracker_protocol import SELF_DESCRIBING
 
 from .absolute_urls import absolute_url
 
@@ -27,7 +28,6 @@ SKIPPED = "iglu:dev.snowbus/skipped_events/jsonschema/1-0-0"
 
 _URLS = frozenset({"url", "dl"})  # it takes `dl`, of Google Analytics, where there is no `url`
 _TIMES = frozenset({"dtm", "stm", "ttm"})
-_DESCRIBING = {"ue_pr": False, "ue_px": True, "co": False, "cx": True}  # whether it is base64
 _TIME = re.compile(r"[0-9]{1,14}")
 _ISO_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
 _DANGEROUS = re.compile(
@@ -113,7 +113,7 @@ def _parameter(code: str, text: str) -> str | None:
     """A parameter that is safe. Raises _Unsafe."""
     if not text:
         return text
-    if code in _DESCRIBING:
+    if code in SELF_DESCRIBING:
         return _describing(code, text)
     if code in _TIMES and not _TIME.fullmatch(text):
         raise _Unsafe(f"not a time in ms: {_quote(text)}", None)
@@ -138,7 +138,7 @@ def _checked_text(text: str, *, is_url: bool) -> str:
 def _describing(code: str, text: str) -> str:
     """Self-describing JSON, written anew. Raises _Unsafe."""
     try:
-        outer = json_text.loads(decode_base64(text) if _DESCRIBING[code] else text)
+        outer = json_text.loads(decode_base64(text) if SELF_DESCRIBING[code] else text)
     except (PayloadError, JsonError) as error:
         raise _Unsafe(str(error), _explanation(code, str(error), text)) from None
     if not _is_self_describing(outer):
@@ -256,7 +256,7 @@ def _explanation(code: str, reason: str, sent: str) -> str:
 
 def _write(code: str, value: Any) -> str:
     """JSON as a parameter holds it; in base64 it is pure ASCII, which every version of the Inspector reads alike."""
-    if not _DESCRIBING[code]:
+    if not SELF_DESCRIBING[code]:
         return json_text.dumps(value)
     written = json.dumps(value, separators=(",", ":"))
     return urlsafe_b64encode(written.encode()).decode().rstrip("=")

@@ -11,7 +11,7 @@ from snowbus.bus import json_text
 from snowbus.bus.canonical import canonical_view
 from snowbus.bus.event import Event
 from snowbus.bus.payload import PAYLOAD_DATA_SCHEMA, Payload
-from snowbus.bus.tracker_protocol import timestamp_from_ms
+from snowbus.bus.tracker_protocol import COLLECTOR_PATH, timestamp_from_ms
 from snowbus.bus.version import version
 
 from ..masking import Mask
@@ -22,7 +22,6 @@ HOST = "websocket"
 """The collector that the Inspector shows: none is asked."""
 
 _LATEST_MS = 253_402_300_799_999  # the last with four digits for its year
-_PATH = "com.snowplowanalytics.snowplow/tp2"
 
 
 def ngrok_request(reading: Reading, mask: Mask | None) -> bytes:
@@ -36,7 +35,13 @@ def request_of(payload: Payload, user_agent: str = "") -> bytes:
     headers: dict[str, Any] = {"Host": [HOST]}
     if user_agent:
         headers["User-Agent"] = user_agent
-    request = {"method": "POST", "proto": "HTTP/1.1", "uri": _PATH, "headers": headers, "raw": _payload_data(payload)}
+    request = {
+        "method": "POST",
+        "proto": "HTTP/1.1",
+        "uri": COLLECTOR_PATH.removeprefix("/"),
+        "headers": headers,
+        "raw": _payload_data(payload),
+    }
     return json_text.dump_bytes({"request": request, "response": {"status_code": 200}})
 
 
@@ -81,7 +86,7 @@ def har_entry(reading: Reading, mask: Mask | None) -> bytes:
         "time": 0,
         "request": {
             "method": "POST",
-            "url": f"https://{HOST}/{_PATH}",
+            "url": f"https://{HOST}{COLLECTOR_PATH}",
             "httpVersion": "HTTP/1.1",
             "cookies": [],
             "headers": [{"name": "User-Agent", "value": user_agent}] if user_agent else [],

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from snowbus.bus import json_text
+from snowbus.bus.tracker_protocol import COLLECTOR_PATH
 
 from .requests import Refused
-from .routes import EVENTS_PATH
 
 HeaderList = tuple[tuple[bytes, bytes], ...]
 
@@ -94,7 +94,7 @@ def rate_limited(reason: str, *, retry_after: int) -> Answer:
 
 def not_found(path: str) -> Answer:
     """There is nothing on the path."""
-    return _error(404, f"there is nothing at {path[:200]}; events go to {EVENTS_PATH} or /tracking")
+    return _error(404, f"there is nothing at {path[:200]}; events go to {COLLECTOR_PATH} or /tracking")
 
 
 def redirects_disabled() -> Answer:

@@ -13,8 +13,14 @@ import orjson
 
 from snowbus.bus import json_text
 from snowbus.bus.errors import JsonError, PayloadError
-from snowbus.bus.iglu.uri import parse_iglu_uri
-from snowbus.bus.payload import Payload, checked_payload, complete, payload_from_plain_json
+from snowbus.bus.payload import (
+    Payload,
+    checked_payload,
+    complete,
+    is_payload_data,
+    items_of_payload_data,
+    payload_from_plain_json,
+)
 
 Kind = Literal[
     "content_type", "content_encoding", "not_json", "not_payload_data", "not_an_event", "redirect", "too_large"
@@ -163,7 +169,7 @@ def _payload_data_items(body: bytes) -> _Items:
 
 def _plain_items(body: bytes) -> _Items:
     value = _loads(body)
-    if isinstance(value, dict) and isinstance(value.get("schema"), str) and _is_payload_data(value["schema"]):
+    if is_payload_data(value):
         return _Items("data", _data_of(value), checked_payload)
     if isinstance(value, list):
         if not value:
@@ -192,20 +198,12 @@ def _loads(body: bytes) -> Any:
 def _data_of(value: Any) -> list[Any]:
     if not isinstance(value, dict) or not isinstance(value.get("schema"), str) or "data" not in value:
         raise RefusedError("not_payload_data", "the body must be a self-describing JSON with a schema and data")
-    if not _is_payload_data(value["schema"]):
+    if not is_payload_data(value):
         raise RefusedError("not_payload_data", f"schema: {value['schema']!r} is not payload_data/jsonschema/1-*-*")
-    data = value["data"]
-    if not isinstance(data, list) or not data:
-        raise RefusedError("not_payload_data", "data: must be an array with at least one event")
-    return data
-
-
-def _is_payload_data(schema: str) -> bool:
     try:
-        uri = parse_iglu_uri(schema)
-    except PayloadError:
-        return False
-    return uri[:4] == ("com.snowplowanalytics.snowplow", "payload_data", "jsonschema", 1)
+        return items_of_payload_data(value)
+    except PayloadError as error:
+        raise RefusedError("not_payload_data", error.reason) from None
 
 
 def _check_content_type(content_type: str) -> None:

@@ -6,8 +6,8 @@ from enum import Enum, auto
 
 from snowbus.bus import operations
 from snowbus.bus.errors import ConfigurationError
+from snowbus.bus.tracker_protocol import COLLECTOR_PATH
 
-EVENTS_PATH = "/com.snowplowanalytics.snowplow/tp2"
 REDIRECT_PATH = "/r/tp2"
 CONTRACT_PATH = "/openapi.yaml"
 
@@ -34,7 +34,7 @@ _COLLECTOR = {**_PIXEL, "POST": Endpoint.BATCH}
 _REDIRECT = {"GET": Endpoint.REDIRECT, "HEAD": Endpoint.REDIRECT, "POST": Endpoint.REDIRECT}
 _OPERATIONS = {"GET": Endpoint.OPERATIONS, "HEAD": Endpoint.OPERATIONS}
 _BY_PATH: dict[str, Mapping[str, Endpoint]] = {
-    EVENTS_PATH: _COLLECTOR,
+    COLLECTOR_PATH: _COLLECTOR,
     "/i": _PIXEL,
     "/ice.png": _PIXEL,
     "/tracking": {**_PIXEL, "POST": Endpoint.TRACKING},
@@ -55,7 +55,7 @@ class Routes:
     """
 
     def __init__(self, own: Sequence[str], *, redirects: bool) -> None:
-        targets = (EVENTS_PATH, REDIRECT_PATH) if redirects else (EVENTS_PATH,)
+        targets = (COLLECTOR_PATH, REDIRECT_PATH) if redirects else (COLLECTOR_PATH,)
         self._stands_for = dict(_COLLECTORS_NAMES)
         for each in own:
             path, _, target = each.partition("=")

@@ -13,13 +13,13 @@ from aiokafka import AIOKafkaConsumer
 from support.forwarding import numbered, publish
 from support.http_sink import events_taken, http_sink, requests_taken, wait_for_events
 
-from snowbus.bus.collector.target import DEFAULT_PATH
 from snowbus.bus.envelope import decode_event
 from snowbus.bus.event import EVENTS_TOPIC
 from snowbus.bus.log import Log, open_log
 from snowbus.bus.metrics import Metrics
 from snowbus.bus.payload import PAYLOAD_DATA_SCHEMA
 from snowbus.bus.settings import Settings
+from snowbus.bus.tracker_protocol import COLLECTOR_PATH
 from snowbus.cli.running import collect_garbage_seldom
 from snowbus.consumers.collector.run import run_collect
 
@@ -50,7 +50,7 @@ async def simplest_loop(log: Log, url: str, stop: asyncio.Event) -> None:
     async with aiohttp.ClientSession(headers={"Content-Type": "application/json"}) as session:
 
         async def post(body: str) -> None:
-            async with session.post(url + DEFAULT_PATH, data=body.encode()) as response:
+            async with session.post(url + COLLECTOR_PATH, data=body.encode()) as response:
                 await response.read()
             places.release()
 

@@ -12,7 +12,7 @@ import uvloop
 from support.http_sink import http_sink
 from support.sending import body_of, sender
 
-from snowbus.bus.collector.target import DEFAULT_PATH
+from snowbus.bus.tracker_protocol import COLLECTOR_PATH
 
 REQUESTS = 3_000
 BODIES = {"50 events": body_of(50, page="x" * 520), "200 events": body_of(200, page="x" * 520)}
@@ -44,7 +44,7 @@ class Barest(asyncio.Protocol):
 
 async def barest(url: str, body: bytes, in_flight: int) -> float:
     address = urlsplit(url)
-    head = f"POST {DEFAULT_PATH} HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    head = f"POST {COLLECTOR_PATH} HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     idle: list[Barest] = []
 
     async def post() -> int:
