@@ -9,7 +9,7 @@ import pytest
 from support.aio import run, soon
 from support.consuming import consume
 from support.processes import peak_megabytes
-from support.streams import Journal, append_backlog
+from support.streams import Journal, append_backlog, caught_up, restart_and_rebalance
 
 from snowbus.bus.log import open_log
 from snowbus.cli import exit_codes
@@ -55,15 +55,6 @@ def start(processes, folder, url, *, session_timeout):
     process = consume(folder, url, "stock", "--session-timeout", str(session_timeout))
     processes.append(process)
     return process
-
-
-def caught_up(journal, stream):
-    """End the stream, and wait until all of it has been handled, and a moment for what should not be."""
-    count = stream.stop()
-    soon(lambda: len(journal.numbers()) >= count, timeout=60, every=0.2)
-    time.sleep(0.5)
-    assert journal.numbers() == set(range(count))
-    return count
 
 
 def show(url, count, what, repeats, more=""):
@@ -121,22 +112,7 @@ def test_restarts_and_rebalances(log_url, tmp_path, journal, processes, stream_t
         time.sleep(chance.uniform(0.0, 0.4))
         return process
 
-    for _ in range(RESTARTS):
-        assert joined().stop() == exit_codes.OK
-    stays = joined()
-    for number in range(REBALANCES):
-        others = [joined() for _ in range(1 + number % 2)]
-        for other in others:
-            assert other.stop() == exit_codes.OK
-    count = caught_up(journal, stream)
-    assert stays.stop() == exit_codes.OK
-    assert journal.size == count, f"{journal.size - count} events were handled again"
-    assert journal.out_of_order() == []
-    kind = log_url.partition(":")[0]
-    print(
-        f"\n{kind}: {count} events, {RESTARTS} restarts, {REBALANCES} times that others came and went: "
-        f"0 lost, 0 handled again, key order kept"
-    )
+    restart_and_rebalance(joined, journal, stream, restarts=RESTARTS, rebalances=REBALANCES)
 
 
 def test_a_backlog(log_url, tmp_path):

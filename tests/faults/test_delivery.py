@@ -15,7 +15,7 @@ from support.collector_double import CollectorDouble
 from support.http_sink import events_taken, http_sink, wait_for_events
 from support.processes import peak_megabytes
 from support.snowbus import COMMAND, Process
-from support.streams import Taken, append_backlog
+from support.streams import Taken, append_backlog, caught_up, restart_and_rebalance
 
 from snowbus.bus.log import open_log
 from snowbus.cli import exit_codes
@@ -74,15 +74,6 @@ def settled(taken):
     """How much the collector has taken, once what was sent to it before has been."""
     time.sleep(3 * ANSWER_SECONDS)
     return taken.size
-
-
-def caught_up(taken, stream):
-    """End the stream, and wait until all of it has been taken, and a moment for what should not be."""
-    count = stream.stop()
-    soon(lambda: len(taken.numbers()) >= count, timeout=60, every=0.2)
-    time.sleep(0.5)
-    assert taken.numbers() == set(range(count))
-    return count
 
 
 def show(url, count, what, repeats):
@@ -160,25 +151,10 @@ def test_restarts_and_rebalances(log_url, collector, collect, stream_to):
         process = collect(log_url, collector.url, *BOUNDS)
         process.address("collect")
         grows(taken)
+        time.sleep(0.3)
         return process
 
-    for _ in range(RESTARTS):
-        assert joined().stop() == exit_codes.OK
-    stays = joined()
-    for number in range(REBALANCES):
-        others = [joined() for _ in range(1 + number % 2)]
-        for other in others:
-            time.sleep(0.3)
-            assert other.stop() == exit_codes.OK
-    count = caught_up(taken, stream)
-    assert stays.stop() == exit_codes.OK
-    assert taken.size == count, f"{taken.size - count} events were delivered again"
-    assert taken.out_of_order() == []
-    kind = log_url.partition(":")[0]
-    print(
-        f"\n{kind}: {count} events, {RESTARTS} restarts, {REBALANCES} times that others came and went: "
-        f"0 lost, 0 delivered again, key order kept"
-    )
+    restart_and_rebalance(joined, taken, stream, restarts=RESTARTS, rebalances=REBALANCES)
 
 
 def test_another_takes_over_from_one_that_is_killed(log_url, collector, collect, stream_to):

@@ -5,15 +5,18 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from support.aio import soon
 from support.collector_double import CollectorDouble
 from support.forwarding import numbered
+from support.snowbus import Process
 
 from snowbus.bus.event import DEAD_TOPIC, EVENTS_TOPIC, RETRY_TOPIC, ProducerRecord
 from snowbus.bus.log import Log, LogOptions, open_log
+from snowbus.cli import exit_codes
 
 KEYS = 97
 _TICK_SECONDS = 0.02
@@ -135,7 +138,7 @@ class Stream(threading.Thread):
     def __init__(self, url: str, *, rate: int = 500, **parameters: str) -> None:
         super().__init__(daemon=True)
         self.count = 0
-        self._url = url
+        self.url = url
         self._rate = rate
         self._parameters = parameters
         self._ended = threading.Event()
@@ -158,7 +161,7 @@ class Stream(threading.Thread):
         return self.count
 
     async def _append(self) -> None:
-        async with await open_log(self._url, LogOptions(append_timeout=60.0)) as log:
+        async with await open_log(self.url, LogOptions(append_timeout=60.0)) as log:
             await log.create_topics([EVENTS_TOPIC, DEAD_TOPIC, RETRY_TOPIC])
             size = round(self._rate * _TICK_SECONDS)
             while not self._ended.is_set():
@@ -179,3 +182,36 @@ async def append_backlog(log: Log, count: int, *, batch: int = 5_000) -> None:
     records = [numbered(number, user=f"user-{number % 1_000}") for number in range(batch)]
     for _ in range(count // batch):
         await log.append(EVENTS_TOPIC, records)
+
+
+def caught_up(handled: Handled, stream: Stream) -> int:
+    """End the stream, and wait until all of it has been handled, and a moment for what should not be."""
+    count = stream.stop()
+    soon(lambda: len(handled.numbers()) >= count, timeout=60, every=0.2)
+    time.sleep(0.5)
+    assert handled.numbers() == set(range(count))
+    return count
+
+
+def restart_and_rebalance(
+    join: Callable[[], Process], handled: Handled, stream: Stream, *, restarts: int, rebalances: int
+) -> None:
+    """While the stream flows, one member after the other comes and goes, and others beside one that stays: nothing is
+    lost, nothing comes again, and keys stay in order. `join` returns once its member has something to do.
+    """
+    for _ in range(restarts):
+        assert join().stop() == exit_codes.OK
+    stays = join()
+    for number in range(rebalances):
+        others = [join() for _ in range(1 + number % 2)]
+        for other in others:
+            assert other.stop() == exit_codes.OK
+    count = caught_up(handled, stream)
+    assert stays.stop() == exit_codes.OK
+    assert len(handled.lines()) == count, f"{len(handled.lines()) - count} events came again"
+    assert handled.out_of_order() == []
+    kind = stream.url.partition(":")[0]
+    print(
+        f"\n{kind}: {count} events, {restarts} restarts, {rebalances} times that others came and went: "
+        f"0 lost, none came again, key order kept"
+    )

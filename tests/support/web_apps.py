@@ -5,7 +5,7 @@ it, until the app's `gate` is open.
 """
 
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import anyio
@@ -35,6 +35,33 @@ def user(request: Any) -> dict[str, str]:
     return {"name": headers.get("X-User", "nobody")}
 
 
+def untracked() -> str:
+    return "untracked"
+
+
+def view() -> str:
+    track("view")
+    return "view"
+
+
+async def async_view() -> str:
+    track("async")
+    return "async"
+
+
+async def raises() -> str:
+    track("raises")
+    raise RuntimeError("the view's own")
+
+
+PLAIN_VIEWS: dict[str, Callable[[], Any]] = {
+    "/untracked": untracked,
+    "/view": view,
+    "/async": async_view,
+    "/raises": raises,
+}
+
+
 class Gate:
     """What a view waits for."""
 
@@ -58,24 +85,8 @@ def flask_app(tracking: Tracking, gate: Gate) -> flask.Flask:
         track("stream-last")
         yield b"last"
 
-    @app.get("/untracked")
-    def untracked() -> str:
-        return "untracked"
-
-    @app.get("/view")
-    def view() -> str:
-        track("view")
-        return "view"
-
-    @app.get("/async")
-    async def async_view() -> str:
-        track("async")
-        return "async"
-
-    @app.get("/raises")
-    def raises() -> str:
-        track("raises")
-        raise RuntimeError("the view's own")
+    for path, view in PLAIN_VIEWS.items():
+        app.get(path)(view)
 
     @app.get("/stream")
     def streams() -> flask.Response:
@@ -100,24 +111,8 @@ def fastapi_app(tracking: Tracking, gate: Gate) -> FastAPI:
         track("stream-last")
         yield b"last"
 
-    @app.get("/untracked")
-    def untracked() -> str:
-        return "untracked"
-
-    @app.get("/view")
-    def view() -> str:
-        track("view")
-        return "view"
-
-    @app.get("/async")
-    async def async_view() -> str:
-        track("async")
-        return "async"
-
-    @app.get("/raises")
-    async def raises() -> str:
-        track("raises")
-        raise RuntimeError("the view's own")
+    for path, view in PLAIN_VIEWS.items():
+        app.get(path)(view)
 
     @app.get("/stream")
     def streams() -> StreamingResponse:
