@@ -26,8 +26,8 @@ A list is written with commas in the environment, as a list in the file, and by 
 What cannot work is told with where it came from, and the exit code is 3; a name in the file that is no setting, too.
 The environment is shared with others: of its variables `SNOWBUS_…` that are no setting, those that look like one are
 warned of (`SNOWBUS_LOGG` for `SNOWBUS_LOG`, `SNOWBUS_LISTEN` for one of the four `SNOWBUS_…_LISTEN`), and the others
-are left alone. One that looks like a setting without which everyone is let in, such as `SNOWBUS_GATEWAY_TOKEN`, ends the
-command with 3.
+are left alone. One that looks like a setting without which everyone is let in, such as `SNOWBUS_GATEWAY_TOKEN`, ends
+the command with 3.
 
 Passwords and tokens have no flag, as everyone on a machine can see the arguments of its processes; a URL with a
 password in it is refused there.
