@@ -77,7 +77,8 @@ class Metrics:
         )
         self.collect_collector_up = Gauge(
             "snowbus_collect_collector_up",
-            "Whether a collector takes events: 1, or 0 from a failure until it is tried again and does.",
+            "Whether a collector takes events: 1, or 0 from a failure until it is tried again and does; "
+            "none before it has been tried.",
             ("collector",),
             registry=registry,
         )

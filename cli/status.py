@@ -20,7 +20,7 @@ from snowbus.bus.log import Log
 from snowbus.bus.settings import Settings
 from snowbus.consumers.collector_status import CollectorStatus, collector_statuses
 from snowbus.consumers.look import look
-from snowbus.consumers.status import Look, Status, partition_statuses, topic_statuses, with_rates
+from snowbus.consumers.status import Look, Status, left_groups, partition_statuses, topic_statuses, with_rates
 
 from . import exit_codes
 from .running import run, until_stopped, with_log
@@ -89,7 +89,8 @@ def command(
     A group is running, idle, waiting for a retry, stopped, stuck in a call that should have ended long ago, or has not
     been heard of for ten seconds or more: then its process was killed, hangs, or cannot reach the log.
 
-    A collector is up, down, or refusing: then only another configuration, here or there, will help.
+    A collector is untried until an event comes for it; then it is up, down, or refusing: then only another
+    configuration, here or there, will help.
     """
     wanted = _Wanted(groups, by_partition, as_json)
     if watch is not None:
@@ -154,7 +155,7 @@ def _see(looks: Sequence[Look], wanted: _Wanted, log: Log) -> _Seen:
         notes.append(f"No group has read from {log.url} yet.")
     return _Seen(
         statuses if wanted.by_partition else topic_statuses(statuses),
-        collector_statuses(now.reports, now=now.at),
+        collector_statuses(now.reports, now=now.at, left=left_groups(statuses)),
         notes,
         at=now.at,
         missing=bool(missing),

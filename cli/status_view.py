@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from snowbus.consumers.collector_status import CollectorStatus
+from snowbus.consumers.receipts import Standing
 from snowbus.consumers.status import KEEPS_UP_SECONDS, State, Status
 
 from .tables import cell, duration, line, table
@@ -22,7 +23,7 @@ _WORDS: dict[State, str] = {
     "never_committed": "never committed",
 }
 _STYLES: dict[State, str] = {"running": "green", "waiting": "yellow", "stuck": "red", "silent": "red", "stopped": "dim"}
-_COLLECTOR_STYLES = {"up": "green", "down": "yellow", "refusing": "red"}
+_COLLECTOR_STYLES: dict[Standing | None, str] = {"up": "green", "down": "yellow", "refusing": "red"}
 
 
 def status_view(
@@ -78,17 +79,22 @@ def _table(statuses: Iterable[Status], *, by_partition: bool, rated: bool) -> Ta
 def _collector_table(collectors: Iterable[CollectorStatus]) -> Table:
     made = table("group", "collector", "state", numbers=("next try", "heard of"))
     for each in collectors:
-        words = f"{each.state} for {duration(each.state_age)}"
-        if each.state_members < each.members:
-            words += f" ({each.state_members} of {each.members})"
         made.add_row(
             cell(each.group),
             cell(each.collector),
-            cell(words, _COLLECTOR_STYLES[each.state]),
+            cell(_collector_in_words(each), _COLLECTOR_STYLES.get(each.state, "")),
             cell(_in(each.next_try_in)),
             cell(f"{duration(each.heard_age)} ago"),
         )
     return made
+
+
+def _collector_in_words(status: CollectorStatus) -> str:
+    """How a collector stands, and to how many of those who deliver, if they differ."""
+    if status.state in (None, "untried"):
+        return status.state or ""
+    words = f"{status.state} for {duration(status.state_age)}"
+    return words if status.state_members == status.members else f"{words} ({status.state_members} of {status.members})"
 
 
 def _place(status: Status) -> str:

@@ -1,11 +1,10 @@
 """How collectors stand for the groups that deliver to them, from what the members of the groups report."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 
-from .receipts import CollectorState, Report
+from .receipts import CollectorState, Report, Standing
 
 REPORT_SECONDS = 10.0
 """Who delivers reports how the collectors stand at least so often."""
@@ -13,7 +12,7 @@ REPORT_SECONDS = 10.0
 LATELY_SECONDS = 3 * REPORT_SECONDS
 """Who has told nothing for so long, while others have, is gone."""
 
-_WORST_FIRST = ("refusing", "down", "up")
+_WORST_FIRST: tuple[Standing, ...] = ("refusing", "down", "up", "untried")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,15 +21,16 @@ class CollectorStatus:
 
     Times are in seconds: an `age` counts from then to the look, an `in` from the look to then. `state_members` of the
     `members` that told of it lately found it in the `state`, the first of them `state_age` ago; `heard_age` is how
-    long ago the last of them told. `next_try_in` is None for one that is up.
+    long ago the last of them told. `next_try_in` is None for one that is not tried again. When nobody delivers for the
+    group any more, the `state` and its age are None, too.
     """
 
     group: str
     collector: str
-    state: Literal["up", "down", "refusing"]
+    state: Standing | None
     state_members: int
     members: int
-    state_age: float
+    state_age: float | None
     heard_age: float
     next_try_in: float | None = None
     last_error: str = ""
@@ -54,8 +54,11 @@ def by_collector(reports: Iterable[Report]) -> dict[str, list[CollectorState]]:
     return {url: sorted(told, key=_badness) for url, told in found.items()}
 
 
-def collector_statuses(reports: Iterable[Report], *, now: int) -> list[CollectorStatus]:
-    """How each collector stands, from reports in the order in which they came; `now` is in ms since 1970."""
+def collector_statuses(reports: Iterable[Report], *, now: int, left: Collection[str] = ()) -> list[CollectorStatus]:
+    """How each collector stands, from reports in the order in which they came; `now` is in ms since 1970.
+
+    For the groups in `left` nobody delivers any more.
+    """
     by_group: defaultdict[str, list[Report]] = defaultdict(list)
     for report in reports:
         by_group[report.group].append(report)
@@ -63,7 +66,10 @@ def collector_statuses(reports: Iterable[Report], *, now: int) -> list[Collector
     for group, told_by_group in sorted(by_group.items()):
         last = lately(told_by_group)
         heard = max((report.time for report in last), default=0)
-        statuses += [_status(group, told, heard=heard, now=now) for told in by_collector(last).values()]
+        found = [_status(group, told, heard=heard, now=now) for told in by_collector(last).values()]
+        if group in left:
+            found = [replace(each, state=None, state_members=0, state_age=None, next_try_in=None) for each in found]
+        statuses += found
     return statuses
 
 

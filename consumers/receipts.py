@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from snowbus.bus.event import ProducerRecord, Record
 
 Status = Literal["delivered", "retrying", "dead"]
+Standing = Literal["untried", "up", "down", "refusing"]
 OffsetRange = tuple[int, int]
 
 _PLACE = attrgetter("topic", "partition")
@@ -47,13 +48,14 @@ class Receipt(_Frozen):
 
 
 class CollectorState(_Frozen):
-    """How a collector stood: up; down, when waiting may help; or refusing, when only another configuration will.
+    """How a collector stood: untried, before it has answered anything; up; down, when waiting may help; or refusing,
+    when only another configuration will.
 
     `since` and `next_try` are in ms since 1970.
     """
 
     url: str
-    state: Literal["up", "down", "refusing"]
+    state: Standing
     since: int
     error: str = ""
     next_try: int | None = None

@@ -129,6 +129,18 @@ def topic_statuses(statuses: Iterable[Status]) -> list[Status]:
     ]
 
 
+def left_groups(statuses: Iterable[Status]) -> set[str]:
+    """The groups in which nobody is at work: all have stopped, or are not heard of."""
+    states: defaultdict[str, set[State]] = defaultdict(set)
+    for status in statuses:
+        states[status.group].add(status.state)
+    return {
+        group
+        for group, those in states.items()
+        if those & {"stopped", "silent"} and those <= {"stopped", "silent", "never_committed"}
+    }
+
+
 def with_rates(statuses: Iterable[Status], before: Iterable[Status], *, seconds: float) -> list[Status]:
     """Statuses of partitions with how fast they move, given those of a look so many seconds before."""
     known = {(status.group, status.topic, status.partition): status for status in before}

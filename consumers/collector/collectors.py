@@ -33,6 +33,8 @@ from typing import NamedTuple, Protocol
 from snowbus.bus.backoff import wait_before_retry
 from snowbus.bus.collector.verdicts import Answer, Dead, Delivered, Denied, NoAnswer, Retry, Split, Stop, Verdict
 
+from ..receipts import Standing
+
 STEADY_SECONDS = 60.0
 """One that goes away again within so long of its return is trusted less than one that goes away for the first time."""
 
@@ -73,7 +75,8 @@ class Collector:
     """One collector and how it stands. `name` is its URL without what is secret; its state last `changed` then.
 
     `refused` counts the events that it has refused alone since it last took any, and `denied` those that it has denied
-    alone since then or since its last try was over. `takes` says whether it has taken any since it last was away.
+    alone since then or since its last try was over. `takes` says whether it has taken any since it last was away. It is
+    `untried` until it has answered, or failed, for the first time.
     """
 
     name: str
@@ -85,6 +88,7 @@ class Collector:
     refused: int = 0
     denied: int = 0
     takes: bool = False
+    untried: bool = True
     probe: "Attempt | None" = None
 
 
@@ -118,14 +122,13 @@ class Change(NamedTuple):
 
 
 class State(NamedTuple):
-    """How a collector stands, for people: up or down for so many `seconds`; `next_try` is so many seconds from now."""
+    """How a collector stands, for people, and for how many `seconds`; the next try is so many seconds from now."""
 
     name: str
-    up: bool
+    state: Standing
     seconds: float
     reason: str = ""
-    configuration: bool = False
-    next_try: float = 0.0
+    next_try_in: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,10 +179,11 @@ class Collectors:
         for collector in self._collectors:
             seconds = now - collector.changed
             if (outage := collector.outage) is None:
-                states.append(State(collector.name, up=True, seconds=seconds))
+                states.append(State(collector.name, "untried" if collector.untried else "up", seconds))
             else:
                 wait = 0.0 if collector.probe else max(0.0, _next_try(outage, spared=spared) - now)
-                states.append(State(collector.name, False, seconds, outage.reason, outage.configuration, wait))
+                state: Standing = "refusing" if outage.configuration else "down"
+                states.append(State(collector.name, state, seconds, outage.reason, wait))
         return states
 
     def pick(self, now: float) -> Attempt | Wait:
@@ -266,6 +270,7 @@ class Collectors:
             steady = now - collector.changed >= STEADY_SECONDS
             collector.relapses = 0 if steady or not collector.changes else collector.relapses + 1
             outage = collector.outage = Outage(now)
+            collector.untried = False
             collector.changes += 1
             collector.changed = now
         outage.failures += 1
@@ -289,6 +294,8 @@ class Collectors:
 
     def _took(self, collector: Collector, now: float) -> Change | None:
         outage = collector.outage
+        if collector.untried:
+            collector.untried, collector.changed = False, now
         if outage is None:
             return None
         collector.outage = None

@@ -46,8 +46,6 @@ class Delivery:
         self._announcer = Announcer()
         self._failures: Counter[str] = Counter()
         self._denials: WeakKeyDictionary[Record, int] = WeakKeyDictionary()  # how often each was denied alone
-        for state in collectors.states(time.monotonic()):
-            metrics.collect_collector_up.labels(state.name).set(state.up)
 
     @property
     def refusal(self) -> str:
@@ -160,8 +158,10 @@ class Delivery:
             if self._failures[name] < _FAILURES_IN_A_ROW:
                 return
         now = time.monotonic()
-        if (change := self._collectors.settle(attempt, verdict, now)) is not None:
-            self._metrics.collect_collector_up.labels(name).set(change.over)
+        change = self._collectors.settle(attempt, verdict, now)
+        if not attempt.collector.untried:
+            self._metrics.collect_collector_up.labels(name).set(attempt.collector.outage is None)
+        if change is not None:
             self._announcer.say(change, now)
 
     def _note(self, records: Sequence[Record], status: Status, http_status: int | None, error: str = "") -> None:

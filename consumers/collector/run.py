@@ -101,10 +101,10 @@ def _states(collectors: Collectors) -> list[CollectorState]:
 def _as_reported(state: State, wall_ms: int) -> CollectorState:
     return CollectorState(
         url=state.name,
-        state="up" if state.up else "refusing" if state.configuration else "down",
+        state=state.state,
         since=wall_ms - round(1000 * state.seconds),
         error=state.reason,
-        next_try=None if state.up else wall_ms + round(1000 * state.next_try),
+        next_try=None if state.next_try_in is None else wall_ms + round(1000 * state.next_try_in),
     )
 
 

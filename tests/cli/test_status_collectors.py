@@ -55,9 +55,11 @@ def test_each_collector_is_told_with_its_state_its_error_and_its_next_try(tmp_pa
             assert process.stop() == exit_codes.OK
 
 
-def test_a_collector_that_is_away_is_told_to_be_down_until_it_is_back(tmp_path, sqlite_url):
+def test_a_collector_is_untried_then_down_until_it_is_back_and_nothing_once_nobody_delivers(tmp_path, sqlite_url):
     with CollectorDouble() as collector:
         with collecting(tmp_path, sqlite_url, collector.url) as process:
+            process.address("collect")
+            soon(lambda: _state(statuses(tmp_path, sqlite_url), "untried"))
             collector.down()
             publish(tmp_path, sqlite_url, "one")
             told = soon(lambda: (found := statuses(tmp_path, sqlite_url)) and _state(found, "down"))
@@ -65,14 +67,16 @@ def test_a_collector_that_is_away_is_told_to_be_down_until_it_is_back(tmp_path, 
             collector.up()
             soon(lambda: _state(statuses(tmp_path, sqlite_url), "up"))
             assert process.stop() == exit_codes.OK
-        # Nobody delivers any more: what was told last stays, and so does when that was.
-        first, second = (_state(statuses(tmp_path, sqlite_url), "up")["heard_age"] for _ in range(2))
-        assert first < second
+        (left,) = statuses(tmp_path, sqlite_url).values()
+        assert (left["state"], left["state_age"], left["next_try_in"]) == (None, None, None)
+        (again,) = statuses(tmp_path, sqlite_url).values()
+        assert left["heard_age"] < again["heard_age"]
+        answer = snowbus("status", "--log", sqlite_url, cwd=tmp_path)
+        assert re.search(rf"\ncollector +{re.escape(collector.url + PATH)} +\d.* ago\n", answer.stdout)
 
 
 def _state(found, state):
-    (status,) = found.values()
-    return status if status["state"] == state else None
+    return next((status for status in found.values() if status["state"] == state), None)
 
 
 def test_of_a_group_that_is_asked_for_only_its_collectors_are_told(tmp_path, sqlite_url):

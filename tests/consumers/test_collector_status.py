@@ -54,6 +54,13 @@ def test_a_member_that_others_have_outlived_has_no_word():
     assert both == [("collector", "https://one", "down", 1, 2)]
 
 
+def test_one_that_some_have_tried_stands_as_they_tell():
+    untried = up().model_copy(update={"state": "untried"})
+    reports = [report(untried), report(up(), sender="collect@b:1")]
+    assert states(*reports) == [("collector", "https://one", "up", 1, 2)]
+    assert states(*reports[:1]) == [("collector", "https://one", "untried", 1, 1)]
+
+
 def test_each_group_has_its_collectors_in_their_order():
     reports = [report(up("https://two"), up("https://one")), report(up("https://b"), group="backup")]
     assert [each[:2] for each in states(*reports)] == [

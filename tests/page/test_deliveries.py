@@ -173,11 +173,14 @@ def test_a_collector_that_is_down_is_said_in_the_bar_and_moves_nothing(
     gateway: PageServer, open_page: Callable[..., Page]
 ) -> None:
     gateway.publish(an_event())
-    gateway.tell(collectors=[down(state="up")])
+    gateway.tell(collectors=[down(state="untried", error="", next_try=None)])
     page = open_page()
-    expect(state(page, "add_to_cart")).to_have_text("queued")
-    before = rows(page).bounding_box()
+    open_delivery(page, "add_to_cart")
+    expect(page.locator("#panel .collector")).to_have_text(
+        "http://collector.example is untried: no event has come for it yet"
+    )
     expect(page.locator("#collectors")).to_be_hidden()
+    before = rows(page).bounding_box()
     gateway.tell(collectors=[down("https://collector.example")])
     expect(page.locator("#collectors")).to_contain_text("collector down")
     assert rows(page).bounding_box() == before

@@ -69,7 +69,7 @@ export class Deliveries {
   /** The collectors that do not take events now: `{group, url, state, since, error, nextTry}`, longest first. */
   get troubles() {
     const all = [...this.groups].flatMap(([group, { collectors }]) => collectors.map((each) => ({ group, ...each })));
-    return all.filter(({ state }) => state !== "up").sort((one, other) => one.since - other.since);
+    return all.filter(({ state }) => state === "down" || state === "refusing").sort((one, other) => one.since - other.since);
   }
 
   #group(name) {

@@ -5,7 +5,8 @@ import { asText } from "./messages.js";
 import { clock, count, day, dayAndClock, duration, plural, visible } from "./text.js";
 
 const SILENT_MS = 10_000;
-const STATES = { up: "valid", down: "lost", refusing: "refused" };
+const STATES = { untried: "queued", up: "valid", down: "lost", refusing: "refused" };
+const STANDING = { untried: "untried: no event has come for it yet", refusing: "refusing events" };
 const WORDS = {
   queued: ["Queued", "The collector consumer has not told of it yet."],
   done: ["Done", "Delivered or dead: the consumer has finished with it, and nobody can tell any more which."],
@@ -113,8 +114,8 @@ export function collectorLine({ url, state, since, error, nextTry }, row) {
       "span",
       {},
       untrusted(url, { class: "url" }),
-      ` is ${state === "refusing" ? "refusing events" : state}`,
-      Number.isFinite(since) ? ` since ${at(since, today)}` : "",
+      ` is ${STANDING[state] ?? state}`,
+      state !== "untried" && Number.isFinite(since) ? ` since ${at(since, today)}` : "",
       error && state !== "up" ? [": ", untrusted(visible(error, 300))] : "",
       state !== "up" && Number.isFinite(nextTry) ? `. Next try at ${at(nextTry, today)}.` : "",
     ),

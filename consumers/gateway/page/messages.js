@@ -81,7 +81,7 @@ function delivery(message) {
     receipts: receipts.filter(({ status }) => DELIVERY_STATUSES.has(status)).map(receipt).filter(hasOffsets),
     collectors: collectors.map((each) => ({
       url: asText(each.url).slice(0, 500),
-      state: ["up", "down", "refusing"].includes(each.state) ? each.state : "down",
+      state: ["untried", "up", "down", "refusing"].includes(each.state) ? each.state : "down",
       since: Date.parse(asText(each.since)),
       error: asText(each.error).slice(0, 500),
       nextTry: Date.parse(asText(each.next_try)),

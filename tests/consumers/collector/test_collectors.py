@@ -191,12 +191,14 @@ def test_one_that_soon_goes_away_again_is_trusted_less_each_time() -> None:
 
 def test_how_they_stand_can_be_told() -> None:
     choice = collectors("a", "b")
-    assert choice.states(5.0) == [State("a", True, 5.0), State("b", True, 5.0)]
-    choice.settle(pick(choice, 5.0), Retry("busy", 30.0), 5.0)
-    assert choice.states(15.0) == [State("a", False, 10.0, "busy", False, 20.0), State("b", True, 15.0)]
+    assert choice.states(5.0) == [State("a", "untried", 5.0), State("b", "untried", 5.0)]
+    choice.settle(pick(choice, 5.0), Delivered(), 5.0)
+    assert choice.states(6.0) == [State("a", "up", 1.0), State("b", "untried", 6.0)]
+    choice.settle(pick(choice, 6.0), Retry("busy", 30.0), 6.0)
+    assert choice.states(16.0) == [State("a", "down", 10.0, "busy", 20.0), State("b", "untried", 16.0)]
     assert choice.outage is None
-    choice.settle(pick(choice, 15.0), FORBIDDEN, 15.0)
-    assert choice.states(16.0)[1] == State("b", False, 1.0, "HTTP 401", True, 23.0)
+    choice.settle(pick(choice, 16.0), FORBIDDEN, 16.0)
+    assert choice.states(17.0)[1] == State("b", "refusing", 1.0, "HTTP 401", 23.0)
     assert choice.outage is not None
     assert choice.outage.reason == "busy"
 
@@ -400,7 +402,7 @@ class Choosing(RuleBasedStateMachine):
 
     @invariant()
     def what_is_told_is_so(self) -> None:
-        assert {state.name: state.up for state in self.choice.states(self.now)} == {
+        assert {state.name: state.state in ("untried", "up") for state in self.choice.states(self.now)} == {
             name: naive.up for name, naive in self.naive.items()
         }
         assert (self.choice.outage is None) == any(naive.up for naive in self.naive.values())

@@ -61,6 +61,7 @@ def aged(record: ProducerRecord, seconds: float) -> ProducerRecord:
 def test_a_delivery_is_counted_timed_and_measured(
     sqlite_url: str, collector: CollectorDouble, name: str, sample: Sample
 ) -> None:
+    assert sample("snowbus_collect_collector_up", collector=name) is None
     append(sqlite_url, map(numbered, range(30)))
     soon(lambda: sample("snowbus_collect_delivered_events_total") == 30)
     requests = len(collector.requests)
