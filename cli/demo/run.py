@@ -20,6 +20,8 @@ _OUTAGE_EVERY_SECONDS = 25.0
 _OUTAGE_SECONDS = 6.0
 _DELIVERY_SECONDS = 20.0
 _LAG_SECONDS = 0.1
+_SCHEMA_SECONDS = 3.0
+"""How long the first events wait for their schemas at least: at the start there is much to do at once."""
 
 
 async def run_demo(settings: Settings, *, log: str, rate: float) -> None:
@@ -34,6 +36,7 @@ async def run_demo(settings: Settings, *, log: str, rate: float) -> None:
                 update={
                     "log": log_url,
                     "collector": (collector_address,),
+                    "iglu_wait": max(settings.iglu_wait, _SCHEMA_SECONDS),
                     **_free_addresses(settings),
                 }
             )

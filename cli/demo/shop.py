@@ -83,7 +83,8 @@ class Shop:
         Now and then a quantity is a string, against the schema: a mistake for the live page to show.
         """
         visitor = _Visitor(self._random)
-        yield self._web, PageView(f"{_SHOP}/", "Outdoor shop", event_subject=visitor.subject())
+        home = PageView(f"{_SHOP}/", "Outdoor shop", context=[_page("home")], event_subject=visitor.subject())
+        yield self._web, home
         cart = 0.0
         for sku, name, category, price in self._random.sample(_PRODUCTS, self._random.randint(1, 3)):
             page = f"{_SHOP}/{category}/{sku.lower()}"
@@ -91,7 +92,8 @@ class Shop:
                 "iglu:dev.snowbus.demo/product/jsonschema/1-0-0",
                 {"sku": sku, "name": name, "category": category, "price": price},
             )
-            yield self._web, PageView(page, name, context=[product], event_subject=visitor.subject())
+            viewed = [_page("product"), product]
+            yield self._web, PageView(page, name, context=viewed, event_subject=visitor.subject())
             if self._random.random() < 0.5:
                 ping = PagePing(page, name, max_y=900, context=[product], event_subject=visitor.subject())
                 yield self._web, ping
@@ -118,6 +120,10 @@ class Shop:
         amount = f"{total:.2f}"
         payment.payload.add("se_va", amount.replace(".", ",") if self._random.random() < 0.4 else amount)
         yield self._api, payment
+
+
+def _page(kind: str) -> SelfDescribingJson:
+    return SelfDescribingJson("iglu:dev.snowbus.demo/page/jsonschema/1-0-0", {"kind": kind})
 
 
 class _Visitor:

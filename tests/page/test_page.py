@@ -366,6 +366,19 @@ def test_empty_lists_teach(gateway: PageServer, open_page: Callable[..., Page]) 
     expect(rows(page)).to_have_count(1)
 
 
+def test_an_unchecked_event_says_why(gateway: PageServer, open_page: Callable[..., Page]) -> None:
+    unchecked = {"validation": {"status": "unchecked", "errors": []}}
+    bare = an_event(
+        "bare", event="page_view", data={}, unstruct_event_com_acme_x_1=None, contexts_com_acme_service_1=None
+    )
+    gateway.publish(an_event("order") | unchecked, bare | unchecked | {"payload": {"e": "pv"}})
+    page = open_page()
+    rows(page).filter(has_text="order").click()
+    expect(page.locator(".details-head")).to_contain_text("not every schema that it names was known")
+    rows(page).filter(has_text="page_view").click()
+    expect(page.locator(".details-head")).to_contain_text("it names no schema")
+
+
 def test_a_refusal_is_told_with_its_reason(gateway: PageServer, open_page: Callable[..., Page]) -> None:
     gateway.refusal = (400, "schema: 'x' is not an Iglu URI")
     page = open_page("?schema=x")

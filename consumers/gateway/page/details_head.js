@@ -33,6 +33,7 @@ export function detailsHead(row, model, sign, actions) {
       row.who ? untrusted(row.who) : "",
     ),
     errorSummary(model, actions.jump),
+    row.validity === "unchecked" ? el("p", { class: "field-note" }, whyUnchecked(model)) : "",
     el("div", { class: "actions" }, likeButtons(row, actions), copyButtons(row, actions)),
   );
 }
@@ -53,6 +54,11 @@ function errorSummary({ errors }, jump) {
     ),
   );
   return el("ul", { class: "error-summary", "aria-label": `${count(errors.length)} validation errors` }, items);
+}
+
+function whyUnchecked({ data, entities }) {
+  if (!data && entities.length === 0) return "Unchecked: it names no schema that it could be checked against.";
+  return "Unchecked: nothing wrong was found, but not every schema that it names was known when it was checked.";
 }
 
 function likeButtons(row, { onFilter, onHide }) {

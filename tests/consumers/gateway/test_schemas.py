@@ -20,7 +20,7 @@ FOR_FEEDS = [
     f"iglu:dev.snowbus/{name}/jsonschema/1-0-0" for name in ("no_event", "not_self_describing", "skipped_events")
 ]
 OF_THE_DEMO = [
-    f"iglu:dev.snowbus.demo/{name}/jsonschema/1-0-0" for name in ("add_to_cart", "hello", "order", "product")
+    f"iglu:dev.snowbus.demo/{name}/jsonschema/1-0-0" for name in ("add_to_cart", "hello", "order", "page", "product")
 ]
 OWN = FOR_FEEDS + OF_THE_DEMO
 
