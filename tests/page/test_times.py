@@ -199,10 +199,27 @@ def test_earlier_events_come_when_scrolled_to_or_by_a_button(
     assert "from=" not in page.url
 
 
+def test_a_log_that_is_shown_whole_offers_nothing_earlier_and_its_strip_counts_what_it_holds(
+    gateway: PageServer, open_page: Callable[..., Page]
+) -> None:
+    now = round(time.time() * 1000)
+    gateway.publish(at(now - HOUR_MS, "long_ago"), at(now, "now"))
+    page = open_page()
+    expect(rows(page)).to_have_count(2)
+    expect(page.locator("#foot")).to_have_text(re.compile("The log holds nothing earlier."))
+    expect(page.get_by_role("button", name="Show earlier events")).to_be_hidden()
+    expect(page.locator("#strip-title")).to_have_text("Last 30 minutes")
+    expect(page.locator("#legend")).to_contain_text("1 received")
+    page.click("#clear")
+    gateway.publish(at(now, "new"))
+    expect(page.get_by_role("button", name="Show earlier events")).to_be_visible()
+
+
 def test_what_was_cleared_and_is_read_again_is_counted_once(
     gateway: PageServer, open_page: Callable[..., Page]
 ) -> None:
-    gateway.publish(*[an_event("order", event_id=f"e{number}") for number in range(350)])
+    now = round(time.time() * 1000)  # of all of them: what is read of a time is all or nothing
+    gateway.publish(*[an_event("order", event_id=f"e{number}") | {"timestamp": now} for number in range(350)])
     page = open_page("?from=-300")
     expect(page.locator("#legend")).to_contain_text("300 received")
     page.click("#clear")

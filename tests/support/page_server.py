@@ -236,7 +236,9 @@ class PageServer:
         pairs = _pairs_of(connection.request)
         start = dict(pairs)["from"]
         first = _first_offset(start, self.messages)
-        hello = {"type": "hello", "server": "snowbus/test", "subscription": dict(pairs), "cursor": f"c{first - 1}"}
+        filters = {name: [value] for name, value in pairs if name not in ("from", "token", "deliveries")}
+        subscription = {"from": start, "filters": filters}
+        hello = {"type": "hello", "server": "snowbus/test", "subscription": subscription, "cursor": f"c{first - 1}"}
         await connection.send(json.dumps(hello))
         self._flows[connection] = _Flow()
         if self.awaits_permits and start[:1].isdigit():

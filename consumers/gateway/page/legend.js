@@ -32,6 +32,11 @@ export class Legend {
   }
 }
 
+/** Counts by state, added up. */
+export function total(several) {
+  return Object.fromEntries(STATES.map((state) => [state, several.reduce((all, counts) => all + counts[state], 0)]));
+}
+
 /** How many events there are of every state. */
 export function sum({ valid, invalid, unchecked }) {
   return valid + invalid + unchecked;

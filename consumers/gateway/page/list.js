@@ -16,7 +16,10 @@ const FOOT = {
   none: "",
 };
 
-/** Shows `rows`, and what `deliveries` know of them, in a scroller. `onSelect(row)` is called when a row is pressed. */
+/**
+ * Shows `rows`, and what `deliveries` know of them, in a scroller; `older()` is the state of older.js. `onSelect(row)` is
+ * called when a row is pressed.
+ */
 export class EventList {
   #shown = new Map(); // seq → RowElement
   #spare = [];
@@ -29,11 +32,10 @@ export class EventList {
   #scrolledTo = 0;
   #atEnd = false; // the oldest row is kept in view, until somebody scrolls
 
-  constructor({ scroller, canvas, foot, newer, rows, deliveries, onSelect, onMore, onOlder }) {
-    Object.assign(this, { scroller, canvas, foot, newer, rows, deliveries, onSelect, onMore, onOlder });
+  constructor({ scroller, canvas, foot, newer, rows, deliveries, older, onSelect, onMore, onOlder }) {
+    Object.assign(this, { scroller, canvas, foot, newer, rows, deliveries, older, onSelect, onMore, onOlder });
     this.hasMore = false; // there are newer rows that were not asked for
     this.isPast = false; // what comes is no news, and goes on above what is in view
-    this.older = "idle"; // see older.js
     scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     scroller.addEventListener("wheel", ({ deltaY }) => deltaY > 0 && this.#wantOlder(), { passive: true });
     new ResizeObserver(() => this.#measure()).observe(scroller);
@@ -201,7 +203,7 @@ export class EventList {
 
   #wantOlder() {
     const { scrollTop, scrollHeight, clientHeight } = this.scroller;
-    if (scrollTop + 2 * clientHeight >= scrollHeight && !this.#atEnd && this.older === "idle") this.onOlder();
+    if (scrollTop + 2 * clientHeight >= scrollHeight && !this.#atEnd && this.older() === "idle") this.onOlder();
   }
 
   #readOn() {
@@ -225,11 +227,12 @@ export class EventList {
     this.newer.hidden = waiting === 0 && !(this.hasMore && this.scroller.scrollTop <= this.rowHeight);
     const words = waiting > 0 ? `${count(waiting)} new` : "Read on";
     if (!this.newer.hidden) this.newer.firstElementChild.textContent = words;
-    this.foot.hidden = this.rows.events === 0 || this.older === "none";
+    const older = this.older();
+    this.foot.hidden = this.rows.events === 0 || older === "none";
     const [said, button] = this.foot.children;
-    if (said.textContent !== FOOT[this.older]) said.textContent = FOOT[this.older];
-    button.hidden = this.older === "all";
-    button.setAttribute("aria-disabled", String(this.older === "reading"));
+    if (said.textContent !== FOOT[older]) said.textContent = FOOT[older];
+    button.hidden = older === "all";
+    button.setAttribute("aria-disabled", String(older === "reading"));
     if (this.active && this.#shown.has(this.#active)) {
       this.canvas.setAttribute("aria-activedescendant", `row-${this.#active}`);
     } else this.canvas.removeAttribute("aria-activedescendant");

@@ -55,11 +55,20 @@ const list = new EventList({
   newer: byId("newer"),
   rows,
   deliveries,
+  older: () => older.state,
   onSelect: (row) => selection.select(row),
   onMore: () => stream.more(),
   onOlder: () => older.read(),
 });
-const older = new Older({ rows, view: () => view, token, onDelivery, onFound: onOlder, onChange: drawState });
+const older = new Older({
+  rows,
+  view: () => view,
+  isWhole: () => stream.isWhole,
+  token,
+  onDelivery,
+  onFound: onOlder,
+  onChange: drawState,
+});
 const details = new Details({
   pane: byId("details"),
   deliveries,
@@ -111,6 +120,7 @@ const strip = new Strip({
   title: byId("strip-title"),
   legend: byId("legend"),
   minutes,
+  isWhole: () => stream.isWhole || older.state === "all",
   onBar: showBar,
   onValid: (value) => filterBar.only("valid", value),
   onRange: ({ start, end }) => go({ from: isoTime(start), until: isoTime(end) }),
@@ -274,8 +284,6 @@ function drawState() {
   jump.draw({ past: views.isPast(view) || stream.isHeld });
   list.hasMore = stream.reach.stopped && !stream.reach.ended;
   list.isPast = stream.reach.bounded && stream.reach.until === Infinity;
-  list.older = older.state;
-  minutes.isWhole = older.state === "all";
   strip.update();
   list.update();
   collectorSign.draw();

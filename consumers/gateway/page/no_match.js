@@ -32,7 +32,7 @@ function wherein(view, isFile) {
   if (isFile) return view.from ? "The file holds nothing in this time that passes." : "Nothing in the file passes.";
   if (view.from && view.until) return "The log holds nothing of this time that passes.";
   if (view.from) return `The page reads the log from ${visible(view.from, 40)} on, and waits for new events.`;
-  return `The page looked at the latest ${count(latestRecords(view))} events and waits for new ones.`;
+  return `The page looked at the latest events, ${count(latestRecords(view))} at most, and waits for new ones.`;
 }
 
 function partLine(part, onRemove) {

@@ -15,32 +15,38 @@ const GROWTH = 8;
 const AMPLE = 1.25; // events do not come evenly
 
 /**
- * Reads a part after the other. `view()` is what is shown, `onFound(rows)` gets what was found, oldest first, and
+ * Reads a part after the other. `view()` is what is shown, `isWhole()` says that nothing was before it, `onFound(rows)` gets what was found, oldest first, and
  * `onChange()` is called when `state` changed: `idle`, `reading`, `failed`, `all` when the log holds nothing earlier, or
  * `none` when the view is to show nothing earlier.
  */
 export class Older {
   #reading = 0;
 
-  constructor({ rows, view, token, onDelivery, onFound, onChange }) {
-    Object.assign(this, { rows, view, token, onDelivery, onFound, onChange, state: "idle" });
+  #state = "idle";
+
+  constructor({ rows, view, isWhole, token, onDelivery, onFound, onChange }) {
+    Object.assign(this, { rows, view, isWhole, token, onDelivery, onFound, onChange });
+  }
+
+  get state() {
+    return this.#state === "idle" && this.rows.dropped === 0 && this.isWhole() ? "all" : this.#state;
   }
 
   /** Another view begins. */
   reset(state) {
     this.#reading += 1;
-    this.state = state;
+    this.#state = state;
   }
 
   /** Read a part, unless one is being read. */
   async read() {
     if (!["idle", "failed"].includes(this.state) || this.rows.events === 0) return;
-    this.state = "reading";
+    this.#state = "reading";
     this.onChange();
     const reading = (this.#reading += 1);
     const found = await this.#search();
     if (reading !== this.#reading) return;
-    this.state = found === undefined ? "failed" : found.isAll ? "all" : "idle";
+    this.#state = found === undefined ? "failed" : found.isAll ? "all" : "idle";
     if (found) this.onFound(found.rows);
     this.onChange();
   }

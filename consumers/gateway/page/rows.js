@@ -138,8 +138,8 @@ const MINUTE_MS = 60_000;
 export const STRIP_BARS = 30;
 
 /**
- * Events by bar and validity, and in all: of the last half hour, or of another `{start, width}` in ms. `since` is the time
- * of the earliest that was counted: of what was before it nothing is known, unless it `isWhole`.
+ * Events by bar and validity: of the last half hour, or of another `{start, width}` in ms; from NaN on they are `untimed`.
+ * `since` is the time of the earliest that was counted.
  */
 export class Minutes {
   constructor() {
@@ -151,8 +151,7 @@ export class Minutes {
     this.width = span?.width ?? MINUTE_MS;
     this.byBar = new Map();
     this.since = Infinity;
-    this.isWhole = false;
-    this.total = { valid: 0, invalid: 0, unchecked: 0 };
+    this.untimed = nothing();
   }
 
   /** Forget what was counted, of the same span. */
@@ -161,11 +160,11 @@ export class Minutes {
   }
 
   add({ timestamp, validity }) {
-    this.total[validity] += 1;
+    if (Number.isNaN(this.start)) this.untimed[validity] += 1;
     if (timestamp < this.since) this.since = timestamp;
     const bar = Math.floor((timestamp - (this.start ?? 0)) / this.width);
     if (!Number.isFinite(bar) || (this.start !== undefined && (bar < 0 || bar >= STRIP_BARS))) return;
-    const counts = this.byBar.get(bar) ?? { valid: 0, invalid: 0, unchecked: 0 };
+    const counts = this.byBar.get(bar) ?? nothing();
     counts[validity] += 1;
     this.byBar.set(bar, counts);
     if (this.byBar.size > 4 * STRIP_BARS) this.#forget(Math.max(...this.byBar.keys()));
@@ -183,10 +182,14 @@ export class Minutes {
     const first = this.start === undefined ? Math.floor(now / this.width) - STRIP_BARS + 1 : 0;
     return Array.from({ length: STRIP_BARS }, (_, index) => {
       const start = (this.start ?? 0) + (first + index) * this.width;
-      const counts = this.byBar.get(first + index) ?? { valid: 0, invalid: 0, unchecked: 0 };
+      const counts = this.byBar.get(first + index) ?? nothing();
       return { start, end: start + this.width, ...counts };
     });
   }
+}
+
+function nothing() {
+  return { valid: 0, invalid: 0, unchecked: 0 };
 }
 
 /** From when to when some rows are, `{start, end}` in ms; undefined when they have no times. */

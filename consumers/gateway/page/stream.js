@@ -8,6 +8,8 @@ import { Rate } from "./status.js";
 import { isPast, startOf, subscriptionOf } from "./view_state.js";
 import { timeOfStart } from "./when.js";
 
+const RECORDS = new Set(["event", "gap", "unreadable"]);
+
 /**
  * Hands on what comes. `on` are functions: `rows(rows)` once a frame, `delivery(message)`, `restarted()` when the log
  * began anew, `began()`, `phase(phase)` (see connection.js), `trouble(text)` with what the gateway says is wrong, `well()`
@@ -15,6 +17,8 @@ import { timeOfStart } from "./when.js";
  */
 export class Stream {
   #heldAt; // a cursor
+  #latest; // with how many of the latest records it began, where nothing is filtered; else NaN
+  #received = 0;
 
   constructor({ token, on }) {
     this.on = on;
@@ -45,16 +49,14 @@ export class Stream {
 
   /** Read a view, from where it starts. */
   open(view) {
-    this.#heldAt = undefined;
-    this.inbox.reset();
+    this.#reset();
     this.reach.reset({ bounded: isPast(view), until: timeOfStart(view.until, Date.now()) });
     this.connection.open(subscriptionOf(view), startOf(view));
   }
 
   /** Read nothing, until the next `open`. */
   halt() {
-    this.#heldAt = undefined;
-    this.inbox.reset();
+    this.#reset();
     this.reach.reset({ bounded: false });
     this.connection.halt();
   }
@@ -62,6 +64,11 @@ export class Stream {
   /** Whether it was left behind at a place of the log, from where `more` reads on. */
   get isHeld() {
     return this.#heldAt !== undefined;
+  }
+
+  /** Whether it is known to have begun with the log's first record: fewer came than it began with. */
+  get isWhole() {
+    return this.#received < this.#latest;
   }
 
   /** Read nothing that comes after a cursor, until it is asked for `more`. */
@@ -85,8 +92,16 @@ export class Stream {
     this.on.state();
   }
 
+  #reset() {
+    this.#heldAt = undefined;
+    this.#latest = undefined;
+    this.#received = 0;
+    this.inbox.reset();
+  }
+
   #receive(message) {
-    if (this.isHeld && ["event", "gap", "unreadable"].includes(message.type)) return; // to be read again
+    if (this.isHeld && RECORDS.has(message.type)) return; // to be read again
+    if (RECORDS.has(message.type)) this.#received += 1;
     switch (message.type) {
       case "event":
         this.rate.add();
@@ -105,6 +120,7 @@ export class Stream {
         break;
       case "hello":
         this.server = asText(message.server);
+        this.#latest ??= latestAsked(message.subscription ?? {});
         this.rate.start();
         this.reach.began();
         this.on.began();
@@ -121,4 +137,10 @@ export class Stream {
       default: // what later gateways may send
     }
   }
+}
+
+function latestAsked({ from, filters }) {
+  const isFiltered = !filters || Object.keys(filters).length > 0; // a token may filter, too
+  const [last] = /^-\d+$/.exec(from) ?? [];
+  return isFiltered ? NaN : -Number(last);
 }

@@ -1,7 +1,7 @@
 // The strip: half an hour, a bar a minute, or another span; what is right above the line, what is wrong below it.
 
 import { el } from "./dom.js";
-import { Legend, STATES, sum } from "./legend.js";
+import { Legend, STATES, sum, total } from "./legend.js";
 import { STRIP_BARS } from "./rows.js";
 import { count, day, minuteOfDay, secondOfDay, zoneAt } from "./text.js";
 
@@ -10,8 +10,9 @@ const DRAW_SOON_MS = 200;
 const UP_TO_DOWN = 2; // the space above the line is twice that below, on one scale
 
 /**
- * Draws `minutes` (see rows.js). `onBar({start, end})`, in ms, is called when a bar is pressed, `onRange({start, end})`
- * when several are: by dragging, or by the arrows with Shift; `onValid` as the legend says (legend.js).
+ * Draws `minutes` (see rows.js); `isWhole()` says that nothing was before what they count. `onBar({start, end})`, in ms,
+ * is called when a bar is pressed, `onRange({start, end})` when several are: by dragging, or by the arrows with Shift;
+ * `onValid` as the legend says (legend.js).
  */
 export class Strip {
   #anchor; // where a range begins, while one is being chosen
@@ -20,8 +21,8 @@ export class Strip {
   #told;
   #timer;
 
-  constructor({ bars, axis, title, legend, minutes, onBar, onRange, onValid }) {
-    Object.assign(this, { bars, axis, title, minutes, onBar, onRange });
+  constructor({ bars, axis, title, legend, minutes, isWhole, onBar, onRange, onValid }) {
+    Object.assign(this, { bars, axis, title, minutes, isWhole, onBar, onRange });
     this.legend = new Legend(legend, { onValid });
     this.buttons = Array.from({ length: STRIP_BARS }, (_, index) => this.#newBar(index));
     bars.append(...this.buttons);
@@ -104,8 +105,7 @@ export class Strip {
 
   draw() {
     this.window = this.minutes.window(Date.now());
-    const { total } = this.minutes;
-    const state = JSON.stringify([this.window, total, this.#isPart, this.minutes.since, this.#told]);
+    const state = JSON.stringify([this.window, this.minutes.untimed, this.#isPart, this.minutes.since, this.#told]);
     if (state === this.#drawn || document.hidden) return;
     this.#drawn = state;
     this.title.textContent = this.#inWords();
@@ -117,7 +117,7 @@ export class Strip {
     this.window.forEach((minute, index) => this.#drawBar(this.buttons[index], minute, most));
     this.#drawAxis();
     const told = this.window[this.#told];
-    this.legend.draw(told ?? total, told ? `at ${this.#time(told.start)}` : "received");
+    this.legend.draw(told ?? total([...this.window, this.minutes.untimed]), told ? `at ${this.#time(told.start)}` : "received");
   }
 
   #time(ms) {
@@ -126,8 +126,8 @@ export class Strip {
 
   /** Whether events of the last half hour may be missing, those before the earliest that was read. */
   get #isPart() {
-    const { start, since, isWhole } = this.minutes;
-    return start === undefined && !isWhole && since > this.window[0].start && since < Infinity;
+    const { start, since } = this.minutes;
+    return start === undefined && !this.isWhole() && since > this.window[0].start && since < Infinity;
   }
 
   #inWords() {
