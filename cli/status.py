@@ -89,7 +89,7 @@ def command(
     A group is running, idle, waiting for a retry, stopped, stuck in a call that should have ended long ago, or has not
     been heard of for ten seconds or more: then its process was killed, hangs, or cannot reach the log.
 
-    A collector is untried until an event comes for it; then it is up, down, or refusing: then only another
+    A collector is untried until it answers an event; then it is up, down, or refusing: then only another
     configuration, here or there, will help.
     """
     wanted = _Wanted(groups, by_partition, as_json)

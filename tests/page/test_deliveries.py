@@ -177,7 +177,7 @@ def test_a_collector_that_is_down_is_said_in_the_bar_and_moves_nothing(
     page = open_page()
     open_delivery(page, "add_to_cart")
     expect(page.locator("#panel .collector")).to_have_text(
-        "http://collector.example is untried: no event has come for it yet"
+        "http://collector.example is untried: it has not answered yet"
     )
     expect(page.locator("#collectors")).to_be_hidden()
     before = rows(page).bounding_box()

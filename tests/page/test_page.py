@@ -376,7 +376,7 @@ def test_an_unchecked_event_says_why(gateway: PageServer, open_page: Callable[..
     rows(page).filter(has_text="order").click()
     expect(page.locator(".details-head")).to_contain_text("not every schema that it names was known")
     rows(page).filter(has_text="page_view").click()
-    expect(page.locator(".details-head")).to_contain_text("it names no schema")
+    expect(page.locator(".details-head")).to_contain_text("It names no schema")
 
 
 def test_a_refusal_is_told_with_its_reason(gateway: PageServer, open_page: Callable[..., Page]) -> None:

@@ -180,7 +180,7 @@ def test_earlier_events_come_when_scrolled_to_or_by_a_button(
     expect(page.locator("#legend")).to_contain_text("200 received")
     expect(page.locator("#strip-title")).to_have_text(re.compile(r"^Since \d\d:\d\d:\d\d$"))
     before = page.locator("#row-190").bounding_box()
-    page.get_by_role("button", name="Show earlier events").dispatch_event("click")  # a click would scroll to it
+    page.get_by_role("button", name="Look for earlier events").dispatch_event("click")  # a click would scroll to it
     expect(page.locator("#legend")).to_contain_text("1,200 received")
     scroll(page, "scroller.scrollHeight")
     expect(page.locator("#legend")).to_contain_text("2,200 received")
@@ -207,12 +207,12 @@ def test_a_log_that_is_shown_whole_offers_nothing_earlier_and_its_strip_counts_w
     page = open_page()
     expect(rows(page)).to_have_count(2)
     expect(page.locator("#foot")).to_have_text(re.compile("The log holds nothing earlier."))
-    expect(page.get_by_role("button", name="Show earlier events")).to_be_hidden()
+    expect(page.get_by_role("button", name="Look for earlier events")).to_be_hidden()
     expect(page.locator("#strip-title")).to_have_text("Last 30 minutes")
     expect(page.locator("#legend")).to_contain_text("1 received")
     page.click("#clear")
     gateway.publish(at(now, "new"))
-    expect(page.get_by_role("button", name="Show earlier events")).to_be_visible()
+    expect(page.get_by_role("button", name="Look for earlier events")).to_be_visible()
 
 
 def test_what_was_cleared_and_is_read_again_is_counted_once(
@@ -225,7 +225,7 @@ def test_what_was_cleared_and_is_read_again_is_counted_once(
     page.click("#clear")
     gateway.publish(an_event("new"))
     expect(rows(page)).to_have_count(1)
-    page.get_by_role("button", name="Show earlier events").click()
+    page.get_by_role("button", name="Look for earlier events").click()
     expect(page.locator("#legend")).to_contain_text("351 received")
     expect(page.locator("#legend")).to_contain_text("351 valid")
 

@@ -6,7 +6,7 @@ import { clock, count, day, dayAndClock, duration, plural, visible } from "./tex
 
 const SILENT_MS = 10_000;
 const STATES = { untried: "queued", up: "valid", down: "lost", refusing: "refused" };
-const STANDING = { untried: "untried: no event has come for it yet", refusing: "refusing events" };
+const STANDING = { untried: "untried: it has not answered yet", refusing: "refusing events" };
 const WORDS = {
   queued: ["Queued", "The collector consumer has not told of it yet."],
   done: ["Done", "Delivered or dead: the consumer has finished with it, and nobody can tell any more which."],

@@ -57,8 +57,8 @@ function errorSummary({ errors }, jump) {
 }
 
 function whyUnchecked({ data, entities }) {
-  if (!data && entities.length === 0) return "Unchecked: it names no schema that it could be checked against.";
-  return "Unchecked: nothing wrong was found, but not every schema that it names was known when it was checked.";
+  if (!data && entities.length === 0) return "It names no schema that it could be checked against.";
+  return "Nothing wrong was found, but not every schema that it names was known when it was checked.";
 }
 
 function likeButtons(row, { onFilter, onHide }) {
