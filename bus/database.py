@@ -13,9 +13,6 @@ from .folders import check_folder
 Connection = sqlite3.Connection
 Rows = Sequence[tuple[Any, ...]]
 
-# What a statement raises whose values SQLite cannot hold.
-VALUE_ERRORS = (ValueError, OverflowError, sqlite3.ProgrammingError)
-
 BUSY_SECONDS = 5.0
 _PRIMARY_CODE = 0xFF
 
@@ -58,6 +55,25 @@ def transaction(connection: Connection, kind: Literal["DEFERRED", "IMMEDIATE"]) 
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+@contextlib.contextmanager
+def savepoint(connection: Connection) -> Iterator[Connection]:
+    """Within a transaction, undo what is done inside, and no more, when that raises."""
+    connection.execute("SAVEPOINT one")
+    try:
+        yield connection
+        connection.execute("RELEASE one")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK TO one")
+            connection.execute("RELEASE one")
+        raise
+
+
+def is_of_file(error: Exception) -> bool:
+    """Whether an error has to do with a file, and not only with one statement and its values."""
+    return type(error) in (sqlite3.DatabaseError, sqlite3.OperationalError, sqlite3.InternalError)
 
 
 @contextlib.contextmanager

@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-from ..database import BUSY_SECONDS, VALUE_ERRORS, Connection, connect, mapped_errors, transaction
+from ..database import BUSY_SECONDS, Connection, connect, is_of_file, mapped_errors, savepoint, transaction
 from ..diagnostics import Diagnostics
 from ..errors import LogClosedError, LogError, LogUnavailableError, SnowbusError
 from ..sparingly import SparingDiagnostics
@@ -39,10 +39,33 @@ _SHORTEN_AGAIN_SECONDS = 1.0
 _SAY_SECONDS = 300.0
 
 
-class _Job(NamedTuple):
-    statements: Statements[Any]
-    future: asyncio.Future[Any]
-    done: Callable[[Any, BaseException | None], None]
+Outcome = tuple[Any, BaseException | None]
+
+
+class _Job:
+    """Statements on their way to the thread that writes; when nobody waits for them any more it lets go of them, and
+    of the records in them.
+    """
+
+    __slots__ = ("future", "statements")
+
+    def __init__(self, statements: Statements[Any], future: asyncio.Future[Any]) -> None:
+        self.statements: Statements[Any] | None = statements
+        self.future = future
+        future.add_done_callback(self._let_go)
+
+    def _let_go(self, _: asyncio.Future[Any]) -> None:
+        self.statements = None
+
+    def settle(self, outcome: Outcome) -> None:
+        """Tell whoever waits. Only in the event loop."""
+        result, error = outcome
+        if self.future.done():
+            return
+        if error is None:
+            self.future.set_result(result)
+        else:
+            self.future.set_exception(error)
 
 
 class SqliteFile:
@@ -73,7 +96,7 @@ class SqliteFile:
         await asyncio.wait({self._watching})
         self._jobs.put(None)
         await self._written
-        self._readers.shutdown()
+        await asyncio.to_thread(self._readers.shutdown)  # it waits for what is being read
         for connection in self._connections:
             connection.close()
         self.signal()
@@ -95,23 +118,13 @@ class SqliteFile:
     def write(self, statements: Statements[T]) -> asyncio.Future[T]:
         """Run statements that write, in the writing thread; the future is done once what they wrote is durable.
 
-        They share a transaction with others: what they raise (a SnowbusError) they must raise before they write.
+        They share a transaction with others: a SnowbusError they must raise before they write. When any of them raises
+        something else all are undone and run again, but for those, which fail with a LogError. Once the future is
+        cancelled they are not run any more.
         """
         self._check_open()
         future: asyncio.Future[T] = self._loop.create_future()
-
-        def settle(result: T, error: BaseException | None) -> None:
-            if future.done():
-                return
-            if error is None:
-                future.set_result(result)
-            else:
-                future.set_exception(error)
-
-        def done(result: T, error: BaseException | None) -> None:
-            self._call_in_loop(settle, result, error)
-
-        self._jobs.put(_Job(statements, future, done))
+        self._jobs.put(_Job(statements, future))
         return future
 
     def next_change(self) -> asyncio.Future[None]:
@@ -127,29 +140,33 @@ class SqliteFile:
 
     def _write(self) -> None:
         connection: Connection | None = None
-        while (job := self._jobs.get()) is not None:
-            jobs = [job]
-            with contextlib.suppress(queue.Empty):
-                while len(jobs) < _JOBS_A_TRANSACTION:
-                    following = self._jobs.get_nowait()
-                    if following is None:
-                        self._jobs.put(None)
-                        break
-                    jobs.append(following)
-            jobs = [job for job in jobs if not job.future.done()]  # nobody waits for the others any more
+        while jobs := self._next_jobs():
             try:
                 with mapped_errors(self._name):
                     self._check_identity()
                     connection = connection or self._connect()
                     outcomes = self._run_jobs(connection, jobs)
-            except LogError as error:
-                outcomes = [(None, error)] * len(jobs)
-            for each, outcome in zip(jobs, outcomes, strict=True):
-                each.done(*outcome)
+            except Exception as error:  # noqa: BLE001 - whatever it is, what comes after it may be written
+                outcomes = [(None, self._log_error(error))] * len(jobs)
+            for job, outcome in zip(jobs, outcomes, strict=True):
+                self._call_in_loop(job.settle, outcome)
             self._call_in_loop(self.signal)
             if connection is not None:
                 self._shorten(connection)
         self._call_in_loop(self._written.set_result, None)
+
+    def _next_jobs(self) -> list[_Job]:
+        """All that waits, so many at most; waits until there is something, and is empty at the end."""
+        jobs: list[_Job] = []
+        with contextlib.suppress(queue.Empty):
+            while len(jobs) < _JOBS_A_TRANSACTION:
+                job = self._jobs.get(block=not jobs)
+                if job is None:
+                    self._jobs.put(None)  # to be found again by the next call
+                    break
+                if job.statements is not None:
+                    jobs.append(job)
+        return jobs
 
     def _check_identity(self) -> None:
         """Raise LogUnavailableError when the file at our path is not the one that we opened: writes would vanish."""
@@ -160,18 +177,44 @@ class SqliteFile:
         if (found.st_dev, found.st_ino) != self._identity:
             raise LogUnavailableError(f"{self._name} was replaced; restart to use the new file")
 
-    def _run_jobs(self, connection: Connection, jobs: Sequence[_Job]) -> list[tuple[Any, BaseException | None]]:
-        """Run jobs in one transaction; a job's own SnowbusError is its outcome, anything else fails all of them."""
-        outcomes: list[tuple[Any, BaseException | None]] = []
+    def _run_jobs(self, connection: Connection, jobs: Sequence[_Job]) -> list[Outcome]:
+        """Run jobs in one transaction: what is wrong with one job is its outcome, what is with the file fails all.
+
+        To undo one job alone SQLite keeps a copy of all that it changes, so that is only paid for once one has failed.
+        """
+        try:
+            with transaction(connection, "IMMEDIATE"):
+                return [self._run_job(connection, job) for job in jobs]
+        except Exception as error:
+            if is_of_file(error):
+                raise
         with transaction(connection, "IMMEDIATE"):
-            for job in jobs:
-                try:
-                    outcomes.append((job.statements(connection), None))
-                except SnowbusError as error:
-                    outcomes.append((None, error))
-                except VALUE_ERRORS as error:
-                    outcomes.append((None, LogError(f"{self._name}: {error}")))
-        return outcomes
+            return [self._run_alone(connection, job) for job in jobs]
+
+    def _run_job(self, connection: Connection, job: _Job) -> Outcome:
+        statements = job.statements
+        if statements is None:
+            return None, None
+        try:
+            return statements(connection), None
+        except SnowbusError as error:
+            return None, error
+
+    def _run_alone(self, connection: Connection, job: _Job) -> Outcome:
+        try:
+            with savepoint(connection):
+                return self._run_job(connection, job)
+        except Exception as error:
+            if is_of_file(error):
+                raise
+            return None, self._log_error(error)
+
+    def _log_error(self, error: Exception) -> SnowbusError:
+        if isinstance(error, SnowbusError):
+            return error
+        told = LogError(f"{self._name}: {str(error) or type(error).__name__}")
+        told.__cause__ = error
+        return told
 
     def _shorten(self, connection: Connection) -> None:
         """Begin the write-ahead file anew when it has grown long, as SQLite by itself does only while nobody reads.
@@ -181,11 +224,13 @@ class SqliteFile:
         size = self._wal_bytes()
         if size <= _WAL_BYTES or time.monotonic() < self._shorten_at:
             return
-        connection.execute(f"PRAGMA busy_timeout = {_SHORTEN_MS}")
         with contextlib.suppress(LogError), mapped_errors(self._name):
-            (is_busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            connection.execute(f"PRAGMA busy_timeout = {_SHORTEN_MS}")
+            try:
+                (is_busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                connection.execute(f"PRAGMA busy_timeout = {round(BUSY_SECONDS * 1000)}")
             size = size if is_busy else 0
-        connection.execute(f"PRAGMA busy_timeout = {round(BUSY_SECONDS * 1000)}")
         if not size:
             return
         self._shorten_at = time.monotonic() + _SHORTEN_AGAIN_SECONDS
@@ -228,11 +273,12 @@ class SqliteFile:
 
     async def _watch(self) -> None:
         """Notice what other processes write, by the file's data version; closely while they do."""
-        connection = self._connect()
+        connection: Connection | None = None
         seen, changed_at = None, 0.0
         while True:
             now = self._loop.time()
             with contextlib.suppress(LogError), mapped_errors(self._name):
+                connection = connection or self._connect()
                 (version,) = connection.execute("PRAGMA data_version").fetchone()
                 if version != seen:
                     seen, changed_at = version, now

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import sqlite3
 import subprocess
 import sys
@@ -27,6 +28,15 @@ PARTITION = TopicPartition(TOPIC, 0)
 
 def records(count, *, timestamp=None, size=100):
     return [ProducerRecord(b"k", b"x" * size, (), timestamp) for _ in range(count)]
+
+
+@contextlib.contextmanager
+def locked(folder):
+    """Nobody can write the log in a folder."""
+    with contextlib.closing(sqlite3.connect(folder / "log.db", isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        yield
+        holder.execute("ROLLBACK")
 
 
 def now_ms():
@@ -128,12 +138,8 @@ def test_a_lock_held_by_others_is_an_unavailable_log_that_heals(sqlite_url, tmp_
     async def main():
         async with await open_log(sqlite_url, replace(ONE_PARTITION, append_timeout=0.3)) as log:
             await log.create_topics([TOPIC])
-            holder = sqlite3.connect(tmp_path / "log.db", isolation_level=None)
-            holder.execute("BEGIN IMMEDIATE")
-            with pytest.raises(LogUnavailableError, match="not durable within"):
+            with locked(tmp_path), pytest.raises(LogUnavailableError, match="not durable within"):
                 await log.append(TOPIC, records(1))
-            holder.execute("ROLLBACK")
-            holder.close()
             await eventually(lambda: append(log))
 
     async def append(log):
@@ -270,6 +276,82 @@ def test_a_value_that_the_file_cannot_hold_fails_alone(sqlite_url):
             with pytest.raises(LogError):
                 await log.reset_group("\udcff", {PARTITION: 0})
             assert await log.append(TOPIC, records(1)) == [(0, 0)]
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        ProducerRecord(b"k", b"v", (), 2**63),
+        ProducerRecord(b"k", "text"),
+        ProducerRecord("text", b"v"),
+        ProducerRecord(b"k", b"v", (("name" * 20_000, b""),)),
+    ],
+    ids=["time", "value", "key", "header"],
+)
+def test_a_record_that_the_file_cannot_hold_fails_with_its_append_alone(sqlite_url, bad):
+    """Neither the records before it in the same append are there, nor does it harm what is appended after it."""
+
+    async def main():
+        async with await open_log(sqlite_url, replace(ONE_PARTITION, append_timeout=2.0)) as log:
+            await log.create_topics([TOPIC])
+            first, failed, last = await asyncio.gather(
+                log.append(TOPIC, records(1)),
+                log.append(TOPIC, [*records(2), bad]),
+                log.append(TOPIC, records(1)),
+                return_exceptions=True,
+            )
+            assert (first, last) == ([(0, 0)], [(0, 1)])
+            assert isinstance(failed, LogError)
+            assert not failed.retriable
+            assert await log.end_offsets(TOPIC) == {PARTITION: 2}
+
+    run(main())
+
+
+def test_what_nobody_waits_for_any_more_is_neither_kept_nor_written(sqlite_url, tmp_path):
+    """While the file is locked, appends that have timed out take no memory."""
+
+    async def main():
+        value = b"x" * 100
+        async with await open_log(sqlite_url, replace(ONE_PARTITION, append_timeout=0.1)) as log:
+            await log.create_topics([TOPIC])
+            alone = kept(value)
+            with locked(tmp_path):
+                appends = (log.append(TOPIC, [ProducerRecord(None, value)]) for _ in range(1000))
+                failed = await asyncio.gather(*appends, return_exceptions=True)
+                assert {type(error) for error in failed} == {LogUnavailableError}
+                del failed, appends
+                await eventually(lambda: kept(value) == alone)
+        async with await open_log(sqlite_url) as log:
+            assert await log.append(TOPIC, records(1)) == [(0, 0)]
+
+    def kept(value):
+        gc.collect()
+        return sys.getrefcount(value)
+
+    run(main())
+
+
+def test_a_log_whose_file_was_away_as_it_began_sees_what_others_write(sqlite_url, tmp_path):
+    async def main():
+        async with await open_log(sqlite_url, ONE_PARTITION) as log:
+            await log.create_topics([TOPIC])
+            path = tmp_path / "log.db"
+            reading = await open_log(sqlite_url)
+            path.rename(tmp_path / "away.db")
+            with pytest.raises(LogUnavailableError):
+                await reading.check()
+            (tmp_path / "away.db").rename(path)
+            await reading.check()
+            async with reading, await reading.read({PARTITION: 0}) as reader, asyncio.timeout(20):
+                poll = asyncio.create_task(reader.poll(timeout=60))
+                await eventually(lambda: append(log))
+                assert await poll
+
+    async def append(log):
+        return await log.append(TOPIC, records(1))
 
     run(main())
 
