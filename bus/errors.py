@@ -232,3 +232,12 @@ class GroupHasMembersError(LogError):
 
 class LogClosedError(LogError):
     """The log was used after it was closed."""
+
+
+def log_error(said: str, error: Exception) -> SnowbusError:
+    """An error as one of ours: itself, or else a LogError that says this and what it was."""
+    if isinstance(error, SnowbusError):
+        return error
+    found = LogError(f"{said}: {str(error) or type(error).__name__}")
+    found.__cause__ = error
+    return found

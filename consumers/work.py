@@ -8,6 +8,7 @@ from typing import NamedTuple
 from snowbus.bus.backoff import wait_before_retry
 from snowbus.bus.consumer_metrics import ConsumerMetrics
 from snowbus.bus.diagnostics import Diagnostics
+from snowbus.bus.errors import NotAssignedError
 from snowbus.bus.event import Record as BusRecord
 from snowbus.bus.event import TopicPartition
 from snowbus.bus.sparingly import SparingDiagnostics
@@ -117,12 +118,13 @@ class Work:
         self._before = {place: known for place, known in self._before.items() if place[0] not in partitions}
 
     def offer(self, partition: TopicPartition, records: Iterable[BusRecord]) -> None:
-        """Take in what was read of a partition; what is not for this consumer is finished. When the partition is not
-        ours it is ignored: it is read again by whoever has it.
+        """Take in what was read of a partition; what is not for this consumer is finished.
+
+        Raises NotAssignedError when the partition is not ours: nobody would handle what is dropped here.
         """
         assignment = self._assignments.get(partition)
         if assignment is None:
-            return
+            raise NotAssignedError(f"{partition.topic}-{partition.partition} was read, and this consumer never got it")
         wanted: list[Record] = []
         rejected: list[int] = []
         size = 0

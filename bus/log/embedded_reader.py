@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Protocol
 
 from ..diagnostics import Diagnostics
-from ..errors import LogClosedError, NotAssignedError
+from ..errors import LogClosedError, NotAssignedError, SnowbusError, log_error
 from ..event import Record, TopicPartition
 from .interface import Assignment, Committed, GroupReader, Offsets, OnAssigned, OnRevoked, Reader
 
@@ -50,8 +50,7 @@ class EmbeddedReader(Reader):
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         while True:
-            if self._closed:
-                raise LogClosedError("the reader is closed")
+            self._check_open()
             change = self._log.next_change()
             records = await self._read(max_records)
             remaining = deadline - loop.time()
@@ -103,6 +102,10 @@ class EmbeddedReader(Reader):
         skipped = self._paused | self._moving
         return {partition: offset for partition, offset in self._next.items() if partition not in skipped}
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise LogClosedError("the reader is closed")
+
     def _check_assigned(self, partitions: Collection[TopicPartition]) -> None:
         missing = sorted(set(partitions) - self._next.keys())
         if missing:
@@ -121,6 +124,8 @@ class EmbeddedGroupReader(EmbeddedReader, GroupReader):
         self._on_assigned = on_assigned
         self._one_at_a_time = asyncio.Lock()
         self._told_to_go = False
+        self._failure: SnowbusError | None = None
+        self._failure_told = asyncio.Event()
         self._membership = asyncio.create_task(self._stay_member(), name=f"snowbus-group-{group_id}")
 
     async def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Committed]:
@@ -151,35 +156,56 @@ class EmbeddedGroupReader(EmbeddedReader, GroupReader):
     async def _revoke(self, partitions: Assignment) -> None:
         self._told_to_go = True
         self._moving.update(partitions)  # what is drained must not grow
-        await self._tell(self._on_revoked, partitions, "on_revoked failed; the partitions are given up all the same")
+        try:
+            await self._tell(self._on_revoked, partitions)
+        except Exception:
+            logger.exception("on_revoked failed; the partitions are given up all the same", group_id=self._group_id)
         for partition in partitions:
             del self._next[partition]
         self._paused.difference_update(partitions)
         self._moving.difference_update(partitions)
 
-    async def _take_over(self, offsets: Offsets) -> None:
-        """Begin at these offsets, unless the callback says otherwise; who was told to go is told what it gained."""
+    async def _take_over(self, offsets: Offsets) -> bool:
+        """Begin at these offsets, unless the callback says otherwise; who was told to go is told what it gained.
+
+        When the callback fails they are given up, and this is false once a poll has told so.
+        """
         if not offsets and not self._told_to_go:
-            return
+            return True
         self._told_to_go = False
         self._moving.update(offsets)
         self._next.update(offsets)
-        await self._tell(
-            self._on_assigned, frozenset(offsets), "on_assigned failed; the partitions are read all the same"
-        )
+        try:
+            await self._tell(self._on_assigned, frozenset(offsets))
+        except Exception as error:
+            logger.exception("on_assigned failed; the partitions are given up", group_id=self._group_id)
+            self._told_to_go = True
+            if offsets:
+                await self._revoke(frozenset(offsets))
+            await self._fail(log_error("on_assigned failed", error))
+            return False
         self._moving.difference_update(offsets)
         self._log.signal()
+        return True
 
-    async def _tell(
-        self, callback: Callable[[Assignment], Awaitable[None]] | None, partitions: Assignment, failed: str
-    ) -> None:
-        if callback is None:
-            return
-        async with self._one_at_a_time:
-            try:
+    async def _fail(self, failure: SnowbusError) -> None:
+        """Let the next poll raise this, and wait until it has."""
+        self._failure = failure
+        self._failure_told.clear()
+        self._log.signal()
+        await self._failure_told.wait()
+
+    def _check_open(self) -> None:
+        super()._check_open()
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            self._failure_told.set()
+            raise failure
+
+    async def _tell(self, callback: Callable[[Assignment], Awaitable[None]] | None, partitions: Assignment) -> None:
+        if callback is not None:
+            async with self._one_at_a_time:
                 await self._while_alive(callback(partitions))
-            except Exception:
-                logger.exception(failed, group_id=self._group_id)
 
     async def _while_alive(self, callback: Awaitable[None]) -> None:
         """Wait for a callback however long it takes, and stay a member meanwhile."""

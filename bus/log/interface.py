@@ -207,6 +207,10 @@ class Log(ABC):
         and a `seek` in `on_assigned` says where their reading begins. No record of them is given before it returns.
         They are never awaited at the same time as each other, but beside `poll`.
 
+        When `on_assigned` raises, nothing is read of its partitions: they are given up, with `on_revoked`, a poll
+        raises the same (as a LogError where it is no error of ours), and who polls on gets them again. When
+        `on_revoked` raises they go all the same.
+
         A partition that the group has never committed is committed at the offset where its reading starts, so that
         its lag can be told from then on. That is where `auto_offset_reset` says for a topic of which it has committed
         nothing; a partition that was added to another topic is read from its first record.

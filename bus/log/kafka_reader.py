@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
 from ..diagnostics import Diagnostics
-from ..errors import LogClosedError, LogUnavailableError, NotAssignedError, SnowbusError
+from ..errors import LogClosedError, LogUnavailableError, NotAssignedError, SnowbusError, log_error
 from ..event import Record, TopicPartition
 from ..tasks import cancelled, to_its_end
 from .interface import (
@@ -301,8 +301,10 @@ class KafkaGroupReader(KafkaReader, GroupReader):
             self.seek(starts)
             try:
                 await self._on_assigned(partitions)
-            except Exception:
-                logger.exception("on_assigned failed; the partitions are read all the same", group_id=self._group_id)
+            except Exception as error:
+                logger.exception("on_assigned failed; the partitions are given up", group_id=self._group_id)
+                self._failure = log_error("on_assigned failed", error)
+                return
             consumer.resume(partitions - self._paused)
             self._settled = True
             self._expect()

@@ -232,7 +232,9 @@ class MemoryGroupReader(EmbeddedGroupReader):
             if leaving := store.surplus(group, self._member_id):
                 await self._revoke(leaving)
                 group.release(leaving)
-            await self._take_over(store.claim(group, self._member_id, from_latest=self._from_latest))
+            gained = store.claim(group, self._member_id, from_latest=self._from_latest)
+            if not await self._take_over(gained):
+                group.release(gained)
             await asyncio.wait({changed})
 
     async def _leave(self) -> None:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from ..database import BUSY_SECONDS, Connection, connect, is_of_file, mapped_errors, savepoint, transaction
 from ..diagnostics import Diagnostics
-from ..errors import LogClosedError, LogError, LogUnavailableError, SnowbusError
+from ..errors import LogClosedError, LogError, LogUnavailableError, SnowbusError, log_error
 from ..sparingly import SparingDiagnostics
 from .interface import Disk
 from .sqlite_open import log_name
@@ -147,7 +147,7 @@ class SqliteFile:
                     connection = connection or self._connect()
                     outcomes = self._run_jobs(connection, jobs)
             except Exception as error:  # noqa: BLE001 - whatever it is, what comes after it may be written
-                outcomes = [(None, self._log_error(error))] * len(jobs)
+                outcomes = [(None, log_error(self._name, error))] * len(jobs)
             for job, outcome in zip(jobs, outcomes, strict=True):
                 self._call_in_loop(job.settle, outcome)
             self._call_in_loop(self.signal)
@@ -207,14 +207,7 @@ class SqliteFile:
         except Exception as error:
             if is_of_file(error):
                 raise
-            return None, self._log_error(error)
-
-    def _log_error(self, error: Exception) -> SnowbusError:
-        if isinstance(error, SnowbusError):
-            return error
-        told = LogError(f"{self._name}: {str(error) or type(error).__name__}")
-        told.__cause__ = error
-        return told
+            return None, log_error(self._name, error)
 
     def _shorten(self, connection: Connection) -> None:
         """Begin the write-ahead file anew when it has grown long, as SQLite by itself does only while nobody reads.

@@ -20,6 +20,7 @@ from .interface import Metadata, Offsets, OnAssigned, OnRevoked, check_metadata
 if TYPE_CHECKING:
     from .sqlite import SqliteLog
 
+logger = Diagnostics(__name__)
 
 _LOOK_SECONDS = 0.2
 """How often a member looks whether its group has changed."""
@@ -49,6 +50,7 @@ class SqliteGroupReader(EmbeddedGroupReader):
         self._member_id = str(uuid4())
         self._from_latest = from_latest
         self._generation = -1
+        self._diagnostics = SparingDiagnostics(logger)
 
     async def commit(self, offsets: Offsets, metadata: Metadata | None = None) -> None:
         """See GroupReader.commit."""
@@ -62,7 +64,7 @@ class SqliteGroupReader(EmbeddedGroupReader):
             await self._file.write(lambda connection: groups.leave(connection, self._group_id, self._member_id))
 
     async def _stay_member(self) -> None:
-        session, diagnostics = self._options.session_timeout, SparingDiagnostics(Diagnostics(__name__))
+        session = self._options.session_timeout
         renewed = 0.0
         while True:
             now = time.monotonic()
@@ -73,7 +75,7 @@ class SqliteGroupReader(EmbeddedGroupReader):
             except LogClosedError:
                 return
             except LogError as error:
-                diagnostics.warning("group membership not renewed", group_id=self._group_id, reason=str(error))
+                self._say_not_renewed(error)
             await asyncio.sleep(min(_LOOK_SECONDS, session / 10))
 
     async def _group_moved(self) -> bool:
@@ -123,18 +125,24 @@ class SqliteGroupReader(EmbeddedGroupReader):
         task = asyncio.ensure_future(callback)
         try:
             while not (await asyncio.wait({task}, timeout=self._options.session_timeout / _RENEWALS))[0]:
-                await self._file.write(
-                    lambda connection: groups.keep_alive(
-                        connection,
-                        self._group_id,
-                        self._member_id,
-                        now=_now_ms(),
-                        silence_ms=self._silence_ms,
+                try:
+                    await self._file.write(
+                        lambda connection: groups.keep_alive(
+                            connection,
+                            self._group_id,
+                            self._member_id,
+                            now=_now_ms(),
+                            silence_ms=self._silence_ms,
+                        )
                     )
-                )
+                except LogError as error:
+                    self._say_not_renewed(error)
         finally:
             task.cancel()
         task.result()
+
+    def _say_not_renewed(self, error: LogError) -> None:
+        self._diagnostics.warning("group membership not renewed", group_id=self._group_id, reason=str(error))
 
 
 def _now_ms() -> int:

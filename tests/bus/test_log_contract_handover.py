@@ -7,7 +7,7 @@ import pytest
 from support.aio import eventually, run
 from support.logs import SESSION, numbered, opened, read_on, settled
 
-from snowbus.bus.errors import LogClosedError, MetadataTooLargeError
+from snowbus.bus.errors import LogClosedError, LogError, LogUnavailableError, MetadataTooLargeError
 from snowbus.bus.event import EVENTS_TOPIC, TopicPartition
 from snowbus.bus.log import METADATA_LIMIT, Committed, open_log
 
@@ -240,6 +240,35 @@ def test_the_callbacks_may_ask_and_commit(log_url):
             await reader.close()
             start, end = (dict.fromkeys(everything, Committed(offset, "told")) for offset in (0, 3))
             assert seen == [(dict.fromkeys(everything, Committed(0)), start), (start, end)]
+
+    run(main())
+
+
+@pytest.mark.parametrize(("raised", "told"), [(LogUnavailableError, LogUnavailableError), (ValueError, LogError)])
+def test_partitions_whose_on_assigned_fails_are_given_up_and_come_again(log_url, raised, told):
+    """A poll says what it raised; nothing of them is given meanwhile, and nothing is lost."""
+
+    async def main():
+        calls = []
+
+        async def on_assigned(partitions):
+            calls.append(("assigned", partitions))
+            if len(calls) == 1:
+                raise raised("not now")
+
+        async def on_revoked(partitions):
+            calls.append(("revoked", partitions))
+
+        async with opened(log_url) as log:
+            await log.append(EVENTS_TOPIC, numbered(12, key=None))
+            everything = frozenset(await log.partitions(EVENTS_TOPIC))
+            async with await log.join(
+                [EVENTS_TOPIC], group_id="group", on_revoked=on_revoked, on_assigned=on_assigned
+            ) as reader:
+                with pytest.raises(told, match="not now"):
+                    await read_on(reader, 1)
+                await read_on(reader, 12)
+            assert calls == [(what, everything) for what in ("assigned", "revoked", "assigned", "revoked")]
 
     run(main())
 

@@ -450,6 +450,26 @@ def test_a_member_that_drains_for_longer_than_the_session_keeps_its_partitions_u
     run(main())
 
 
+def test_a_member_drains_and_commits_though_it_cannot_renew_itself_meanwhile(sqlite_url, tmp_path):
+    async def main():
+        path, away = tmp_path / "log.db", tmp_path / "away.db"
+        async with await open_log(sqlite_url, replace(ONE_PARTITION, session_timeout=0.6)) as log:
+            await log.create_topics([TOPIC])
+            await log.append(TOPIC, records(3))
+
+            async def drain(_):
+                path.rename(away)
+                await asyncio.sleep(0.3)  # three times that it should renew itself
+                away.rename(path)
+                await member.commit({PARTITION: 3})
+
+            async with await log.join([TOPIC], group_id="g", on_revoked=drain) as member:
+                assert len(await member.poll(timeout=5)) == 3
+            assert await log.group_offsets("g") == {PARTITION: Committed(3)}
+
+    run(main())
+
+
 @given(st.dictionaries(st.text(min_size=1), st.integers(0, 20), min_size=1), st.integers(0, 50))
 def test_quotas_share_out_everything_as_equally_as_can_be(held, partitions):
     shares = quotas(held, partitions)

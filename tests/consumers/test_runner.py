@@ -8,12 +8,14 @@ import time
 from collections import Counter
 from contextlib import asynccontextmanager
 
+import pytest
 from support.aio import eventually, run
 from support.diagnostics import capture_logs
 from support.forwarding import read_all
 
 from snowbus.bus import database
-from snowbus.bus.event import DEAD_TOPIC, EVENTS_TOPIC, RETRY_TOPIC, Record
+from snowbus.bus.errors import NotAssignedError
+from snowbus.bus.event import DEAD_TOPIC, EVENTS_TOPIC, RETRY_TOPIC, Record, TopicPartition
 from snowbus.bus.log import LogOptions
 from snowbus.bus.log.memory import MemoryLog
 from snowbus.bus.metrics import Metrics
@@ -22,6 +24,7 @@ from snowbus.consumers.dead_letters import read_death
 from snowbus.consumers.retries import retry_record
 from snowbus.consumers.runner import Runner
 from snowbus.consumers.testing import event
+from snowbus.consumers.work import Work
 
 
 class Running:
@@ -436,3 +439,16 @@ def test_there_are_never_more_calls_than_may_be():
 
     run(main())
     assert most == 70
+
+
+def test_what_is_read_of_a_partition_that_never_came_is_not_dropped_in_silence():
+    @consumer(EVENTS_TOPIC, group_id="g")
+    async def handle(record):
+        pass
+
+    async def main():
+        work = Work(handle, Metrics().of_consumer("handle"))
+        with pytest.raises(NotAssignedError, match=r"snowbus\.events-0"):
+            work.offer(TopicPartition(EVENTS_TOPIC, 0), [])
+
+    run(main())
