@@ -84,7 +84,7 @@ def _reading(path: Path, *, is_damaged: bool = False) -> Iterator[Connection]:
         mapped_errors(log_name(path), opening=True),
         contextlib.closing(connect(path, only_read=True, is_damaged=is_damaged)) as connection,
     ):
-        if (version := check_kind(connection, path)) != tables.FORMAT_VERSION:
+        if (version := check_kind(connection, path)) < tables.COPIED_SINCE:
             raise ConfigurationError(f"{path} has format {version}: start Snowbus on it once, which upgrades it")
         yield connection
 

@@ -1,7 +1,7 @@
 """Retention on the embedded log: deletes what has expired, in small pieces, and gives its space back to the disk."""
 
 from ..database import Connection
-from .sqlite_tables import OFFSET_BITS, SIZE, PartitionRow
+from .sqlite_tables import OFFSET_BITS, SIZE, SPAN_BITS, PartitionRow
 
 
 def expire_records(connection: Connection, *, now: int, chunk: int, chunk_bytes: int) -> int:
@@ -82,6 +82,9 @@ def _delete_below(connection: Connection, row: PartitionRow, offset: int) -> int
         span,
     ).fetchone()
     deleted = connection.execute("DELETE FROM records WHERE id >= ? AND id < ?", span).rowcount
+    connection.execute(
+        "DELETE FROM time_index WHERE span >= ? AND span < ?", (row.base >> SPAN_BITS, row.base + offset >> SPAN_BITS)
+    )
     connection.execute(
         "UPDATE partitions SET first_offset = max(first_offset, ?), bytes = max(0, bytes - ?) WHERE id = ?",
         (offset, size, row.id),

@@ -2,23 +2,36 @@
 
 A record's row id is its partition's number shifted left by 40 bits, plus its offset: one B-tree in which every
 partition is a contiguous range, appended at its end and expired at its beginning.
+
+Times need not rise with offsets: what waited in a spool comes late. So there is a time index, as Kafka's: for each span
+of records of a partition, once it is full, the latest time in it. Whoever looks for a time passes over the spans that
+end before it.
 """
 
-import struct
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from ..database import Connection
 from ..errors import TopicNotFoundError
-from ..event import Headers, ProducerRecord, Record, TopicPartition
+from ..event import ProducerRecord, Record, TopicPartition
 from .interface import TopicDetails
+from .packed_headers import pack_headers, unpack_headers
 from .partitioner import partition_of
 
 APPLICATION_ID = 0x534E4F57  # "SNOW"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+COPIED_SINCE = 2  # the first format with what copies are made of as it is now
 OFFSET_BITS = 40
+SPAN_BITS = 10
 DEFAULT_RETENTION_SECONDS = 7 * 86_400
 SIZE = "ifnull(length(key), 0) + length(value) + length(headers)"  # of a record, as retention counts it
+
+_TIME_INDEX = "CREATE TABLE time_index (span INTEGER PRIMARY KEY, latest INTEGER NOT NULL) STRICT"
+_INDEX_TIMES = (
+    f"INSERT INTO main.time_index SELECT id >> {SPAN_BITS}, timestamp FROM main.records WHERE %s "  # noqa: S608
+    "ON CONFLICT DO UPDATE SET latest = max(latest, excluded.latest)"
+)
+_INDEX_ALL_TIMES = _INDEX_TIMES % "true"
 
 SCHEMA = (
     """CREATE TABLE topics (
@@ -31,6 +44,7 @@ SCHEMA = (
     """CREATE TABLE records (
         id INTEGER PRIMARY KEY, timestamp INTEGER NOT NULL, key BLOB, value BLOB NOT NULL,
         headers BLOB NOT NULL) STRICT""",
+    _TIME_INDEX,
     "CREATE TABLE groups (group_id TEXT PRIMARY KEY, generation INTEGER NOT NULL) STRICT, WITHOUT ROWID",
     """CREATE TABLE members (
         group_id TEXT NOT NULL, member_id TEXT NOT NULL, topic_id INTEGER NOT NULL, expires_at INTEGER NOT NULL,
@@ -45,7 +59,10 @@ SCHEMA = (
     f"PRAGMA user_version = {FORMAT_VERSION}",
 )
 
-UPGRADES: Mapping[int, Sequence[str]] = {1: ("ALTER TABLE commits ADD COLUMN metadata TEXT NOT NULL DEFAULT ''",)}
+UPGRADES: Mapping[int, Sequence[str]] = {
+    1: ("ALTER TABLE commits ADD COLUMN metadata TEXT NOT NULL DEFAULT ''",),
+    2: (_TIME_INDEX, _INDEX_ALL_TIMES),
+}
 """What makes the next format of an older one."""
 
 
@@ -87,7 +104,7 @@ def is_possible(row: PartitionRow) -> bool:
 
 
 def mend_partitions(connection: Connection) -> None:
-    """Let partitions begin at the first record that there is, and say how large they are."""
+    """Let partitions of a copy begin at the first record that there is, say how large they are, and index times."""
     for row in all_partition_rows(connection):
         span = (row.base, row.base + row.next_offset)
         first, size = connection.execute(
@@ -98,6 +115,7 @@ def mend_partitions(connection: Connection) -> None:
             "UPDATE main.partitions SET first_offset = ?, bytes = ? WHERE id = ?",
             (row.next_offset if first is None else first - row.base, size, row.id),
         )
+    connection.execute(_INDEX_ALL_TIMES)
 
 
 def create_topic(
@@ -151,14 +169,15 @@ def append_records(
         rows.append((partitions[number].base + offset, timestamp, record.key, record.value, headers))
         placed.append((number, offset))
     connection.executemany("INSERT INTO records (id, timestamp, key, value, headers) VALUES (?, ?, ?, ?, ?)", rows)
+    ends = [(row, next_offsets[row.partition]) for row in partitions if next_offsets[row.partition] != row.next_offset]
     connection.executemany(
         "UPDATE partitions SET next_offset = ?, bytes = bytes + ? WHERE id = ?",
-        [
-            (next_offsets[row.partition], grown[row.partition], row.id)
-            for row in partitions
-            if next_offsets[row.partition] != row.next_offset
-        ],
+        [(end, grown[row.partition], row.id) for row, end in ends],
     )
+    for row, end in ends:
+        begun, beginning = _open_span(row.next_offset), _open_span(end)
+        if begun != beginning:
+            connection.execute(_INDEX_TIMES % "id >= ? AND id < ?", (row.base + begun, row.base + beginning))
     return placed
 
 
@@ -195,16 +214,22 @@ def read_records(
 
 
 def offset_for_time(connection: Connection, row: PartitionRow, timestamp: int) -> int:
-    """The first offset at or after a time in ms, found by halving: times rise with offsets, as they do on any log."""
-    low, high = row.first_offset, row.next_offset
-    while low < high:
-        middle = (low + high) // 2
-        found = _first_timestamp(connection, row, middle)
-        if found is not None and found < timestamp:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+    """The first offset with a time (in ms) at or after this one, and the end offset where there is none."""
+    open_span, end = row.base + _open_span(row.next_offset), row.base + row.next_offset
+    found = (
+        connection.execute(
+            f"""SELECT r.id FROM time_index t CROSS JOIN records r
+            ON r.id >= t.span << {SPAN_BITS} AND r.id < (t.span + 1) << {SPAN_BITS}
+            WHERE t.span >= ? AND t.span < ? AND t.latest >= ? AND r.timestamp >= ?
+            ORDER BY t.span, r.id LIMIT 1""",  # noqa: S608
+            (row.base >> SPAN_BITS, open_span >> SPAN_BITS, timestamp, timestamp),
+        ).fetchone()
+        or connection.execute(
+            "SELECT id FROM records WHERE id >= ? AND id < ? AND timestamp >= ? ORDER BY id LIMIT 1",
+            (open_span, end, timestamp),
+        ).fetchone()
+    )
+    return row.next_offset if found is None else int(found[0]) - row.base
 
 
 def timestamps(
@@ -232,32 +257,9 @@ def touch(connection: Connection) -> None:
     connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
 
 
-def pack_headers(headers: Headers) -> bytes:
-    """Headers as bytes: for each, the lengths of name and value, then both."""
-    parts = []
-    for name, value in headers:
-        encoded = name.encode()
-        parts.append(_HEADER.pack(len(encoded), len(value)))
-        parts.append(encoded)
-        parts.append(value)
-    return b"".join(parts)
-
-
-def unpack_headers(packed: bytes) -> Headers:
-    """The headers in what `pack_headers` made."""
-    headers = []
-    at = 0
-    while at < len(packed):
-        name_length, value_length = _HEADER.unpack_from(packed, at)
-        at += _HEADER.size
-        name = packed[at : at + name_length].decode()
-        at += name_length
-        headers.append((name, packed[at : at + value_length]))
-        at += value_length
-    return tuple(headers)
-
-
-_HEADER = struct.Struct(">HI")
+def _open_span(next_offset: int) -> int:
+    """The first offset of the span that is not full yet, of a partition with this end."""
+    return next_offset >> SPAN_BITS << SPAN_BITS
 
 
 def _first_timestamp(connection: Connection, row: PartitionRow, offset: int) -> int | None:

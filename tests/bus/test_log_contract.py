@@ -280,6 +280,22 @@ def test_offsets_for_a_time(log_url):
     run(main())
 
 
+@pytest.mark.real_kafka
+def test_offsets_for_a_time_where_times_do_not_rise(log_url):
+    """What waited in a spool comes late, and nothing at or after a time stands before the offset that is told."""
+
+    async def main():
+        start = time.time_ns() // 1_000_000 - 60_000
+        async with opened(log_url) as log:
+            late = [ProducerRecord(b"user", b"", (), start + 1000 * second) for second in (9, 10, 1, 2, 3, 4, 11)]
+            ((partition, _), *_) = await log.append(EVENTS_TOPIC, late)
+            place = TopicPartition(EVENTS_TOPIC, partition)
+            for second, offset in ((0, 0), (2, 0), (9, 0), (10, 1), (11, 6), (12, 7)):
+                assert (await log.offsets_for_time(EVENTS_TOPIC, start + 1000 * second))[place] == offset
+
+    run(main())
+
+
 # The end
 
 

@@ -6,20 +6,21 @@ import gc
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.aio import eventually, run
 
 from snowbus.bus.errors import ConfigurationError, LogError, LogUnavailableError, NotAssignedError
 from snowbus.bus.event import ProducerRecord, TopicPartition
 from snowbus.bus.log import Committed, LogOptions, check_log_url, open_log
+from snowbus.bus.log.packed_headers import pack_headers, unpack_headers
 from snowbus.bus.log.quotas import quotas
-from snowbus.bus.log.sqlite_tables import pack_headers, unpack_headers
 
 TOPIC = "snowbus.events"
 ONE_PARTITION = LogOptions(partitions=1)
@@ -87,13 +88,48 @@ def test_a_topic_past_its_size_loses_its_oldest_records(sqlite_url):
     run(main())
 
 
-def test_offsets_for_a_time_are_found_among_many(sqlite_url):
-    async def main():
-        async with await open_log(sqlite_url, replace(ONE_PARTITION, retention_seconds=0)) as log:
+@given(
+    st.lists(st.lists(st.tuples(st.integers(1, 2000), st.integers(1, 50)), max_size=5), max_size=4), st.integers(0, 60)
+)
+@settings(max_examples=10, deadline=None)
+def test_offsets_for_a_time_are_found_among_many_whose_times_do_not_rise(appends, wanted):
+    """Each append is a few runs of so many records of one time."""
+    times = [timestamp for runs in appends for count, timestamp in runs for _ in range(count)]
+    expected = next((offset for offset, timestamp in enumerate(times) if timestamp >= wanted), len(times))
+
+    async def main(folder):
+        options = replace(ONE_PARTITION, retention_seconds=0)
+        async with await open_log(f"sqlite:///{folder}/log.db", options) as log:
             await log.create_topics([TOPIC])
-            await log.append(TOPIC, [ProducerRecord(None, b"x", (), 10 * number) for number in range(1000)])
-            for time_ms, offset in ((0, 0), (1, 1), (10, 1), (5555, 556), (9990, 999), (9991, 1000)):
-                assert await log.offsets_for_time(TOPIC, time_ms) == {PARTITION: offset}
+            for runs in appends:
+                records = [ProducerRecord(None, b"", (), timestamp) for count, timestamp in runs for _ in range(count)]
+                await log.append(TOPIC, records)
+            assert await log.offsets_for_time(TOPIC, wanted) == {PARTITION: expected}
+
+    with tempfile.TemporaryDirectory() as folder:
+        run(main(folder))
+
+
+def test_offsets_for_a_time_are_those_of_what_has_not_expired(sqlite_url):
+    """Nor is a record beyond all times of today found once it is gone."""
+
+    async def main():
+        now = now_ms()
+        async with await open_log(
+            sqlite_url, LogOptions(partitions=1, retention_seconds=0, retention_bytes=70_000)
+        ) as log:
+            await log.create_topics([TOPIC])
+            await log.append(TOPIC, records(10, timestamp=2**45))
+            await log.append(TOPIC, records(2990, timestamp=now - 1000))
+            await log.append(TOPIC, records(300, timestamp=now, size=199))
+        async with await open_log(sqlite_url) as log:
+            await eventually(lambda: beginning(log, 2901))
+            assert await log.offsets_for_time(TOPIC, now - 1000) == {PARTITION: 2901}
+            assert await log.offsets_for_time(TOPIC, now) == {PARTITION: 3000}
+            assert await log.offsets_for_time(TOPIC, now + 1) == {PARTITION: 3300}
+
+    async def beginning(log, offset):
+        return (await log.beginning_offsets(TOPIC))[PARTITION] == offset
 
     run(main())
 

@@ -215,7 +215,20 @@ def test_a_log_of_the_first_format_is_upgraded_with_all_that_it_holds(tmp_path):
 
     assert [record.value for record in run(main())] == [b"zero", b"one", b"two"]
     with closing(sqlite3.connect(path)) as file:
-        assert file.execute("PRAGMA user_version").fetchone() == (2,)
+        assert file.execute("PRAGMA user_version").fetchone() == (3,)
+
+
+def test_a_log_of_the_second_format_is_copied_as_it_is_and_upgraded(tmp_path):
+    """So that one that is damaged can be saved; the fixture was made by the Snowbus of that time."""
+    path = Path(shutil.copy(Path(__file__).with_name("log_of_format_2.db"), tmp_path))
+    assert salvage(path, tmp_path / "copy.db") == (3, 1, 0)
+
+    async def offsets(path):
+        async with await open_log(f"sqlite:///{path}") as log:
+            assert await log.group_offsets("old") == {PARTITION: Committed(2, "text")}
+            return [(await log.offsets_for_time(TOPIC, time_ms))[PARTITION] for time_ms in (1000, 2001, 3001)]
+
+    assert run(offsets(path)) == run(offsets(tmp_path / "copy.db")) == [0, 2, 3]
 
 
 def test_an_upgrade_that_fails_leaves_the_log_as_it_was(tmp_path, monkeypatch):
