@@ -252,7 +252,7 @@ def test_a_record_that_the_topic_does_not_take_fails_alone(real_kafka_url):
     async def main():
         topic = NewTopic("test.small", 1, 1, topic_configs={"max.message.bytes": "20000"})
         await administer(real_kafka_url, lambda admin: admin.create_topics([topic]))
-        async with await open_log(real_kafka_url, HASTY) as log:
+        async with await open_log(real_kafka_url) as log:
             small = [log.append("test.small", [ProducerRecord(b"k", b"%d" % number)]) for number in range(10)]
             large = log.append("test.small", [ProducerRecord(b"k", os.urandom(30_000))])
             await log.append("test.small", numbered(1))
@@ -272,11 +272,11 @@ def test_a_record_that_the_topic_does_not_take_fails_alone(real_kafka_url):
     run(main())
 
 
-def test_what_fails_unexpectedly_ends_its_calls_and_not_those_after_them(real_kafka_url, capfd):
+def test_what_fails_unexpectedly_ends_its_calls_and_not_those_after_them(real_kafka_url):
     """Whatever it is: the task that appends to a partition must be there for the next."""
 
     async def main():
-        async with opened(real_kafka_url, HASTY) as log:
+        async with opened(real_kafka_url) as log:
             look = log._driver.new_producer
 
             async def surprise():
