@@ -19,6 +19,7 @@ from .worker import Worker
 
 _DURABILITIES = ("memory", "written", "synced")
 _GRACE_SECONDS = 5.0
+_OPENING_SECONDS = 5.0
 _LEAST_SPOOL_BYTES = 65_536
 
 
@@ -72,6 +73,7 @@ class Emitter:
         self._abandoned: list[Worker] = []
         if self._outbox.spool is not None and self._outbox.spool.has_files:
             self._start()
+            self._let_it_open()
 
     def _open_spool(self, folder: Path | None, max_bytes: int) -> Spool | None:
         if folder is None:
@@ -103,6 +105,7 @@ class Emitter:
                 self._ledger.drop(1, "too many events wait (max_queued, spool)")
             if self._worker is None:
                 self._start()
+            self._let_it_open()
         except Exception as error:  # noqa: BLE001 - whatever a payload holds, its tracker must go on
             self._ledger.unreadable(str(error) or type(error).__name__)
 
@@ -174,6 +177,13 @@ class Emitter:
                 self._finish_at_exit()
             finally:
                 self._is_starting = False
+
+    def _let_it_open(self) -> None:
+        """Wait for the destination, whose threads must have been started when the main one ends, where Python starts
+        none after that.
+        """
+        if not lifecycle.STARTS_THREADS_TO_THE_END and self._worker is not None:
+            self._worker.wait_until_open(_OPENING_SECONDS)
 
     def _finish_at_exit(self) -> None:
         self._is_at_exit = True

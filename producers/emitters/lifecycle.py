@@ -9,6 +9,7 @@ for the child's own. So workers leave for a fork, and come back in the parent; i
 import concurrent.futures.thread  # noqa: F401
 import logging  # noqa: F401
 import os
+import sys
 import threading
 from typing import Protocol
 
@@ -40,6 +41,9 @@ class Running(Protocol):
 
 lock = threading.RLock()
 """Held by whoever starts or closes an emitter; a fork waits for them."""
+
+STARTS_THREADS_TO_THE_END = sys.version_info[:3] not in ((3, 12, 0), (3, 12, 1))
+"""Whether Python still starts threads when the main one has ended and others go on; those two versions do not."""
 
 _running: set[Running] = set()
 _watching = 0

@@ -28,7 +28,10 @@ class ThreadPerCall(ThreadPoolExecutor):
 
         thread = Thread(target=call, name="snowbus-emitter-call", daemon=True)
         self._calls.add(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # none can be started any more: better hold up the loop than fail
+            call()
         return future
 
     def join(self, seconds: float) -> None:

@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, closing, suppress
 from queue import SimpleQueue
-from threading import Event, Thread
+from threading import Event, Thread, current_thread
 from typing import Any
 
 from snowbus.bus.backoff import wait_before_retry
@@ -61,6 +61,7 @@ class Worker:
         self._after = after
         self._next: SimpleQueue[Worker | None] = SimpleQueue()
         self._has_left = Event()
+        self._has_tried_to_open = Event()
         self._destination: Destination[Any] | None = None
         self._failures = 0
         self._is_ending = False
@@ -118,6 +119,12 @@ class Worker:
         """Wait until it sends nothing any more, for so many seconds at most. From any thread but its own."""
         self._has_left.wait(seconds)
 
+    def wait_until_open(self, seconds: float) -> None:
+        """Wait until it has opened its destination, or could not, for so many seconds at most, and once only."""
+        if current_thread() is not self.thread:
+            self._has_tried_to_open.wait(seconds)
+            self._has_tried_to_open.set()
+
     def dismiss(self, successor: "Worker | None") -> None:
         """Once it has left for a fork: have its thread go on with another worker, or end. From any thread."""
         self._next.put(successor)
@@ -154,6 +161,7 @@ class Worker:
             self._calls.join(_CALL_SECONDS)  # a fork waits for them, too
         finally:
             self._has_left.set()
+            self._has_tried_to_open.set()
         return self._next.get() if has_successor else None
 
     async def _main(self) -> bool:
@@ -218,12 +226,17 @@ class Worker:
 
     async def _open(self, events: Sequence[Tracked], stack: AsyncExitStack) -> None:
         """Open the destination for events that wait; or wait, for a while."""
+        wait: Retry | Stop | None = None
         try:
             # It may have much to import, and does so in this thread: a fork in the middle of an import of another one
             # would leave its lock to the child, held for ever.
             self._destination = await stack.enter_async_context(self._make())
         except SnowbusError as error:
-            await self._wait(events, Retry(str(error)) if error.retriable else Stop(str(error)))
+            wait = Retry(str(error)) if error.retriable else Stop(str(error))
+        finally:
+            self._has_tried_to_open.set()
+        if wait is not None:
+            await self._wait(events, wait)
 
     async def _try(self, events: Sequence[Tracked], destination: Destination[Any]) -> None:
         """Send the first events, and settle what has become of them; or wait, for a while."""
