@@ -30,8 +30,20 @@ def wheel(tmp_path_factory):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copyfile
         source.mkdir(exist_ok=True)
         copy(ROOT / name, source / name)
-    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", folder, source]
-    subprocess.run(build, check=True, capture_output=True, timeout=100)
+    build = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--verbose",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        folder,
+        source,
+    ]
+    built = subprocess.run(build, check=True, capture_output=True, text=True, timeout=100)
+    assert "Warning" not in built.stdout + built.stderr
     (found,) = folder.glob("snowbus-*.whl")
     return found
 

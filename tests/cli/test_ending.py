@@ -16,6 +16,19 @@ ending._AFTER_DRAINING_SECONDS = 0.3
 main.main()
 """
 
+INTERRUPTED_AT_AN_IMPORT = """
+import signal, sys
+
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == sys.argv[2]:
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+from snowbus.cli.__main__ import main
+main()
+"""
+
 HANDLERS = {
     "a thread that is waited for": 'print("begun", flush=True)\n    await asyncio.to_thread(time.sleep, 100)',
     "a blocked loop": 'print("begun", flush=True)\n    time.sleep(100)',
@@ -104,3 +117,10 @@ main.main()
         process.line("begun")
         process.signal_twice()
         assert process.wait(timeout=10) == exit_codes.INTERRUPTED
+
+
+@pytest.mark.parametrize("module", ["click", "snowbus.bus.errors", "snowbus.cli.status"])
+def test_an_interrupt_while_the_command_is_imported_is_quiet(module):
+    command = [sys.executable, "-c", INTERRUPTED_AT_AN_IMPORT, "status", module]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (ended.returncode, ended.stderr.strip()) == (exit_codes.INTERRUPTED, "")
