@@ -18,7 +18,12 @@ from .workers import run_worker, supervise, with_workers
 @with_settings("collect", workers=True)
 @with_workers("collect")
 def command(settings: Settings, *, workers: int | None, link: Link | None) -> None:
-    """Forward events from the log to a Snowplow collector, and lose none, whatever the collector does."""
+    """Forward events from the log to a Snowplow collector, and lose none, whatever the collector does.
+
+    \b
+      snowbus collect --collector https://collector.example
+      snowbus collect --collector https://collector.example --workers 2 --log kafka://localhost:9092
+    """
     draining = settings.collect_drain_timeout
     if workers and not link:
         sys.exit(run(supervise("collect", settings, count=workers, draining=draining), settings))

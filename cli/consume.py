@@ -27,6 +27,10 @@ def command(
 ) -> None:
     """Run consumers: functions decorated with @consumer, in modules of the working directory.
 
+    \b
+      snowbus consume shop.stock:reserve
+      snowbus consume shop.stock --workers 2
+
     MODULE:NAME is one consumer, MODULE every consumer in it. A first SIGTERM or Ctrl-C lets the handlers under way
     finish, a second one does not.
     """

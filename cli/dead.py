@@ -59,6 +59,10 @@ class Asked(NamedTuple):
 def command() -> None:
     """Dead letters: the records that a group has given up, each with the reason.
 
+    \b
+      snowbus dead list --since 2h app_id=shop
+      snowbus dead retry --all --group collector
+
     An id says where a letter stands on its topic: PARTITION-OFFSET. NAME=VALUE are filters, as in `snowbus tail`:
     app_id, platform, event, event_name, schema, user_id, domain_userid, event_id, valid, q.
     """

@@ -14,5 +14,10 @@ from .workers import PORT, run_on_port, with_workers
 @with_settings("gateway", workers=True, also=RESOLVER)
 @with_workers("gateway", share=PORT)
 def command(settings: Settings, *, workers: int | None, link: Link | None) -> None:
-    """Stream events live over websockets at /v1/events, and serve the live page at /."""
+    """Stream events live over websockets at /v1/events, and serve the live page at /.
+
+    \b
+      snowbus gateway
+      snowbus gateway --listen 0.0.0.0:8081 --tokens-file tokens.txt
+    """
     run_on_port("gateway", run_gateway, settings, workers=workers, link=link, draining=CLOSE_SECONDS)

@@ -14,5 +14,10 @@ from .workers import PORT, run_on_port, with_workers
 @with_settings("ingest", workers=True, also=VALIDATION)
 @with_workers("ingest", share=PORT)
 def command(settings: Settings, *, workers: int | None, link: Link | None) -> None:
-    """Take events over HTTP, like a Snowplow collector; answer 200 once they are durable on the log."""
+    """Take events over HTTP, like a Snowplow collector; answer 200 once they are durable on the log.
+
+    \b
+      snowbus ingest
+      snowbus ingest --listen 0.0.0.0:8080 --log kafka://localhost:9092
+    """
     run_on_port("ingest", run_ingest, settings, workers=workers, link=link, draining=drain_seconds(settings))

@@ -67,6 +67,10 @@ def command(
 ) -> None:
     """Put one event on the log, or those in files, or, without flags, every line of NDJSON on stdin.
 
+    \b
+      snowbus publish --event page_view --set app_id=shop --set user_id=ann
+      snowbus publish --file events.ndjson --resume published.json
+
     An event described by flags that is invalid is published, too, and stderr says what is wrong with it.
 
     A line is an event in tracker-protocol parameters (as the logfile emitter writes them), in canonical names, or

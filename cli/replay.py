@@ -55,6 +55,10 @@ def command(
 ) -> None:
     """Let a group handle records once more: a range, or those in it that NAME=VALUE filters let through.
 
+    \b
+      snowbus replay --group stock --from 2h --dry-run
+      snowbus replay --group stock --from 2h --to 30m app_id=shop
+
     Without a filter the group must be stopped. Its offsets are moved back to the range, and what it has done after the
     range is written beside them: a Snowbus consumer does not handle that again, other readers of the group would. With
     a filter, copies go to the topic snowbus.retry, and the group may run. Either way only what the group has handled

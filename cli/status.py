@@ -86,6 +86,10 @@ def command(
     """Show what every group does: its lag, the age of the oldest record that is not done, how many are in flight or
     wait for a retry, when that comes, and the last error.
 
+    \b
+      snowbus status --watch
+      snowbus status --json
+
     A group is running, idle, waiting for a retry, stopped, stuck in a call that should have ended long ago, or has not
     been heard of for ten seconds or more: then its process was killed, hangs, or cannot reach the log.
 

@@ -50,6 +50,10 @@ def command(
 ) -> None:
     """Print events as they arrive on the log, those that match every filter: `app_id=shop event=add_to_cart`.
 
+    \b
+      snowbus tail --from -10
+      snowbus tail app_id=shop event=add_to_cart --details
+
     Each is marked: ✓ is valid, ✗ invalid, · unchecked, which is neither, as a schema of it is not known.
 
     Filters are those of the gateway: app_id, platform, event, event_name, schema, user_id, domain_userid, event_id,

@@ -44,6 +44,10 @@ class _Topic(NamedTuple):
 def command(settings: Settings, *, names: tuple[str, ...], create: bool, check: bool, as_json: bool) -> None:
     """List the topics of the log, or those of these names: how many records each holds, and for how long.
 
+    \b
+      snowbus topics
+      snowbus topics --create --partitions 12 --log kafka://localhost:9092
+
     A topic that is there already stays as it is. With --create and with --check stderr says what is wrong with it: it
     has not what --partitions, --replication-factor or --retention-hours ask for, it is compacted, takes too small
     records, or none. Beneath each stands the line that mends it, and the exit code is 1.

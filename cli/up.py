@@ -26,6 +26,10 @@ from .settings import VALIDATION, SettingsCommand, has_flag, with_settings
 def command(settings: Settings, *, demo: bool, demo_rate: float) -> None:
     """Run ingest, the gateway and (given --collector) the collector consumer in one process.
 
+    \b
+      snowbus up --demo
+      snowbus up --collector https://collector.example
+
     With --demo the log is a temporary file that goes when the demo ends. The flag --log, and nothing else, names
     another; the stand-in collector then takes what is there in the group demo, unless --group names one.
     """

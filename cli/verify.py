@@ -135,6 +135,10 @@ def _print_schema(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 def command(settings: Settings, *, plan: Path, **options: Any) -> None:
     """Hold events against the PLAN, a YAML file: those that come on the log, unless told to take others.
 
+    \b
+      snowbus verify checkout.yaml user_id=ann
+      snowbus verify checkout.yaml --from earliest --timeout 10 --junit verify.xml
+
     Filters are those of the gateway, as of `snowbus tail`: user_id=u-481 looks at one user's events only. Ctrl-C ends
     it with what was seen so far. The exit code is 0 when the events fit, and 5 when they do not.
     """

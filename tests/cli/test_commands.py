@@ -1,11 +1,14 @@
 """The commands that come to an end: publish, topics, status; help, and how errors are told."""
 
 import json
+import shlex
 import signal
 import socket
 import sqlite3
 import subprocess
+from importlib import import_module
 
+import click
 import pytest
 from support.aio import run, soon
 from support.forwarding import read_all
@@ -42,6 +45,18 @@ def test_every_command_says_what_its_flags_are(tmp_path, command):
     answer = snowbus(command, "--help", cwd=tmp_path)
     assert answer.returncode == exit_codes.OK
     assert "SNOWBUS_LOG" in answer.stdout or "Commands:" in answer.stdout
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"consumers", "log", "schema"}))
+def test_help_begins_with_two_examples_that_the_command_can_read(command):
+    told = import_module(f"snowbus.cli.{command}").command
+    examples = [line for line in told.get_help(click.Context(told)).splitlines() if line.startswith("    snowbus ")]
+    assert len(examples) == 2
+    for example in examples:
+        _, name, *arguments = shlex.split(example)
+        read = told.commands[arguments.pop(0)] if isinstance(told, click.Group) else told
+        assert name == command
+        assert read.make_context(command, arguments)
 
 
 def test_lines_on_stdin_become_events_in_any_form(tmp_path, log_url):
