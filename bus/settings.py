@@ -119,13 +119,15 @@ class Settings(BaseModel):
     kafka_ssl_cafile: str = Field("", description="PEM file of the authorities that sign Kafka's certificates.")
     kafka_ssl_certfile: str = Field("", description="PEM file of our certificate, for mutual TLS.")
     kafka_ssl_keyfile: str = Field("", description="PEM file of the key to our certificate.")
-    kafka_ssl_key_password_file: str = Field("", description="File of the password of that key; a line.")
+    kafka_ssl_key_password_file: str = Field(
+        "", description="File of the password of the key to our certificate; a line."
+    )
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
         "PLAIN", description="How to authenticate to Kafka, with a SASL_* protocol."
     )
     kafka_sasl_username: str = Field("", description="The user name at Kafka.")
     kafka_sasl_password: str = Field("", description="The password at Kafka.", json_schema_extra={"secret": True})
-    kafka_sasl_password_file: str = Field("", description="File of the password at Kafka, instead; a line.")
+    kafka_sasl_password_file: str = Field("", description="File of the password at Kafka; a line.")
 
     kafka_schema_registry: str = Field(
         "", description="URL of a Confluent Schema Registry; then events are framed as its tools want them."
@@ -184,7 +186,8 @@ class Settings(BaseModel):
         2_000, description="Requests that may wait for the log; what comes beyond gets 503."
     )
     ingest_max_pending_bytes: PositiveInt = Field(
-        64_000_000, description="Bytes of them, and of bodies that come in pieces, at most; what comes beyond gets 503."
+        64_000_000,
+        description="Bytes of waiting requests, and of bodies that come in pieces, at most; what is beyond gets 503.",
     )
     ingest_body_timeout: PositiveSeconds = Field(
         30.0, description="Seconds in which a request's body must arrive, else it gets 408."
@@ -195,12 +198,12 @@ class Settings(BaseModel):
         (), description="Domains that the cookie may be for: of them the first that the page's Origin lies in."
     )
     ingest_cookie_fallback_domain: str = Field(
-        "", description="The cookie's domain where none of those is the page's; empty is the host asked for."
+        "", description="The cookie's domain where no other is the page's; empty is the host asked for."
     )
     ingest_cookie_days: PositiveInt = Field(365, description="Days that the cookie lives.")
     ingest_cookie_attributes: str = Field(
         "SameSite=None; Secure; HttpOnly",
-        description="Its attributes, of SameSite=None, Lax or Strict, Secure, HttpOnly and Partitioned.",
+        description="The cookie's attributes, of SameSite=None, Lax or Strict, Secure, HttpOnly and Partitioned.",
     )
     ingest_allowed_origins: tuple[str, ...] = Field(
         (),
@@ -255,9 +258,9 @@ class Settings(BaseModel):
         description="Events sent and not yet committed, at most, which is what is sent again after a SIGKILL.",
     )
     collect_timeout: PositiveSeconds = Field(30.0, description="Seconds until a request without an answer failed.")
-    collect_connect_timeout: PositiveSeconds = Field(10.0, description="Seconds of them to connect, TLS included.")
+    collect_connect_timeout: PositiveSeconds = Field(10.0, description="Seconds of a request to connect, TLS included.")
     collect_read_timeout: PositiveSeconds = Field(
-        25.0, description="Seconds of them without a byte, once a request is sent or its answer has begun."
+        25.0, description="Seconds of a request without a byte, once it is sent or its answer has begun."
     )
     collect_gzip: bool = Field(
         default=False,
@@ -273,14 +276,17 @@ class Settings(BaseModel):
     )
     collect_headers_file: str = Field(
         "",
-        description="File of such headers, each a line, where keys belong; it is read again when it changes.",
+        description="File of more headers, each a line 'Name: value', where keys belong; it is read again when it "
+        "changes.",
     )
     collect_ssl_cafile: str = Field(
         "", description="PEM file of the authorities that sign the collector's certificate."
     )
     collect_ssl_certfile: str = Field("", description="PEM file of our certificate, for mutual TLS.")
     collect_ssl_keyfile: str = Field("", description="PEM file of the key to our certificate.")
-    collect_ssl_key_password_file: str = Field("", description="File of the password of that key; a line.")
+    collect_ssl_key_password_file: str = Field(
+        "", description="File of the password of the key to our certificate; a line."
+    )
     collect_proxy: str = Field(
         "", description="URL of an HTTP proxy to the collector, http://[USER:PASSWORD@]HOST:PORT."
     )
@@ -322,7 +328,9 @@ class Settings(BaseModel):
         "", description="The secret of signed tokens (JWT) with HS256.", json_schema_extra={"secret": True}
     )
     gateway_jwt_secret_file: str = Field(
-        "", description="File of such secrets, each a line, instead; it is read again when it changes."
+        "",
+        description="File of the secrets of signed tokens (JWT) with HS256, each a line; it is read again when it "
+        "changes.",
     )
     gateway_jwt_public_key: str = Field(
         "",
@@ -332,7 +340,9 @@ class Settings(BaseModel):
     gateway_jwks_url: str = Field(
         "", description="URL or file of the public keys of signed tokens with RS256, a JSON Web Key Set."
     )
-    gateway_jwks_refresh: PositiveSeconds = Field(300.0, description="Seconds after which it is fetched anew.")
+    gateway_jwks_refresh: PositiveSeconds = Field(
+        300.0, description="Seconds after which a JSON Web Key Set is fetched anew."
+    )
     gateway_jwt_audience: str = Field("", description="The audience that signed tokens must be for; empty takes any.")
     gateway_jwt_issuer: str = Field("", description="The issuer that signed tokens must be from; empty takes any.")
     gateway_mask: bool = Field(
@@ -342,17 +352,18 @@ class Settings(BaseModel):
         (), description="Canonical fields that are masked, besides those that are always personal."
     )
     gateway_masked_entities: tuple[str, ...] = Field(
-        (), description="Iglu URIs (* in the version) of entities and events whose data is masked, besides those."
+        (),
+        description="Iglu URIs (* in the version) of entities and events whose data is masked, besides what always is.",
     )
     gateway_allowed_origins: tuple[str, ...] = Field(
         (), description="Origins of web pages, besides our own, that may connect."
     )
     gateway_max_connections: PositiveInt = Field(2_000, description="Websockets at once, at most.")
     gateway_max_connections_per_token: PositiveInt = Field(
-        200, description="Of them with one token, or of one subject, at most."
+        200, description="Websockets with one token, or of one subject, at most."
     )
     gateway_ring_events: PositiveInt = Field(20_000, description="Latest events kept in memory for live readers.")
-    gateway_ring_bytes: PositiveInt = Field(64_000_000, description="Bytes of them, at most.")
+    gateway_ring_bytes: PositiveInt = Field(64_000_000, description="Bytes of the latest events in memory, at most.")
     gateway_heartbeat: PositiveSeconds = Field(10.0, description="Seconds of silence before a heartbeat.")
     gateway_ping: PositiveSeconds = Field(
         20.0, description="Seconds that a reader may be silent before a ping, and then until it counts as gone."
@@ -382,7 +393,9 @@ class Settings(BaseModel):
     worker_backoff: PositiveSeconds = Field(
         0.5, description="Seconds before a worker that died is started again, about; twice as many each time."
     )
-    worker_backoff_max: PositiveSeconds = Field(60.0, description="Those seconds, at most.")
+    worker_backoff_max: PositiveSeconds = Field(
+        60.0, description="Seconds before a worker that died is started again, at most."
+    )
     worker_stuck_timeout: PositiveSeconds = Field(
         30.0, description="Seconds without a good /health after which a worker is killed and started again."
     )
