@@ -2,6 +2,7 @@
 
     SnowbusError
     ├── ConfigurationError         a setting or an address that cannot work
+    │   └── ListenError            nobody can listen on an address, as when it is taken
     ├── JsonError                  text that is not JSON
     ├── PayloadError               what was sent is not a Snowplow event
     ├── SchemaError                what should be a schema cannot be used as one
@@ -46,6 +47,14 @@ class SnowbusError(Exception):
 
 class ConfigurationError(SnowbusError):
     """A setting that cannot work; says which one and what would."""
+
+
+class ListenError(ConfigurationError):
+    """An address `listen` that cannot be listened on, for a reason: it is taken, for example."""
+
+    def __init__(self, listen: str, reason: str) -> None:
+        super().__init__(f"cannot listen on {listen}: {reason}")
+        self.listen = listen
 
 
 class JsonError(SnowbusError, ValueError):

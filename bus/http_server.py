@@ -8,7 +8,7 @@ from typing import Any
 
 import uvicorn
 
-from .errors import ConfigurationError
+from .errors import ConfigurationError, ListenError
 from .http_protocol import BoundedHttpProtocol
 
 Scope = MutableMapping[str, Any]
@@ -110,7 +110,7 @@ def bind(listen: str, *, shared: bool = False, listening: bool = True) -> socket
             bound.listen(_BACKLOG)  # now, so that whoever comes second is told
     except OSError as error:
         bound.close()
-        raise ConfigurationError(f"cannot listen on {listen}: {error.strerror or error}") from None
+        raise ListenError(listen, error.strerror or str(error)) from None
     bound.setblocking(False)
     return bound
 

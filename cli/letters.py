@@ -13,11 +13,11 @@ from rich.text import Text
 from snowbus.bus.event import DEAD_TOPIC, EVENTS_TOPIC
 from snowbus.consumers.letters import Letter, State
 
+from .tables import duration
 from .terminal import console, printable, printable_json
 
 _BYTES_SHOWN = 1_024
 _BYTES_A_LINE = 16
-_UNITS = (("d", 86_400), ("h", 3_600), ("m", 60))
 _FACTS = ("state", "reason", "attempts", "status", "response", "exception")
 _PARTS = ("headers", "event", "payload", "source", "validation")
 
@@ -35,7 +35,7 @@ def print_letters(letters: Sequence[tuple[Letter, State]], *, of: int, topic: st
         death = letter.death
         cells = (
             letter.id,
-            _age(now - letter.time),
+            duration(max(0, now - letter.time) // 1000),
             death.group,
             state,
             letter.app_id,
@@ -102,13 +102,6 @@ def _place(letter: Letter) -> str:
     """Where a record stood, without the topic that most are of."""
     topic, partition, offset = letter.origin
     return f"{partition}@{offset}" if topic == EVENTS_TOPIC else f"{topic}/{partition}@{offset}"
-
-
-def _age(ms: int) -> str:
-    """How long ago it was, as `--since` takes it."""
-    seconds = max(0, ms // 1000)
-    name, size = next((unit for unit in _UNITS if seconds >= 2 * unit[1]), ("s", 1))
-    return f"{seconds // size}{name}"
 
 
 def _moment(ms: int) -> str:

@@ -12,7 +12,7 @@ import click
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from snowbus.bus.errors import ConfigurationError
+from snowbus.bus.errors import ConfigurationError, ListenError
 from snowbus.bus.log.kafka_url import without_password
 from snowbus.bus.settings import Settings, is_secret
 
@@ -98,11 +98,19 @@ def where(name: str, flags: Collection[str], spelt: Mapping[str, str]) -> str:
 def with_where(
     error: ConfigurationError, settings: Settings, flags: Collection[str], spelt: Mapping[str, str]
 ) -> ConfigurationError:
-    """An error of the command itself, with where the setting was given that its text begins with, if it does."""
-    name = re.match(r"\w*", str(error))
-    if name is None or name[0] not in settings.model_fields_set:
+    """An error of the command itself, with where the setting was given that its text begins with, if it does; or with
+    the flag for another address.
+    """
+    if isinstance(error, ListenError):
+        named = [spelt[name] for name in _listens(spelt) if getattr(settings, name) == error.listen]
+        return ConfigurationError(f"{error}; choose another address with {' or '.join(named)}") if named else error
+    about = re.match(r"\w*", told := str(error))
+    name = about[0] if about else ""
+    if told.startswith(f"log: {settings.kafka_security_protocol} "):  # not what the URL says, but how to talk to it
+        told, name = told.removeprefix("log: "), "kafka_security_protocol"
+    if name not in settings.model_fields_set:
         return error
-    return ConfigurationError(f"{where(name[0], flags, spelt)}: {str(error).removeprefix(f'{name[0]}: ')}")
+    return ConfigurationError(f"{where(name, flags, spelt)}: {told.removeprefix(f'{name}: ')}")
 
 
 def _problem(name: str, message: str, value: Any, *, unknown: bool) -> tuple[str, str]:
@@ -130,14 +138,18 @@ def _shown(name: str, value: Any) -> str:
 
 def _check(settings: Settings, flags: Collection[str], spelt: Mapping[str, str]) -> None:
     """Raise ConfigurationError for an address that was given, which the command has a flag for, and that is none."""
-    for name in sorted(settings.model_fields_set & spelt.keys()):
-        if name.endswith("_listen"):
-            from snowbus.bus.http_server import split_listen  # noqa: PLC0415 - its server is slow to import
+    for name in _listens(settings.model_fields_set & spelt.keys()):
+        from snowbus.bus.http_server import split_listen  # noqa: PLC0415 - its server is slow to import
 
-            try:
-                split_listen(getattr(settings, name))
-            except ConfigurationError as error:
-                raise ConfigurationError(f"{where(name, flags, spelt)}: {error}") from None
+        try:
+            split_listen(getattr(settings, name))
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{where(name, flags, spelt)}: {error}") from None
+
+
+def _listens(names: Iterable[str]) -> list[str]:
+    """Those of settings that are an address of a role."""
+    return sorted(name for name in names if name.endswith("_listen"))
 
 
 def _file() -> Path:

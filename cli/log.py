@@ -11,6 +11,7 @@ from snowbus.bus.settings import Settings
 
 from . import exit_codes
 from .settings import SettingsCommand, with_settings
+from .tables import counted
 
 _SETTINGS = ("log",)
 _target = click.argument("target", type=click.Path(path_type=Path, dir_okay=False))
@@ -43,7 +44,7 @@ def check_command(settings: Settings, *, file: Path | None) -> None:
     """
     path = file or file_of(settings.log)
     found = check(path)
-    print(f"{path} is whole: {_words(found)}{_missing(found, 'are missing, which salvage could not save')}")
+    print(f"{path} is whole: {_words(found)}{_missing(found, 'missing, which salvage could not save')}")
 
 
 @command.command(name="salvage", cls=SettingsCommand)
@@ -60,9 +61,8 @@ def salvage_command(settings: Settings, *, target: Path) -> None:
 
 
 def _words(contents: Contents) -> str:
-    groups = f"{contents.groups} group{'' if contents.groups == 1 else 's'}"
-    return f"{contents.records:,} records, and the offsets of {groups}"
+    return f"{counted(contents.records, 'record')}, and the offsets of {counted(contents.groups, 'group')}"
 
 
 def _missing(contents: Contents, what: str) -> str:
-    return f"; {contents.missing:,} records {what}" if contents.missing else ""
+    return f"; {counted(contents.missing, 'record')} {what}" if contents.missing else ""

@@ -22,6 +22,7 @@ from .arguments import now_ms
 from .events_in import events_in
 from .running import run
 from .settings import RESOLVER, SettingsCommand, with_settings
+from .tables import counted
 from .terminal import printable, until_nobody_reads
 
 _SETTINGS = (*RESOLVER, "logging_format", "logging_level")
@@ -53,8 +54,8 @@ def check_(settings: Settings, *, paths: tuple[Path, ...]) -> None:
             warnings += len(found.warnings)
             for told in (*found.problems, *(f"warning: {each}" for each in found.warnings)):
                 print(printable(f"{file}: {told}"))
-        counts = [_count(schemas, "schema"), _count(problems, "problem")]
-        print(", ".join([*counts, _count(warnings, "warning")] if warnings else counts))
+        counts = [counted(schemas, "schema"), counted(problems, "problem")]
+        print(", ".join([*counts, counted(warnings, "warning")] if warnings else counts))
     if not schemas:
         print("snowbus: no schemas are there", file=sys.stderr)
     sys.exit(exit_codes.FAILED if problems or not schemas else exit_codes.OK)
@@ -179,7 +180,3 @@ def _unknown(event: Draft, lookups: Lookups) -> Iterator[str]:
 
 def _told(sentence: str, schema: str) -> str:
     return f"{sentence} ({schema})" if schema else sentence
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -55,6 +55,11 @@ def size(count: int | None) -> str:
     return f"{number:,.1f} TB"
 
 
+def counted(number: int, noun: str) -> str:
+    """So many of something, in words."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def _short(number: float) -> str:
     """A number with a decimal where that says something."""
     return f"{number:.0f}" if number >= 9.95 else f"{number:.1f}".removesuffix(".0")

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from snowbus.bus.log import LogOptions, TopicDetails, TopicInfo
 from snowbus.bus.log.kafka_tools import Tools, least_message_bytes
 
-from .tables import duration
+from .tables import counted, duration
 
 _LEAST_HOURS = 24
 
@@ -73,17 +73,13 @@ def _differences(topic: TopicInfo, details: TopicDetails, stated: Stated, tools:
     if "partitions" in stated.names and topic.partitions != asked.partitions:
         grows = tools is not None and topic.partitions < asked.partitions
         yield Problem(
-            f"{topic.name} has {_counted(topic.partitions, 'partition')}, not {asked.partitions}: what is there "
+            f"{topic.name} has {counted(topic.partitions, 'partition')}, not {asked.partitions}: what is there "
             "already stays as it is",
             tools.add_partitions(topic.name, asked.partitions) if tools is not None and grows else "",
         )
     replicas = details.replication_factor
     if "replication_factor" in stated.names and replicas not in (None, asked.replication_factor):
         yield Problem(
-            f"{topic.name} has {_counted(replicas or 0, 'replica')}, not {asked.replication_factor}: what is there "
+            f"{topic.name} has {counted(replicas or 0, 'replica')}, not {asked.replication_factor}: what is there "
             "already stays as it is (kafka-reassign-partitions.sh gives it others)"
         )
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -67,6 +67,8 @@ def command(settings: Settings, *, names: tuple[str, ...], create: bool, check: 
         print(f"snowbus: {problem.sentence}", file=sys.stderr)
         if problem.line:
             print(f"  {problem.line}", file=sys.stderr)
+    if check and not found:
+        print(f"All is well with {', '.join(sorted(names or _USUAL))}.", file=sys.stderr)
     sys.exit(exit_codes.FAILED if found else exit_codes.OK)
 
 
@@ -110,10 +112,14 @@ def _print(topics: Collection[_Topic], *, as_json: bool) -> None:
         for topic in topics:
             print(dumps(_fields(topic)))
         return
-    made = table("topic", numbers=("partitions", "replicas", "records", "end offset", "size", "kept"))
+    has_sizes = any(topic.details.size is not None for topic in topics)
+    made = table(
+        "topic", numbers=("partitions", "replicas", "records", "end offset", *(["size"] if has_sizes else []), "kept")
+    )
     for info, details, records, end_offset in topics:
-        numbers = (info.partitions, details.replication_factor, records, end_offset, size(details.size), _kept(details))
-        made.add_row(cell(info.name), *map(cell, numbers))
+        numbers = [info.partitions, details.replication_factor, records, end_offset]
+        sizes = [size(details.size)] if has_sizes else []
+        made.add_row(cell(info.name), *map(cell, [*numbers, *sizes, _kept(details)]))
     console().print(made)
 
 

@@ -54,7 +54,8 @@ def check_log_url(url: str, options: LogOptions | None = None) -> None:
 
 def _unknown(scheme: str, url: str) -> ConfigurationError:
     shown = without_password(url)
-    return ConfigurationError(f"log {shown!r}: {scheme or 'no'} scheme; use kafka://host:9092 or sqlite:///path")
+    told = f"there is no scheme {scheme}" if scheme else "it has no scheme"
+    return ConfigurationError(f"log {shown!r}: {told}; use kafka://host:9092 or sqlite:///path")
 
 
 def _scheme(url: str) -> str:

@@ -302,7 +302,10 @@ def test_of_several_addresses_that_are_taken_one_is_told(tmp_path):
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         told = snowbus("up", "--ingest-listen", address, "--gateway-listen", address, cwd=tmp_path)
     assert told.returncode == exit_codes.CONFIGURATION
-    assert told.stderr == f"snowbus: cannot listen on {address}: Address already in use\n"
+    assert told.stderr == (
+        f"snowbus: cannot listen on {address}: Address already in use; "
+        "choose another address with --gateway-listen or --ingest-listen\n"
+    )
 
 
 def test_roles_that_cannot_all_start_announce_nothing(tmp_path):

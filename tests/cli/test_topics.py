@@ -45,6 +45,14 @@ def test_the_topics_of_snowbus_are_created_and_listed_with_how_they_are_kept(tmp
     }
 
 
+def test_topics_with_which_nothing_is_wrong_are_said_to_be_well(tmp_path, log_url):
+    """Their sizes are shown where the log tells them."""
+    topics(tmp_path, log_url, "--create", "test.orders")
+    answer = snowbus("topics", "--check", "test.orders", "--log", log_url, cwd=tmp_path)
+    assert (answer.returncode, answer.stderr) == (exit_codes.OK, "All is well with test.orders.\n")
+    assert (" size " in answer.stdout) == log_url.startswith("sqlite")
+
+
 def test_topics_of_other_names_are_created_as_asked(tmp_path, log_url):
     told = topics(tmp_path, log_url, "--create", "test.orders", "test.payments", "--partitions", "3")
     assert {name: topic["partitions"] for name, topic in told.items()} == {"test.orders": 3, "test.payments": 3}
@@ -120,7 +128,7 @@ def checked(folder, url):
     """What `topics --check` says of the topics."""
     arguments = ["topics", "--check", "--partitions", "4", "--log", url]
     answer = snowbus(*arguments, cwd=folder, settings={"create_topics": "never"})
-    assert answer.returncode == (exit_codes.FAILED if answer.stderr else exit_codes.OK)
+    assert answer.returncode == (exit_codes.OK if answer.stderr.startswith("All is well with ") else exit_codes.FAILED)
     return answer.stderr.splitlines()
 
 
@@ -152,7 +160,7 @@ def test_the_lines_that_mend_topics_do(tmp_path, real_kafka_url):
                 capture_output=True,
             )
             assert ran.returncode == 0, (line, ran.stdout, ran.stderr)
-    assert checked(tmp_path, real_kafka_url) == []
+    assert checked(tmp_path, real_kafka_url) == [f"All is well with {', '.join(USUAL)}."]
 
 
 def test_topics_that_are_not_to_be_created_are_asked_for(tmp_path, real_kafka_url):
