@@ -14,7 +14,9 @@ from fastavro.schema import SchemaParseException, to_parsing_canonical_form
 
 from . import json_text
 from .envelope import SCHEMA, SCHEMA_TEXT, SINGLE_OBJECT_PREFIX, write_fields
-from .errors import JsonError
+
+SCHEMA_IDS = 2**32
+"""How many ids a frame has room for."""
 
 _MAGIC = b"\0"
 _FRAME = struct.Struct(">cI")
@@ -50,15 +52,18 @@ def schema_id_of(value: bytes) -> int | None:
 class Writer:
     """Takes the frame off events that were written with one schema, which may be older or newer than ours."""
 
-    def __init__(self, schema_text: str) -> None:
+    def __init__(self, schema_text: str | None) -> None:
+        """None is for a schema of another kind than Avro's. Raises ValueError for a text that is no Avro schema."""
         self._schema: Any = None
         self._is_ours = False
+        if schema_text is None:
+            return
         try:
             schema = json_text.loads(schema_text)
             self._schema = fastavro.parse_schema(schema)
             self._is_ours = to_parsing_canonical_form(schema) == _CANONICAL
-        except (JsonError, *_CANNOT_BE_READ):
-            pass
+        except _CANNOT_BE_READ as error:
+            raise ValueError(f"not an Avro schema: {error}") from None
 
     def unframed(self, value: bytes) -> bytes:
         """The event in single-object encoding; the value as it is when there is none in it."""

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 
 from .. import json_text
 from ..basic_authorization import basic_authorization
-from ..confluent_frame import Writer, framed, is_event, schema_id_of
+from ..confluent_frame import SCHEMA_IDS, Writer, framed, is_event, schema_id_of
 from ..diagnostics import Diagnostics
 from ..download import Downloaded, DownloadError, download
 from ..envelope import SCHEMA_NAME, SCHEMA_TEXT
@@ -121,18 +121,35 @@ class SchemaRegistry:
     async def _learn_id(self, subject: str) -> None:
         path = f"/subjects/{quote(subject, safe='')}"
         answer = await self._ask(f"{path}/versions" if self._registers else path, post={"schema": SCHEMA_TEXT})
-        if not isinstance(schema_id := answer.get("id"), int):
-            raise LogUnavailableError(f"{self._name} answers without an id: is it one?")
+        schema_id = answer.get("id")
+        if type(schema_id) is not int or not 0 <= schema_id < SCHEMA_IDS:
+            raise LogUnavailableError(f"{self._name} answers without an id of a schema: is it one?")
         self._ids[subject] = schema_id
+        self._answered()
         logger.info("events are framed for a schema registry", subject=subject, schema_id=schema_id)
 
     async def _learn_writer(self, schema_id: int) -> None:
         try:
-            answer = await self._ask(f"/schemas/ids/{schema_id}")
+            self._writers[schema_id] = await self._writer(schema_id)
         except SnowbusError as error:
             raise type(error)(f"records with schema {schema_id} wait: {error}") from None
+        self._answered()
+
+    async def _writer(self, schema_id: int) -> Writer:
+        answer = await self._ask(f"/schemas/ids/{schema_id}")
+        if not isinstance(text := answer.get("schema"), str):
+            raise LogUnavailableError(f"{self._name} answers without a schema: is it one?")
         is_avro = answer.get("schemaType") in (None, "AVRO") and not answer.get("references")
-        self._writers[schema_id] = Writer(str(answer.get("schema")) if is_avro else "")
+        try:
+            return Writer(text if is_avro else None)
+        except ValueError as error:
+            raise LogUnavailableError(f"{self._name} answers with what is {error}"[:500]) from None
+
+    def _answered(self) -> None:
+        if self._is_away:
+            self._is_away = False
+            self._diagnostics.reset()
+            logger.info("the schema registry is back")
 
     @property
     def _name(self) -> str:
@@ -157,10 +174,6 @@ class SchemaRegistry:
         said = f"{found.status}, {str(answer.get('message', 'without a reason'))[:500]}"
         match found.status:
             case 200:
-                if self._is_away:
-                    self._is_away = False
-                    self._diagnostics.reset()
-                    logger.info("the schema registry is back")
                 return answer
             case 401 | 403:
                 raise LogAccessError(

@@ -176,6 +176,31 @@ def test_a_registry_that_is_away_keeps_back_only_what_needs_it(real_kafka_url, r
     run(main())
 
 
+def test_what_is_no_answer_of_a_registry_is_waited_out_and_not_kept(real_kafka_url):
+    """A page of a proxy, JSON of something else, an id that no frame takes, a schema that is none."""
+    neither = (b"<html>Down for maintenance</html>", b"{}", b"[1]")
+    no_ids = (b'{"id": 4294967296}', b'{"id": -1}', b'{"id": true}')
+    no_schemas = (b'{"schema": 5}', b'{"schema": "{bad"}', b'{"schema": "{\\"type\\": \\"unheard-of\\"}"}')
+
+    async def main(registry):
+        url = registry.url
+        async with opened(real_kafka_url, options(url)) as writer:
+            for registry.instead in (*neither, *no_ids):
+                with pytest.raises(LogUnavailableError, match="answers without an id of a schema"):
+                    await writer.check()
+            registry.instead = b""
+            await appended(writer, RECORD)
+            async with await open_log(real_kafka_url, options(url, append_timeout=0.1)) as log:
+                for registry.instead in (*neither, *no_schemas):
+                    with pytest.raises(LogUnavailableError, match="records with schema 1 wait: the schema registry"):
+                        await values(log, 1)
+                registry.instead = b""
+                assert await values(log, 1) == [RECORD.value]
+
+    with double() as registry:
+        run(main(registry))
+
+
 def test_a_schema_that_others_register_is_only_looked_up(real_kafka_url, registry):
     async def main():
         async with await open_log(real_kafka_url, options(registry, schema_registry_mode="look-up")) as log:

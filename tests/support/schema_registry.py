@@ -28,7 +28,8 @@ _START_SECONDS = 120.0
 class RegistryDouble(ThreadingHTTPServer):
     """Answers as Confluent's documentation says: subjects, versions, ids, errors with codes, basic authentication.
 
-    `incompatible` holds subjects that take no new schema; while it `is_away` it hangs up.
+    `incompatible` holds subjects that take no new schema; while it `is_away` it hangs up; while `instead` is set
+    it answers 200 with that whatever it is asked, as the maintenance page of a proxy does.
     Source: Confluent's "Schema Registry API Reference".
     """
 
@@ -41,6 +42,7 @@ class RegistryDouble(ThreadingHTTPServer):
         self.subjects: dict[str, list[int]] = {}
         self.incompatible: set[str] = set()
         self.is_away = False
+        self.instead = b""
         if tls is not None:
             self.socket = tls.wrap_socket(self.socket, server_side=True)
         scheme = "http" if tls is None else "https"
@@ -84,6 +86,8 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             status, answer = self.server.answer(method, self.path, body)
         text = json.dumps(answer).encode()
+        if self.server.instead:
+            status, text = 200, self.server.instead
         self.send_response(status)
         self.send_header("Content-Type", "application/vnd.schemaregistry.v1+json")
         self.send_header("Content-Length", str(len(text)))
