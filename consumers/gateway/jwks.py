@@ -47,8 +47,8 @@ class Jwks:
     """The keys at `location`: an http(s) URL, a `file:` URL or a path.
 
     While the registry is away the last keys stay in force. A key that is not known is looked for once in ten seconds,
-    whoever asks; `refresh` is after how many seconds the keys are fetched anyway, so that one that is withdrawn ends.
-    A file is looked at twice a second.
+    whoever asks, and is called unknown only by keys that were fetched since it was asked for; `refresh` is after how
+    many seconds the keys are fetched anyway, so that one that is withdrawn ends. A file is looked at twice a second.
     """
 
     def __init__(self, location: str, *, refresh: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -59,6 +59,7 @@ class Jwks:
         self._keys: Keys | None = None
         self._text = b""
         self._looked_at = float("-inf")
+        self._fetched_at = float("-inf")
         self.is_down = False
         self._diagnostics = SparingDiagnostics(logger, seconds=_WARN_SECONDS, clock=clock)
         self._fetching = asyncio.Lock()
@@ -80,18 +81,23 @@ class Jwks:
         return any(key.fingerprint == fingerprint for key in (self._keys or {}).values())
 
     async def key(self, key_id: str | None) -> VerifyingKey | None:
-        """The key of this id, or without an id the only one there is. Raises KeysError when there were never any."""
+        """The key of this id, or without an id the only one there is; None when the registry has none. Raises KeysError
+        when it has not been asked since.
+        """
         if (found := self._find(key_id)) is not None:
             return found
+        since = self._clock()
         async with self._fetching:
             if (found := self._find(key_id)) is not None:  # somebody else has looked for it meanwhile
                 return found
             if self._clock() - self._looked_at >= _LOOK_SECONDS:
                 self._looked_at = self._clock()
                 await self._fetch()
-        if self._keys is None:
-            raise KeysError("the keys that tokens are signed with cannot be fetched now")
-        return self._find(key_id)
+        if (found := self._find(key_id)) is None and self._fetched_at < since:
+            if self.is_down:
+                raise KeysError("the keys that tokens are signed with cannot be fetched now")
+            raise KeysError(f"its key is not known yet, and is looked for once in {_LOOK_SECONDS:g} seconds")
+        return found
 
     def _find(self, key_id: str | None) -> VerifyingKey | None:
         keys = self._keys or {}
@@ -100,6 +106,7 @@ class Jwks:
         return keys.get(key_id)
 
     async def _fetch(self) -> None:
+        began = self._clock()
         try:
             text = await self._load()
             is_new = self._keys is None or text != self._text
@@ -119,6 +126,7 @@ class Jwks:
         elif is_new and not self._keys:
             logger.warning("the registry has no key that verifies RS256", registry=self.name)
         self.is_down = False
+        self._fetched_at = began
         self._diagnostics.reset()
 
     async def _load(self) -> bytes:

@@ -4,6 +4,7 @@ Source: RFC 7519, and RFC 8725 on what goes wrong with it. A key belongs to one 
 public keys. What a token says of its algorithm only chooses among what is set here.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -28,7 +29,6 @@ _REASONS: tuple[tuple[type[jwt.PyJWTError], str], ...] = (
     (jwt.ImmatureSignatureError, "is not valid yet"),
     (jwt.InvalidAudienceError, "is for another audience"),
     (jwt.InvalidIssuerError, "is from another issuer"),
-    (jwt.InvalidSignatureError, "has a bad signature"),
     (jwt.DecodeError, "is not a JWT that can be read"),
 )
 
@@ -53,13 +53,15 @@ class SignedTokens:
         TokenError.
         """
         try:
-            algorithm, keys = await self._keys(jwt.get_unverified_header(token))
-            for place, (key, fingerprint) in enumerate(keys, 1):
-                try:
-                    return self._decode(token, algorithm, key), fingerprint
-                except jwt.InvalidSignatureError:
-                    if place == len(keys):
-                        raise
+            header = jwt.get_unverified_header(token)
+            algorithm = self._algorithm(header)
+            keys = self._secrets if algorithm == "HS256" else self._public_keys()
+            found = self._verified(token, algorithm, keys)
+            if found is None and algorithm == "RS256" and self.jwks is not None:
+                keys = (*keys, *(theirs := await _keys_of_registry(self.jwks, header.get("kid"))))
+                found = self._verified(token, algorithm, theirs)
+            if found is not None:
+                return found
         except jwt.MissingRequiredClaimError as error:
             raise TokenError(f"lacks the claim {error.claim}") from None
         except jwt.PyJWTError as error:
@@ -67,7 +69,7 @@ class SignedTokens:
             raise TokenError(next(reasons, "has a claim that cannot be used")) from None
         except (ValueError, OverflowError, TypeError, RecursionError):  # of JSON that is none, or of no sense
             raise TokenError("is not a JWT that can be read") from None
-        raise TokenError("is signed with a key that is not known")
+        raise TokenError("has a bad signature" if keys else "is signed with a key that is not known")
 
     def has(self, fingerprint: bytes) -> bool:
         """Whether a key is one of those that are in force."""
@@ -82,6 +84,15 @@ class SignedTokens:
     def _secrets(self) -> Sequence[VerifyingKey]:
         return (*self._secret, *self._secrets_in_file())
 
+    def _verified(
+        self, token: str, algorithm: str, keys: Sequence[VerifyingKey]
+    ) -> tuple[Mapping[str, Any], bytes] | None:
+        """What a token claims, and the key that it is signed with; None when that is none of these."""
+        for key, fingerprint in keys:
+            with contextlib.suppress(jwt.InvalidSignatureError):
+                return self._decode(token, algorithm, key), fingerprint
+        return None
+
     def _decode(self, token: str, algorithm: str, key: Any) -> Mapping[str, Any]:
         return jwt.decode(
             token,
@@ -93,30 +104,22 @@ class SignedTokens:
             options={"require": ["exp"], "verify_aud": self._audience is not None},
         )
 
-    async def _keys(self, header: Mapping[str, Any]) -> tuple[str, Sequence[VerifyingKey]]:
-        """The algorithm and the keys for a token with this header. Raises TokenError."""
-        algorithm, key_id = header.get("alg"), header.get("kid")
-        secrets, public = self._secrets, bool(self._public_keys()) or self.jwks is not None
-        if algorithm == "HS256" and secrets:
-            return "HS256", secrets
-        if algorithm == "RS256" and public:
-            return "RS256", await self._rsa_keys(key_id if isinstance(key_id, str) else None)
-        taken = [name for name, ours in (("HS256", secrets), ("RS256", public)) if ours]
+    def _algorithm(self, header: Mapping[str, Any]) -> str:
+        """The algorithm of a token with this header. Raises TokenError."""
+        is_public = bool(self._public_keys()) or self.jwks is not None
+        taken = [name for name, ours in (("HS256", self._secrets), ("RS256", is_public)) if ours]
+        if (algorithm := header.get("alg")) in taken:
+            return str(algorithm)
         raise TokenError(f"is not signed with {' or '.join(taken)}")
 
-    async def _rsa_keys(self, key_id: str | None) -> Sequence[VerifyingKey]:
-        """The registry's key of this id, and those in the file."""
-        in_file = self._public_keys()
-        if self.jwks is not None:
-            try:
-                key = await self.jwks.key(key_id)
-            except KeysError as error:
-                if not in_file:
-                    raise TokenError(f"cannot be verified: {error}", status=503) from None
-                key = None
-            if key is not None:
-                return (key, *in_file)
-        return in_file
+
+async def _keys_of_registry(jwks: Jwks, key_id: Any) -> Sequence[VerifyingKey]:
+    """The registry's key of this id, where it has one. Raises TokenError when nobody knows yet."""
+    try:
+        key = await jwks.key(key_id if isinstance(key_id, str) else None)
+    except KeysError as error:
+        raise TokenError(f"cannot be verified: {error}", status=503) from None
+    return () if key is None else (key,)
 
 
 def _keys_of(
