@@ -162,7 +162,7 @@ class Appends:
             if call.deadline > now:
                 self._alarm = loop.call_at(call.deadline, self._give_up)
                 break
-            reason = f": {self._driver.trouble}" if self._driver.trouble else ""
+            reason = f": {why}" if (why := self._driver.why_slow) else ""
             call.fail(LogUnavailableError(f"not durable within {self._options.append_timeout:g} s{reason}"))
 
 
@@ -262,6 +262,7 @@ class _Lane:
             if not self._waiting:
                 self._arrived.clear()
                 await self._arrived.wait()
+            await self._driver.permitted(self._partition)
             batch = take(self._waiting, at_most=self._at_most)
             if batch:
                 began = time.monotonic()

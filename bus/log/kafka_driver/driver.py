@@ -7,6 +7,7 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from aiokafka import errors
@@ -68,9 +69,9 @@ class Driver:
         self._controller: Node = -1
         self._leaders: dict[str, list[int]] = {}
         self._learnt: dict[str, float] = {}
-        self._connections: dict[Node, AIOKafkaConnection] = {}
-        self._locks: defaultdict[Node | None, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._produces = Produces(self.send, timeout_ms=self._timeout_ms)
+        self._connections: dict[tuple[Node, bool], AIOKafkaConnection] = {}
+        self._locks: defaultdict[tuple[Node, bool] | None, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._produces = Produces(partial(self.send, appends=True), timeout_ms=self._timeout_ms)
         quiet = logging.getLogger("aiokafka")
         if quiet.level == logging.NOTSET:  # it says many times a second that a broker is away; we say it once
             quiet.setLevel(logging.CRITICAL)
@@ -219,6 +220,17 @@ class Driver:
         await self._check_leader(placed.code, partition)
         return placed.offset
 
+    async def permitted(self, partition: TopicPartition) -> None:
+        """Return when the leader of a partition does not throttle us."""
+        leaders = self._leaders.get(partition.topic, [])
+        if partition.partition < len(leaders):
+            await self._produces.permitted(leaders[partition.partition])
+
+    @property
+    def why_slow(self) -> str:
+        """Why an append takes long, where that is known."""
+        return self.trouble or self._produces.trouble
+
     # How it is asked
 
     def _notice(self, trouble: str) -> None:
@@ -268,10 +280,12 @@ class Driver:
                 return await self.send(node, request)
         return await self.send(nodes[-1], request)
 
-    async def send(self, node: Node, request: Any) -> Any:
-        """What a broker answers to a request. Raises aiokafka's errors, and LogAccessError."""
+    async def send(self, node: Node, request: Any, *, appends: bool = False) -> Any:
+        """What a broker answers to a request. What `appends` has a connection of its own, which a quota may bring to a
+        stand. Raises aiokafka's errors, and LogAccessError.
+        """
         try:
-            connection = await self._connection(node)
+            connection = await self._connection((node, appends))
             try:
                 answer = await connection.send(request)
             except TimeoutError:
@@ -291,13 +305,14 @@ class Driver:
         if not self.let_in and (told := await why_refused(self._brokers[node], self.options, self._tls)):
             raise LogAccessError(f"Kafka: {told}")
 
-    async def _connection(self, node: Node) -> AIOKafkaConnection:
-        async with self._locks[node]:
-            connection = self._connections.get(node)
+    async def _connection(self, place: tuple[Node, bool]) -> AIOKafkaConnection:
+        node, _ = place
+        async with self._locks[place]:
+            connection = self._connections.get(place)
             if connection is None or not is_alive(connection):
                 if node not in self._brokers:
                     raise errors.LeaderNotAvailableError(f"node {node}")
-                connection = self._connections[node] = await connect(
+                connection = self._connections[place] = await connect(
                     self._brokers[node], self.options.client_id, timeout_ms=self._timeout_ms, security=self.security
                 )
                 if self._closed:
