@@ -78,7 +78,7 @@ def stalled(seconds: float) -> Answer:
 
 
 def unavailable(reason: str, *, retry_after: int, unread: bool = False) -> Answer:
-    """Nothing was accepted; the same request may be in `retry_after` seconds."""
+    """It is not known that anything was accepted; the same request may be in `retry_after` seconds."""
     return _error(503, reason, ((b"retry-after", str(retry_after).encode()),), unread=unread)
 
 

@@ -224,17 +224,34 @@ def classpath() -> str:
 
 def brokers(bootstrap_servers: str) -> int:
     """How many brokers the cluster says it has, asked over a plain socket; 0 when there is no answer."""
-    host, _, port = bootstrap_servers.rpartition(":")
-    client = b"tests"
-    request = struct.pack(f">hhih{len(client)}si", 3, 1, 1, len(client), client, 0)  # Metadata v1, of no topic
     try:
-        with socket.create_connection((host, int(port)), timeout=1) as connection:
-            connection.sendall(struct.pack(">i", len(request)) + request)
-            with connection.makefile("rb") as answer:
-                answer.read(8)
-                return int.from_bytes(answer.read(4))
+        answer = _asked(bootstrap_servers, 3, 1, struct.pack(">i", 0))  # Metadata v1, of no topic
     except OSError:
         return 0
+    return int.from_bytes(answer[:4])
+
+
+def limit_producer(bootstrap_servers: str, client_id: str, bytes_per_second: int | None) -> None:
+    """Give all who append as `client_id` together a quota, or take it away."""
+    entity = struct.pack(">i", 1) + _string("client-id") + _string(client_id)
+    quota = _string("producer_byte_rate") + struct.pack(">d?", bytes_per_second or 0, bytes_per_second is None)
+    body = struct.pack(">i", 1) + entity + struct.pack(">i", 1) + quota + b"\0"
+    answer = _asked(bootstrap_servers, 49, 0, body, seconds=10)  # AlterClientQuotas v0
+    assert answer[8:10] == b"\0\0", answer
+
+
+def _string(text: str) -> bytes:
+    return struct.pack(f">h{len(text)}s", len(text), text.encode())
+
+
+def _asked(bootstrap_servers: str, api: int, version: int, body: bytes, *, seconds: float = 1) -> bytes:
+    """The body of the answer to a request of Kafka's protocol, over a plain socket."""
+    host, _, port = bootstrap_servers.rpartition(":")
+    request = struct.pack(">hhi", api, version, 1) + _string("tests") + body
+    with socket.create_connection((host, int(port)), timeout=seconds) as connection:
+        connection.sendall(struct.pack(">i", len(request)) + request)
+        with connection.makefile("rb") as answer:
+            return answer.read(int.from_bytes(answer.read(4)))[4:]
 
 
 async def wipe(bootstrap_servers: str) -> None:
