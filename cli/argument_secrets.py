@@ -10,7 +10,7 @@ from snowbus.bus.log import kafka_url
 from .load_settings import environment_name
 
 _URLS = ("collector", "collect_proxy", "log")
-_INSTEAD = {"log": "--kafka-sasl-password-file, SNOWBUS_KAFKA_SASL_PASSWORD or SNOWBUS_LOG"}
+_INSTEAD = {"log": "--kafka-sasl-username, and --kafka-sasl-password-file or SNOWBUS_KAFKA_SASL_PASSWORD"}
 
 
 def refuse_secrets(given: Mapping[str, Any], spelt: Mapping[str, str]) -> None:

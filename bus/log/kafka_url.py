@@ -1,5 +1,6 @@
 """Reads the URL of a Kafka log: kafka://host:9092,host2:9092?security_protocol=SASL_SSL&sasl_username=…"""
 
+import re
 import ssl
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +16,7 @@ Address = tuple[str, int]
 
 DEFAULT_PORT = 9092
 _SECRETS = {"sasl_password"}
+_SIGN_IN = "set kafka_sasl_username, and kafka_sasl_password_file or SNOWBUS_KAFKA_SASL_PASSWORD"
 _PARAMETERS: dict[str, Callable[[str], Any]] = {
     "partitions": int,
     "replication_factor": int,
@@ -55,7 +57,9 @@ def parse_url(url: str, options: LogOptions) -> tuple[list[Address], LogOptions]
     Raises ConfigurationError.
     """
     parts = urlsplit(url)
-    if parts.scheme != "kafka" or parts.path.strip("/") or parts.fragment or "@" in parts.netloc:
+    if parts.scheme == "kafka" and _has_user(url):
+        raise ConfigurationError(f"log {without_password(url)!r}: no user can stand there; {_SIGN_IN}")
+    if parts.scheme != "kafka" or parts.path.strip("/") or parts.fragment:
         raise ConfigurationError(f"log {without_password(url)!r}: write kafka://host:9092,host2:9092?name=value")
     changes = {}
     for name, text in parse_qsl(parts.query, keep_blank_values=True):
@@ -105,6 +109,12 @@ def without_password(url: str) -> str:
     return "?".join([without_secrets(url.partition("?")[0]), *(["&".join(kept)] if kept else [])])
 
 
+def _has_user(url: str) -> bool:
+    """Whether a user, and perhaps a password with any sign in it, stands in front of a host, as in other URLs."""
+    address, *rest = re.split("[?#]", url, maxsplit=1)
+    return "@" in address or any("@" in _name_of(each) for text in rest for each in text.split("&"))
+
+
 def _parameters(url: str) -> list[str]:
     return [each for each in url.partition("?")[2].split("&") if each]
 
@@ -130,7 +140,4 @@ def _check(options: LogOptions) -> None:
             raise ConfigurationError(f"log: {name}={value!r}; use one of {', '.join(choices)}")
     has_secret = options.sasl_password or options.sasl_password_file
     if options.security_protocol.startswith("SASL") and not (options.sasl_username and has_secret):
-        raise ConfigurationError(
-            f"log: {options.security_protocol} needs a user and a password: "
-            "kafka_sasl_username, and kafka_sasl_password_file or SNOWBUS_KAFKA_SASL_PASSWORD"
-        )
+        raise ConfigurationError(f"log: {options.security_protocol} needs a user and a password; {_SIGN_IN}")

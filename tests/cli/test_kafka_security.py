@@ -186,6 +186,7 @@ def test_a_password_is_in_no_arguments_help_or_status(secure_kafka, tmp_path):
     answer = snowbus("status", "--log", f"{settings['log']}?sasl_password={PASSWORD}", cwd=tmp_path)
     assert answer.returncode == exit_codes.CONFIGURATION
     assert "--log: no password can stand there" in answer.stderr
+    assert "use --kafka-sasl-username, and --kafka-sasl-password-file or" in answer.stderr
     told = [answer.stderr]
     for arguments in (["status"], ["status", "--json"], ["topics"], ["collect", "--help"]):
         answer = snowbus(*arguments, cwd=tmp_path, settings=settings)
