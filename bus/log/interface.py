@@ -23,8 +23,10 @@ OnAssigned = Callable[[Assignment], Awaitable[None]]
 
 _TIME_END = 2**63
 
-METADATA_LIMIT = 4096
-"""The most bytes (of UTF-8) that may be kept beside a committed offset: what a Kafka takes by itself."""
+METADATA_LIMIT = 4064
+"""The most bytes (of UTF-8) that may be kept beside a committed offset: the 4096 that a Kafka takes by itself, less what
+the id of the topic takes.
+"""
 
 
 class Committed(NamedTuple):
@@ -74,10 +76,13 @@ class LogOptions:
 
 @dataclass(frozen=True, slots=True)
 class TopicInfo:
-    """A topic and how many partitions it has."""
+    """A topic and how many partitions it has. Where the log tells an `id`, one that was deleted and made anew has
+    another.
+    """
 
     name: str
     partitions: int
+    id: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +104,8 @@ class Reader(ABC):
 
     It follows the log live: a poll that finds nothing waits for the next record. An offset that has expired
     (retention) or lies beyond the end goes to the earliest record there is; readers see that as a jump in the
-    offsets.
+    offsets. A topic that was deleted is waited for, and read from its beginning once it was made anew, which shows as
+    a jump back.
     """
 
     @property
@@ -111,7 +117,8 @@ class Reader(ABC):
     async def poll(self, *, max_records: int = 500, timeout: float = 1.0) -> list[Record]:
         """The next records, at least one unless `timeout` seconds pass without any. May be cancelled without loss.
 
-        Raises LogUnavailableError when the log cannot be reached; polling again goes on where it stood.
+        Raises LogUnavailableError when the log cannot be reached, or a topic has gone; polling again goes on where it
+        stood.
         """
 
     @abstractmethod

@@ -65,9 +65,13 @@ class KafkaLog(Log):
 
     async def read(self, offsets: Offsets) -> Reader:
         """See Log.read."""
-        for topic in {partition.topic for partition in offsets}:
+        topics = {partition.topic for partition in offsets}
+        for topic in topics:
             await self.partitions(topic)
-        reader = KafkaReader(self._driver, offsets, registry=self._registry, on_close=self._readers.discard)
+        topic_ids = await self._driver.call(self._driver.topic_ids, topics)
+        reader = KafkaReader(
+            self._driver, offsets, topic_ids=topic_ids, registry=self._registry, on_close=self._readers.discard
+        )
         self._readers.add(reader)
         return reader
 
@@ -103,7 +107,8 @@ class KafkaLog(Log):
         if missing := sorted(set(topics) - found.keys()):
             await self._create(missing)
             for topic in missing:
-                found[topic] = TopicInfo(topic, len(await self._partitions_of_new(topic)))
+                partitions = await self._partitions_of_new(topic)
+                found[topic] = TopicInfo(topic, len(partitions), self._driver.ids.get(topic, ""))
         return [found[topic] for topic in sorted(set(topics))]
 
     async def _create(self, topics: Sequence[str]) -> None:

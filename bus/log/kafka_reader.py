@@ -3,11 +3,18 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from ..diagnostics import Diagnostics
-from ..errors import LogClosedError, LogUnavailableError, NotAssignedError, SnowbusError, log_error
+from ..errors import (
+    LogClosedError,
+    LogUnavailableError,
+    NotAssignedError,
+    SnowbusError,
+    TopicNotFoundError,
+    log_error,
+)
 from ..event import Record, TopicPartition
 from ..tasks import cancelled, to_its_end
 from .interface import (
@@ -22,7 +29,7 @@ from .interface import (
     Reader,
     check_metadata,
 )
-from .kafka_driver import EARLIEST, LATEST, Consumer, Driver, begins_of
+from .kafka_driver import EARLIEST, LATEST, Consumer, Driver, begins_of, tagged
 
 if TYPE_CHECKING:
     from .schema_registry import SchemaRegistry
@@ -33,6 +40,8 @@ _SILENCE_SECONDS = 3.0
 _STUCK_SECONDS = 15.0
 _PING_SECONDS = 1.0
 _START_GRACE_SECONDS = 2.0
+_LOOK_SECONDS = 1.0
+_AGAIN_SECONDS = 0.1
 
 
 class KafkaReader(Reader):
@@ -43,6 +52,7 @@ class KafkaReader(Reader):
         driver: Driver,
         offsets: Offsets,
         *,
+        topic_ids: Mapping[str, str],
         registry: "SchemaRegistry | None",
         on_close: Callable[[Reader], None],
     ) -> None:
@@ -57,6 +67,10 @@ class KafkaReader(Reader):
         self._live: Consumer | None = None
         self._settled = True
         self._failure: SnowbusError | None = None
+        self._topic_ids = dict(topic_ids)
+        self._gone: set[str] = set()
+        self._looking: asyncio.Task[dict[str, str]] | None = None
+        self._looked = 0.0
         self._expecting_since = 0.0
         self._pinged = 0.0
         self._closed = False
@@ -72,15 +86,20 @@ class KafkaReader(Reader):
         deadline = loop.time() + timeout
         while True:
             self._check_open()
+            await self._check_topics()
             if not await self._schemas_known(deadline):
                 return []
             fetched: dict[TopicPartition, list[Record]] = {}
             try:
                 async with asyncio.timeout_at(deadline):
                     consumer = await self._started()
-                    fetched = await consumer.fetch(max_records=max_records, timeout=max(0.0, deadline - loop.time()))
+                    left = min(_LOOK_SECONDS, max(0.0, deadline - loop.time()))
+                    fetched = await consumer.fetch(max_records=max_records, timeout=left)
             except TimeoutError:
                 pass
+            except TopicNotFoundError as error:
+                await self._drop_consumer()
+                raise LogUnavailableError(str(error)) from error
             except SnowbusError:
                 await self._drop_consumer()
                 raise
@@ -132,6 +151,8 @@ class KafkaReader(Reader):
             await self._drop_consumer()
         finally:
             self._on_close(self)
+            if self._looking is not None:
+                await cancelled([self._looking])
 
     async def _start(self, consumer: Consumer) -> None:
         await consumer.follow(self._next)
@@ -191,6 +212,38 @@ class KafkaReader(Reader):
             self._unknown = set()
         return True
 
+    async def _check_topics(self) -> None:
+        """Look, beside the reading, whether the topics are still those that we stand in, and begin anew in one that is
+        another one by now. Raises LogUnavailableError while one is gone.
+        """
+        if self._looking is None:
+            if time.monotonic() - self._looked >= _LOOK_SECONDS:
+                ask = self._driver.once(self._driver.topic_ids, list(self._topic_ids))
+                self._looking = asyncio.create_task(ask, name="snowbus-log-look")
+        elif self._looking.done():
+            looking, self._looking = self._looking, None
+            self._looked = time.monotonic()
+            with contextlib.suppress(SnowbusError):  # that Kafka is away shows in the reading
+                found = looking.result()
+                self._gone = self._topic_ids.keys() - found.keys()
+                if anew := self._made_anew(found):
+                    logger.warning(
+                        "a topic was deleted and made anew; it is read from its beginning", topics=sorted(anew)
+                    )
+                    await self._begin_anew(anew)
+                self._topic_ids |= found
+        if self._gone:
+            raise LogUnavailableError(f"Kafka has no topic {', '.join(sorted(self._gone))} any more")
+
+    def _made_anew(self, topic_ids: Mapping[str, str]) -> set[str]:
+        """The topics with another id than they had; where there is none, nothing is known."""
+        known = self._topic_ids
+        return {topic for topic, found in topic_ids.items() if found and known.get(topic, "") not in ("", found)}
+
+    async def _begin_anew(self, topics: Collection[str]) -> None:
+        await self._drop_consumer()
+        self._next |= {partition: 0 for partition in self._next if partition.topic in topics}
+
     def _expect(self) -> None:
         """From now on a broker should answer."""
         self._expecting_since = time.time()
@@ -238,8 +291,9 @@ class KafkaGroupReader(KafkaReader, GroupReader):
         registry: "SchemaRegistry | None",
         on_close: Callable[[Reader], None],
     ) -> None:
-        super().__init__(driver, {}, registry=registry, on_close=on_close)
+        super().__init__(driver, {}, topic_ids=dict.fromkeys(topics, ""), registry=registry, on_close=on_close)
         self._topics = topics
+        self._anew: set[str] = set()
         self._group_id = group_id
         self._begin = LATEST if auto_offset_reset == "latest" else EARLIEST
         self._on_revoked = on_revoked or _nothing
@@ -252,12 +306,16 @@ class KafkaGroupReader(KafkaReader, GroupReader):
         self._check_assigned(offsets)
         texts = check_metadata(metadata)
         if offsets and self._consumer is not None:
-            await self._consumer.commit(offsets, texts, timeout=self._driver.options.append_timeout)
+            await self._commit_with(self._consumer, offsets, texts)
 
     async def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Committed]:
         """See GroupReader.committed."""
         everything = await self._driver.call(self._driver.group_offsets, self._group_id)
         return {partition: everything[partition] for partition in partitions if partition in everything}
+
+    async def _commit_with(self, consumer: Consumer, offsets: Offsets, metadata: Metadata) -> None:
+        texts = tagged(offsets, metadata, self._topic_ids)
+        await consumer.commit(offsets, texts, timeout=self._driver.options.append_timeout)
 
     async def _start(self, consumer: Consumer) -> None:
         await consumer.subscribe(self._topics)
@@ -270,6 +328,10 @@ class KafkaGroupReader(KafkaReader, GroupReader):
             await self._give_up(self.assignment)
         finally:
             await super()._drop_consumer()
+
+    async def _begin_anew(self, topics: Collection[str]) -> None:
+        await self._drop_consumer()
+        self._anew.update(topics)
 
     async def _give_up(self, _: Assignment) -> None:
         async with self._one_at_a_time:
@@ -299,12 +361,15 @@ class KafkaGroupReader(KafkaReader, GroupReader):
             self._live = consumer
             self._next.update(starts)
             self.seek(starts)
+            anew = frozenset(partition for partition in partitions if partition.topic in self._anew)
             try:
-                await self._on_assigned(partitions)
+                for gained in [partitions - anew, anew] if anew else [partitions]:  # of old ones nothing counts any more
+                    await self._on_assigned(gained)
             except Exception as error:
                 logger.exception("on_assigned failed; the partitions are given up", group_id=self._group_id)
                 self._failure = log_error("on_assigned failed", error)
                 return
+            self._anew.clear()
             consumer.resume(partitions - self._paused)
             self._settled = True
             self._expect()
@@ -316,19 +381,25 @@ class KafkaGroupReader(KafkaReader, GroupReader):
                 return await self._look_up(partitions)
             except LogUnavailableError as error:
                 logger.debug("no positions yet", group_id=self._group_id, reason=str(error))
+                await asyncio.sleep(_AGAIN_SECONDS)
         return {}
 
     async def _look_up(self, partitions: Assignment) -> dict[TopicPartition, int]:
+        topic_ids = await self._driver.call(self._driver.topic_ids, self._topics)
+        if self._made_anew(topic_ids):  # the assignment may be of the old one's partitions: we shall join again
+            raise LogUnavailableError("a topic was made anew")
+        self._topic_ids |= topic_ids
         committed = await self._driver.call(self._driver.group_offsets, self._group_id)
         missing = partitions - committed.keys()
         begins: dict[TopicPartition, int] = {}
         for topic in {partition.topic for partition in missing}:
             # In a topic that the group has read before, they were added since, and nothing of them may be passed over.
-            begin = EARLIEST if any(partition.topic == topic for partition in committed) else self._begin
+            known = topic in self._anew or any(partition.topic == topic for partition in committed)
+            begin = EARLIEST if known else self._begin
             begins |= await self._driver.call(begins_of, self._driver, topic, begin, missing, topic=topic)
         if begins and self._consumer is not None:
             with contextlib.suppress(NotAssignedError):  # there is another rebalance; whoever gets them commits
-                await self._consumer.commit(begins, {}, timeout=self._driver.options.append_timeout)
+                await self._commit_with(self._consumer, begins, {})
         return {place: committed[place].offset if place in committed else begins[place] for place in partitions}
 
 

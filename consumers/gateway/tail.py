@@ -39,6 +39,7 @@ class Tail:
         self._live = live
         self._ring_events = ring_events
         self._watch_every = watch_every
+        self._topic_id = ""
         self._reopen = False
         self._reads = False
         self._tried = asyncio.Event()
@@ -79,12 +80,15 @@ class Tail:
         log, live = self._log, self._live
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
-                await log.create_topics([EVENTS_TOPIC])
+                (topic,) = await log.create_topics([EVENTS_TOPIC])
                 if live.ring is None:
                     warm = min(_WARM_EVENTS, self._ring_events)
                     live.start(await last_positions(log, EVENTS_TOPIC, warm))
                 beginnings, ends = await log.beginning_offsets(EVENTS_TOPIC), await log.end_offsets(EVENTS_TOPIC)
+                if self._topic_id not in ("", topic.id):  # it was made anew: no position of ours means anything in it
+                    ends = {}
                 positions = self._settle(beginnings, ends)
+                self._topic_id = topic.id
                 self._reopen = False
                 reader = await log.read(positions)
         except TimeoutError:

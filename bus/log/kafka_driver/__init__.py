@@ -11,6 +11,7 @@ from .begins import begins_of
 from .consumer import Consumer
 from .driver import EARLIEST, LATEST, METADATA_SECONDS, Driver
 from .looks import describe, timestamps
+from .topic_tags import tagged
 
 __all__ = [
     "EARLIEST",
@@ -22,5 +23,6 @@ __all__ = [
     "begins_of",
     "describe",
     "pack",
+    "tagged",
     "timestamps",
 ]

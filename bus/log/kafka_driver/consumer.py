@@ -10,11 +10,12 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, errors
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.client import ConnectionGroup
+from aiokafka.cluster import ClusterMetadata
 from aiokafka.conn import AIOKafkaConnection, CloseReason
 from aiokafka.structs import OffsetAndMetadata
 
 from ...diagnostics import Diagnostics
-from ...errors import LogUnavailableError, NotAssignedError
+from ...errors import LogUnavailableError, NotAssignedError, SnowbusError
 from ...event import Record, TopicPartition
 from ...tasks import cancelled
 from ..interface import Assignment, Metadata, Offsets, OnAssigned, OnRevoked
@@ -27,6 +28,7 @@ logger = Diagnostics(__name__)
 
 _READ_TIMEOUT_MS = 20_000
 _STOP_SECONDS = 3.0
+_COMMIT_AGAIN_SECONDS = 0.1
 _REBALANCE_MS = 60_000
 _HEARTBEAT_MS = 500  # members hear of a rebalance by it
 _TAKE_OVER_MS = 1500
@@ -72,6 +74,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         self._client = self._consumer._client
         self._connection_of = self._client._get_conn
         self._client._get_conn = self._connection
+        self._client._metadata_update = self._learn_topics
         self._stopping = False
 
     async def follow(self, offsets: Offsets) -> None:
@@ -132,7 +135,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
     async def commit(self, offsets: Offsets, metadata: Metadata, *, timeout: float) -> None:
         """Commit as the member that it is, also what is not assigned to it.
 
-        Raises NotAssignedError, MetadataTooLargeError, LogUnavailableError.
+        Raises NotAssignedError, also when a topic has gone, MetadataTooLargeError, LogUnavailableError.
         """
         coordinator = self._consumer._coordinator
         if coordinator is None or coordinator.generation < 0:  # Kafka would take it, as one from outside the group
@@ -144,9 +147,26 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         try:
             async with asyncio.timeout(timeout):
                 with self._mapped():
-                    await coordinator.commit_offsets(self._consumer._subscription.subscription.assignment, structure)
+                    while not await self._has_committed(coordinator, structure):  # noqa: ASYNC110 - nobody tells when
+                        await asyncio.sleep(_COMMIT_AGAIN_SECONDS)
         except TimeoutError:
             raise LogUnavailableError(f"not committed within {timeout:g} s") from None
+
+    async def _has_committed(self, coordinator: Any, structure: dict[KafkaPartition, OffsetAndMetadata]) -> bool:
+        """Commit, unless that has to wait. aiokafka's own way tries on when a topic has gone, and leaves a task behind
+        whose failure nobody looks at when it is cancelled.
+        """
+        await coordinator.ensure_coordinator_known()
+        try:
+            async with coordinator._commit_lock:
+                await coordinator._do_commit_offsets(self._consumer._subscription.subscription.assignment, structure)
+        except errors.UnknownTopicOrPartitionError:
+            raise NotAssignedError("a topic has gone") from None
+        except errors.KafkaError as error:
+            if not error.retriable:
+                raise
+            return False
+        return True
 
     def last_answer(self, partitions: Collection[TopicPartition]) -> float:
         """When a broker last answered a fetch of one of these partitions, in seconds since 1970; 0 for never."""
@@ -198,6 +218,15 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
             raise
         except RuntimeError:
             return None
+
+    async def _learn_topics(self, cluster: ClusterMetadata, topics: Collection[str]) -> bool:
+        """Who leads which partition, for aiokafka's client, whose own question makes topics that are missing."""
+        try:
+            cluster.update_metadata(await self._driver.ask_topics(sorted(topics)))
+        except (*REFUSED, SnowbusError) as error:
+            logger.debug("no metadata", reason=repr(error))
+            return False
+        return True
 
     @contextlib.contextmanager
     def _mapped(self) -> Iterator[None]:

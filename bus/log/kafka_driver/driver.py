@@ -15,7 +15,6 @@ from aiokafka.conn import AIOKafkaConnection
 from aiokafka.protocol.admin import CreateTopicsRequest, ListGroupsRequest
 from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
 from aiokafka.protocol.coordination import FindCoordinatorRequest
-from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
@@ -30,6 +29,8 @@ from .batches import NEVER_MS, ProducerId
 from .connections import REFUSED, Node, check, connect, drop, is_alive
 from .produces import Produces
 from .refusals import why_refused
+from .topic_tags import tagged, untagged
+from .topics import Topics, TopicsRequest
 
 T = TypeVar("T")
 logger = Diagnostics(__name__)
@@ -69,6 +70,7 @@ class Driver:
         self._controller: Node = -1
         self._leaders: dict[str, list[int]] = {}
         self._learnt: dict[str, float] = {}
+        self.ids: dict[str, str] = {}
         self._connections: dict[tuple[Node, bool], AIOKafkaConnection] = {}
         self._locks: defaultdict[tuple[Node, bool] | None, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._produces = Produces(partial(self.send, appends=True), timeout_ms=self._timeout_ms)
@@ -139,12 +141,19 @@ class Driver:
         response = await self.refresh(None)
         return sorted(
             (
-                TopicInfo(name, len(partitions))
+                TopicInfo(name, len(partitions), response.ids.get(name, ""))
                 for code, name, internal, partitions in response.topics
                 if not internal and not code
             ),
             key=lambda topic: topic.name,
         )
+
+    async def topic_ids(self, topics: Collection[str]) -> dict[str, str]:
+        """The ids of those of the topics that are there: a topic that is deleted and made anew has another one. Empty
+        for a Kafka that has none, which is one before 2.8.
+        """
+        response = await self.refresh(sorted(topics))
+        return {topic: self.ids[topic] for code, topic, *_ in response.topics if not code}
 
     async def create_topics(self, topics: Collection[str]) -> None:
         """Create topics; those that exist already stay as they are."""
@@ -183,22 +192,25 @@ class Driver:
         return sorted(groups)
 
     async def group_offsets(self, group_id: str) -> dict[TopicPartition, Committed]:
-        """Everything that a group has committed."""
+        """Everything that a group has committed; what it has of a topic that was made anew since is its beginning."""
         response = await self.send(await self._coordinator(group_id), OffsetFetchRequest(group_id, None))
         check(response.error_code, group_id)
+        ids = await self.topic_ids([topic for topic, _ in response.topics])
         offsets = {}
         for topic, partitions in response.topics:
             for partition, offset, metadata, code in partitions:
                 check(code, group_id)
                 if offset >= 0:
-                    offsets[TopicPartition(topic, partition)] = Committed(offset, metadata or "")
+                    committed = untagged(Committed(offset, metadata or ""), ids.get(topic, ""))
+                    offsets[TopicPartition(topic, partition)] = committed
         return dict(sorted(offsets.items()))
 
     async def commit_alone(self, group_id: str, offsets: Offsets, metadata: Metadata) -> None:
         """Commit for a group without being a member; it must have none, or Kafka answers that it knows no such one."""
+        texts = tagged(offsets, metadata, await self.topic_ids({place.topic for place in offsets}))
         by_topic: defaultdict[str, list[tuple[int, int, str]]] = defaultdict(list)
         for place, offset in offsets.items():
-            by_topic[place.topic].append((place.partition, offset, metadata.get(place, "")))
+            by_topic[place.topic].append((place.partition, offset, texts[place]))
         request = OffsetCommitRequest(group_id, -1, "", -1, list(by_topic.items()))
         response = await self.send(await self._coordinator(group_id), request)
         for topic, partitions in response.topics:
@@ -259,9 +271,9 @@ class Driver:
         self._brokers[response.coordinator_id] = (response.host, response.port)
         return int(response.coordinator_id)
 
-    async def refresh(self, topics: list[str] | None) -> Any:
+    async def refresh(self, topics: list[str] | None) -> Topics:
         """Learn the brokers, the controller, and who leads these topics (None: all)."""
-        response = await self.ask_any(MetadataRequest(topics, allow_auto_topic_creation=False))
+        response = await self.ask_topics(topics)
         self._brokers = self._bootstrap | {node: (host, port) for node, host, port, *_ in response.brokers}
         self._controller = response.controller_id
         for code, topic, _, partitions in response.topics:
@@ -269,8 +281,13 @@ class Driver:
                 continue
             check(code, topic)
             self._learnt[topic] = time.monotonic()
+            self.ids[topic] = response.ids.get(topic, "")
             self._leaders[topic] = [leader for _, _, leader, *_ in sorted(partitions, key=lambda each: each[1])]
         return response
+
+    async def ask_topics(self, topics: list[str] | None) -> Topics:
+        """What a broker knows of these topics (None: all); none is made by asking."""
+        return Topics.of(await self.ask_any(TopicsRequest(topics)))
 
     async def ask_any(self, request: Any) -> Any:
         """Ask one broker after the other until one answers; those that were in the URL come last."""
