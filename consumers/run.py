@@ -1,7 +1,7 @@
 """Runs consumers: several on one log, and answers those who run them."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from snowbus.bus.http_server import serve_http
@@ -95,7 +95,20 @@ def reason_stuck(runners: Sequence[Runner]) -> str:
 
 
 async def reason_not_ready(log: Log, runners: Sequence[Runner]) -> str:
-    """Why the log cannot be used now, or who has not begun to read it; or an empty string."""
-    if reason := await reason_unanswered(log.topics()):
+    """Why the log cannot be used now, or who does not read it yet or any more; or an empty string."""
+    there: set[str] = set()
+
+    async def look() -> None:
+        there.update(topic.name for topic in await log.topics())
+
+    if reason := await reason_unanswered(look()):
         return f"the log cannot be used: {reason}"
-    return "; ".join(f"{runner.consumer.name} has not begun yet" for runner in runners if not runner.begun.is_set())
+    return "; ".join(filter(None, (_reason_not_reading(runner, there) for runner in runners)))
+
+
+def _reason_not_reading(runner: Runner, topics: Collection[str]) -> str:
+    name = runner.consumer.name
+    if not runner.begun.is_set():
+        return f"{name} has not begun yet"
+    missing = sorted(set(runner.consumer.topics).difference(topics))
+    return f"{name} waits for {', '.join(missing)}, which the log does not have any more" if missing else ""

@@ -6,14 +6,14 @@ from functools import partial
 
 import pytest
 import uvloop
-from aiokafka.admin import AIOKafkaAdminClient
 from support import aio
 from support.aio import eventually
+from support.kafka import delete_topic
 from support.logs import numbered, opened, read_on, settled
 
 from snowbus.bus.errors import LogUnavailableError, NotAssignedError
 from snowbus.bus.event import EVENTS_TOPIC, TopicPartition
-from snowbus.bus.log import Committed, LogOptions, open_log
+from snowbus.bus.log import Committed, LogOptions
 
 pytestmark = pytest.mark.real_kafka
 run = partial(aio.run, loop_factory=uvloop.new_event_loop)
@@ -21,22 +21,9 @@ PLACE = TopicPartition(EVENTS_TOPIC, 0)
 ONE = LogOptions(partitions=1, session_timeout=3.0)
 
 
-async def delete(url):
-    admin = AIOKafkaAdminClient(bootstrap_servers=url.removeprefix("kafka://"))
-    await admin.start()
-    await admin.delete_topics([EVENTS_TOPIC])
-    await admin.close()
-    async with await open_log(url) as log:
-        await eventually(lambda: is_gone(log))
-
-
-async def is_gone(log):
-    return await log.topics() == []
-
-
 async def made_anew(url, count):
     """Delete the topic and make it anew, with as many records, before anybody reads on."""
-    await delete(url)
+    await delete_topic(url, EVENTS_TOPIC)
     async with opened(url, ONE) as log:
         await log.append(EVENTS_TOPIC, numbered(count, start=100))
 
@@ -125,7 +112,7 @@ def test_readers_wait_for_a_topic_that_is_gone_and_do_not_make_it(real_kafka_url
             await settled([member], partitions=1)
             await log.append(EVENTS_TOPIC, numbered(3))
             await asyncio.gather(read_on(member, 3), read_on(reader, 3))
-            await delete(real_kafka_url)
+            await delete_topic(real_kafka_url, EVENTS_TOPIC)
             with pytest.raises(NotAssignedError):
                 await member.commit({PLACE: 3})
             for each in (member, reader):

@@ -266,9 +266,7 @@ async def wipe(bootstrap_servers: str) -> None:
         foreign = [topic for topic in topics if not topic.startswith(TEST_PREFIXES)]
         assert not foreign, f"{bootstrap_servers} is not for tests only, it has topics {foreign}"
         if topics:
-            await admin.delete_topics(topics)
-        while set(topics) & set(await admin.list_topics()):  # noqa: ASYNC110 - the broker has to be asked
-            await asyncio.sleep(_POLL)
+            await _delete_topics(admin, topics)
     finally:
         await admin.close()
 
@@ -281,6 +279,17 @@ async def administer(url: str, work: Callable[[AIOKafkaAdminClient], Awaitable[A
         await work(admin)
     finally:
         await admin.close()
+
+
+async def delete_topic(url: str, topic: str) -> None:
+    """Delete a topic of the Kafka at a log's URL, and return when it is gone."""
+    await administer(url, lambda admin: _delete_topics(admin, [topic]))
+
+
+async def _delete_topics(admin: AIOKafkaAdminClient, topics: list[str]) -> None:
+    await admin.delete_topics(topics)
+    while set(topics) & set(await admin.list_topics()):  # noqa: ASYNC110 - the broker has to be asked
+        await asyncio.sleep(_POLL)
 
 
 def wipe_now(bootstrap_servers: str) -> None:

@@ -1,9 +1,12 @@
 """A log in memory to which anything may happen: it goes away, loses its beginning, gets partitions, starts anew."""
 
+from collections.abc import Collection
+from dataclasses import replace
+
 from snowbus.bus.errors import LogUnavailableError
 from snowbus.bus.event import EVENTS_TOPIC, ProducerRecord, Record, TopicPartition
 from snowbus.bus.log import memory
-from snowbus.bus.log.interface import LogOptions, Offsets, Reader
+from snowbus.bus.log.interface import LogOptions, Offsets, Reader, TopicInfo
 
 
 class MemoryLog(memory.MemoryLog):
@@ -14,6 +17,7 @@ class MemoryLog(memory.MemoryLog):
         self.away = False
         self.reads = 0
         self.stored = self.store.records
+        self.topic_id = 1
 
     def put(self, partition: int, record: ProducerRecord) -> Record:
         """Append to one partition."""
@@ -36,6 +40,10 @@ class MemoryLog(memory.MemoryLog):
         for place in self.stored:
             self.stored[place] = []
             self.store.firsts[place] = 0
+        self.topic_id += 1
+
+    async def create_topics(self, topics: Collection[str]) -> list[TopicInfo]:
+        return [replace(topic, id=str(self.topic_id)) for topic in await super().create_topics(topics)]
 
     async def read(self, offsets: Offsets) -> Reader:
         self.reads += 1

@@ -209,6 +209,25 @@ def test_a_cursor_of_another_log_is_told_and_begins_at_the_beginning() -> None:
     run(main())
 
 
+def test_a_log_that_begins_anew_during_an_outage_is_told_though_it_is_longer_already() -> None:
+    async def main() -> None:
+        log = MemoryLog()
+        async with gateway(log) as running, client(running) as reader:
+            fill(log, 0, 1, 2)
+            assert await reader.numbers(2) == [1, 2]
+            log.away = True
+            log.signal()
+            await reader.next("error")
+            log.begin_anew()
+            fill(log, 0, 9001, 9002, 9003)
+            log.away = False
+            gap = await reader.next("gap")
+            assert (gap["reason"], gap["count"]) == ("log restarted", None)
+            assert await reader.numbers(3) == [9001, 9002, 9003]
+
+    run(main())
+
+
 def test_a_log_that_begins_anew_is_followed_by_live_and_stalled_readers() -> None:
     async def main() -> None:
         log = MemoryLog()
