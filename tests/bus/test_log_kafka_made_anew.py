@@ -21,11 +21,14 @@ PLACE = TopicPartition(EVENTS_TOPIC, 0)
 ONE = LogOptions(partitions=1, session_timeout=3.0)
 
 
-async def made_anew(url, count):
-    """Delete the topic and make it anew, with as many records, before anybody reads on."""
+async def made_anew(reader, url):
+    """Delete the topic and make it anew, with more records than it had, while a reader is not looking."""
+    reader.pause([PLACE])
+    await reader.poll(timeout=0.3)  # until what it asked for before is answered
     await delete_topic(url, EVENTS_TOPIC)
     async with opened(url, ONE) as log:
-        await log.append(EVENTS_TOPIC, numbered(count, start=100))
+        await log.append(EVENTS_TOPIC, numbered(5, start=100))
+    reader.resume([PLACE])
 
 
 async def all_since(reader):
@@ -48,7 +51,7 @@ def test_a_reader_reads_a_topic_that_was_made_anew_from_its_beginning(real_kafka
             await log.append(EVENTS_TOPIC, numbered(3))
             async with await log.read({PLACE: 0}) as reader:
                 await read_on(reader, 3)
-                await made_anew(real_kafka_url, 5)
+                await made_anew(reader, real_kafka_url)
                 await all_since(reader)
 
     run(main())
@@ -73,9 +76,9 @@ def test_a_group_reads_a_topic_that_was_made_anew_from_its_beginning(real_kafka_
             await log.append(EVENTS_TOPIC, numbered(3))
             await read_on(member, 3)
             await member.commit({PLACE: 3})
-            await made_anew(real_kafka_url, 5)
+            await made_anew(member, real_kafka_url)
             await all_since(member)
-            assert told[-2:] == [0, 1]
+            assert told == [1, 0, 1]
             await member.commit({PLACE: 5}, {PLACE: "text"})
             assert await log.group_offsets("group") == {PLACE: Committed(5, "text")}
 
@@ -88,14 +91,16 @@ def test_what_is_committed_for_the_topic_before_does_not_count(real_kafka_url, m
     async def main():
         async with opened(real_kafka_url, ONE) as log:
             before = await log._driver.topic_ids([EVENTS_TOPIC])
-            await made_anew(real_kafka_url, 5)
+            await delete_topic(real_kafka_url, EVENTS_TOPIC)
+            await log.create_topics([EVENTS_TOPIC])
+            await log.append(EVENTS_TOPIC, numbered(5))
             with monkeypatch.context() as patched:
                 patched.setattr(log._driver, "topic_ids", lambda _: asyncio.sleep(0, before))
                 await log.reset_group("group", {PLACE: 3}, {PLACE: "text"})
             assert await log.group_offsets("group") == {PLACE: Committed(0)}
             assert await log.lag("group") == {PLACE: 5}
             async with await log.join([EVENTS_TOPIC], group_id="group", auto_offset_reset="latest") as member:
-                assert [int(record.value) for record in await read_on(member, 5)] == list(range(100, 105))
+                assert [int(record.value) for record in await read_on(member, 5)] == list(range(5))
             await log.reset_group("group", {PLACE: 2}, {PLACE: "text"})
             assert await log.group_offsets("group") == {PLACE: Committed(2, "text")}
 
@@ -132,11 +137,12 @@ def test_readers_wait_for_a_topic_that_is_gone_and_do_not_make_it(real_kafka_url
     run(main())
 
 
+@pytest.mark.faults
 def test_a_commit_that_is_given_up_leaves_nothing_behind(own_kafka):
     async def main():
         trouble = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: trouble.append(context))
-        options = LogOptions(partitions=1, append_timeout=1.0)
+        options = LogOptions(partitions=1, append_timeout=3.0)
         async with opened(own_kafka.url, options) as log, await log.join([EVENTS_TOPIC], group_id="group") as member:
             await settled([member], partitions=1)
             own_kafka.pause()
