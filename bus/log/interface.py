@@ -24,8 +24,8 @@ OnAssigned = Callable[[Assignment], Awaitable[None]]
 _TIME_END = 2**63
 
 METADATA_LIMIT = 4064
-"""The most bytes (of UTF-8) that may be kept beside a committed offset. A Kafka takes 4096 by itself; the others are for
-the id of the topic.
+"""The most bytes (of UTF-8) that may be kept beside a committed offset. A Kafka takes 4096 by itself; what is left is
+for the id of the topic.
 """
 
 

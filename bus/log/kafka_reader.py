@@ -30,6 +30,7 @@ from .interface import (
     check_metadata,
 )
 from .kafka_driver import EARLIEST, LATEST, Consumer, Driver, begins_of, tagged
+from .kafka_topic_watch import TopicWatch
 
 if TYPE_CHECKING:
     from .schema_registry import SchemaRegistry
@@ -40,7 +41,7 @@ _SILENCE_SECONDS = 3.0
 _STUCK_SECONDS = 15.0
 _PING_SECONDS = 1.0
 _START_GRACE_SECONDS = 2.0
-_LOOK_SECONDS = 1.0
+_FETCH_SECONDS = 1.0
 _AGAIN_SECONDS = 0.1
 
 
@@ -67,10 +68,7 @@ class KafkaReader(Reader):
         self._live: Consumer | None = None
         self._settled = True
         self._failure: SnowbusError | None = None
-        self._topic_ids = dict(topic_ids)
-        self._gone: set[str] = set()
-        self._looking: asyncio.Task[dict[str, str]] | None = None
-        self._looked = 0.0
+        self._topics = TopicWatch(driver, topic_ids)
         self._expecting_since = 0.0
         self._pinged = 0.0
         self._closed = False
@@ -93,7 +91,7 @@ class KafkaReader(Reader):
             try:
                 async with asyncio.timeout_at(deadline):
                     consumer = await self._started()
-                    left = min(_LOOK_SECONDS, max(0.0, deadline - loop.time()))
+                    left = min(_FETCH_SECONDS, max(0.0, deadline - loop.time()))
                     fetched = await consumer.fetch(max_records=max_records, timeout=left)
             except TimeoutError:
                 pass
@@ -151,8 +149,7 @@ class KafkaReader(Reader):
             await self._drop_consumer()
         finally:
             self._on_close(self)
-            if self._looking is not None:
-                await cancelled([self._looking])
+            await self._topics.close()
 
     async def _start(self, consumer: Consumer) -> None:
         await consumer.follow(self._next)
@@ -213,32 +210,14 @@ class KafkaReader(Reader):
         return True
 
     async def _check_topics(self) -> None:
-        """Look, beside the reading, whether the topics are still those that we stand in, and begin anew in one that is
-        another one by now. Raises LogUnavailableError while one is gone.
-        """
-        if self._looking is None:
-            if time.monotonic() - self._looked >= _LOOK_SECONDS:
-                ask = self._driver.once(self._driver.topic_ids, list(self._topic_ids))
-                self._looking = asyncio.create_task(ask, name="snowbus-log-look")
-        elif self._looking.done():
-            looking, self._looking = self._looking, None
-            self._looked = time.monotonic()
-            with contextlib.suppress(SnowbusError):  # that Kafka is away shows in the reading
-                found = looking.result()
-                self._gone = self._topic_ids.keys() - found.keys()
-                if anew := self._made_anew(found):
-                    logger.warning(
-                        "a topic was deleted and made anew; it is read from its beginning", topics=sorted(anew)
-                    )
-                    await self._begin_anew(anew)
-                self._topic_ids |= found
-        if self._gone:
-            raise LogUnavailableError(f"Kafka has no topic {', '.join(sorted(self._gone))} any more")
-
-    def _made_anew(self, topic_ids: Mapping[str, str]) -> set[str]:
-        """The topics with another id than they had; where there is none, nothing is known."""
-        known = self._topic_ids
-        return {topic for topic, found in topic_ids.items() if found and known.get(topic, "") not in ("", found)}
+        """Begin anew in a topic that is another one by now. Raises LogUnavailableError while one is gone."""
+        found = self._topics.look()
+        if anew := self._topics.made_anew(found):
+            logger.warning("a topic was deleted and made anew; it is read from its beginning", topics=sorted(anew))
+            await self._begin_anew(anew)
+        self._topics.ids |= found
+        if gone := self._topics.gone:
+            raise LogUnavailableError(f"Kafka has no topic {', '.join(sorted(gone))} any more")
 
     async def _begin_anew(self, topics: Collection[str]) -> None:
         await self._drop_consumer()
@@ -292,7 +271,7 @@ class KafkaGroupReader(KafkaReader, GroupReader):
         on_close: Callable[[Reader], None],
     ) -> None:
         super().__init__(driver, {}, topic_ids=dict.fromkeys(topics, ""), registry=registry, on_close=on_close)
-        self._topics = topics
+        self._subscribed = topics
         self._anew: set[str] = set()
         self._group_id = group_id
         self._begin = LATEST if auto_offset_reset == "latest" else EARLIEST
@@ -314,11 +293,11 @@ class KafkaGroupReader(KafkaReader, GroupReader):
         return {partition: everything[partition] for partition in partitions if partition in everything}
 
     async def _commit_with(self, consumer: Consumer, offsets: Offsets, metadata: Metadata) -> None:
-        texts = tagged(offsets, metadata, self._topic_ids)
+        texts = tagged(offsets, metadata, self._topics.ids)
         await consumer.commit(offsets, texts, timeout=self._driver.options.append_timeout)
 
     async def _start(self, consumer: Consumer) -> None:
-        await consumer.subscribe(self._topics)
+        await consumer.subscribe(self._subscribed)
 
     def _new_consumer(self) -> Consumer:
         return Consumer(self._driver, group_id=self._group_id, on_revoked=self._give_up, on_assigned=self._take_over)
@@ -385,10 +364,10 @@ class KafkaGroupReader(KafkaReader, GroupReader):
         return {}
 
     async def _look_up(self, partitions: Assignment) -> dict[TopicPartition, int]:
-        topic_ids = await self._driver.call(self._driver.topic_ids, self._topics)
-        if self._made_anew(topic_ids):  # the assignment may be of the old one's partitions: we shall join again
+        topic_ids = await self._driver.call(self._driver.topic_ids, self._subscribed)
+        if self._topics.made_anew(topic_ids):  # the assignment may be of the old one's partitions: we shall join again
             raise LogUnavailableError("a topic was made anew")
-        self._topic_ids |= topic_ids
+        self._topics.ids |= topic_ids
         committed = await self._driver.call(self._driver.group_offsets, self._group_id)
         missing = partitions - committed.keys()
         begins: dict[TopicPartition, int] = {}

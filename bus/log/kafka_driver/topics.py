@@ -99,7 +99,8 @@ class Topics(NamedTuple):
         """What the response to a TopicsRequest says."""
         if response.API_VERSION < _VERSION:
             return cls(response.brokers, response.controller_id, response.topics, {})
-        topics, ids = [], {}
+        topics: list[Any] = []
+        ids: dict[str, str] = {}
         for code, topic, high, low, internal, partitions, *_ in response.topics:
             topics.append((code, topic, internal, [(*each[:3], *each[4:7]) for each in partitions]))
             if not code and (high or low):
