@@ -81,7 +81,8 @@ class TopicsRequest(MetadataRequest):  # type: ignore[misc] # aiokafka has no ty
         lowest, highest = versions.get(_API, (0, 0))
         if not lowest <= _VERSION <= highest:
             return super().prepare(versions)
-        topics = None if self._wanted is None else [(0, 0, topic, {}) for topic in self._wanted]
+        wanted = self._wanted
+        topics: list[Any] | None = None if wanted is None else [(0, 0, topic, {}) for topic in wanted]
         return _RequestWithIds(topics, False, False, False, {})
 
 
