@@ -342,7 +342,9 @@ class KafkaGroupReader(KafkaReader, GroupReader):
             self.seek(starts)
             anew = frozenset(partition for partition in partitions if partition.topic in self._anew)
             try:
-                for gained in [partitions - anew, anew] if anew else [partitions]:  # of old ones nothing counts any more
+                for gained in (
+                    [partitions - anew, anew] if anew else [partitions]
+                ):  # of old ones nothing counts any more
                     await self._on_assigned(gained)
             except Exception as error:
                 logger.exception("on_assigned failed; the partitions are given up", group_id=self._group_id)
