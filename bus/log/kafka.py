@@ -26,7 +26,8 @@ from .interface import (
 )
 from .kafka_appends import Appends
 from .kafka_driver import EARLIEST, LATEST, Driver, describe, timestamps
-from .kafka_reader import KafkaGroupReader, KafkaReader
+from .kafka_group_reader import KafkaGroupReader
+from .kafka_reader import KafkaReader
 from .kafka_tools import Tools
 from .kafka_url import parse_url, without_password
 
