@@ -19,6 +19,7 @@ from ..database import BUSY_SECONDS, Connection, connect, is_of_file, mapped_err
 from ..diagnostics import Diagnostics
 from ..errors import LogClosedError, LogError, LogUnavailableError, SnowbusError, log_error
 from ..sparingly import SparingDiagnostics
+from ..tasks import to_its_end
 from .interface import Disk
 from .sqlite_open import log_name
 
@@ -92,6 +93,9 @@ class SqliteFile:
     async def close(self) -> None:
         """Write what waits, end the threads, and wake everyone who waits for a change."""
         self._closed = True
+        await to_its_end(self._end())  # no thread of ours may outlive the event loop that it reports to
+
+    async def _end(self) -> None:
         self._watching.cancel()
         await asyncio.wait({self._watching})
         self._jobs.put(None)

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -502,6 +503,23 @@ def test_a_member_drains_and_commits_though_it_cannot_renew_itself_meanwhile(sql
             async with await log.join([TOPIC], group_id="g", on_revoked=drain) as member:
                 assert len(await member.poll(timeout=5)) == 3
             assert await log.group_offsets("g") == {PARTITION: Committed(3)}
+
+    run(main())
+
+
+def test_a_log_whose_closing_is_cancelled_has_ended_its_threads(sqlite_url):
+    async def main():
+        log = await open_log(sqlite_url, ONE_PARTITION)
+        await log.create_topics([TOPIC])
+        appending = [asyncio.ensure_future(log.append(TOPIC, records(1))) for _ in range(100)]
+        await asyncio.sleep(0)
+        closing = asyncio.create_task(log.close())
+        await asyncio.sleep(0.001)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        assert [each.name for each in threading.enumerate() if each.name.startswith("snowbus-log")] == []
+        assert len(await asyncio.gather(*appending)) == 100
 
     run(main())
 
