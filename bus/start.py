@@ -1,12 +1,12 @@
 """Where reading starts: what people write for it, the positions in the log that it means, and what is missing there."""
 
 import re
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from .clock import now_ms
 from .cursor import decode_cursor, encode_cursor
 from .errors import StartError
 from .event import TopicPartition
@@ -189,7 +189,7 @@ async def last_positions(log: Log, topic: str, count: int) -> Positions:
     if after(beginnings) <= count:
         return beginnings
     # `early` has at least `count` records at or after it, `late` fewer: close in on the millisecond where that changes.
-    early, from_early = time.time_ns() // 1_000_000, ends
+    early, from_early = now_ms(), ends
     late, from_late = _BEYOND_ANY_TIME_MS, ends
     step = _FIRST_STEP_MS
     while after(from_early) < count:

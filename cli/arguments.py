@@ -1,10 +1,10 @@
 """What several commands take on their command line: filters as NAME=VALUE, and times."""
 
-import time
 from collections.abc import Iterable
 
 import click
 
+from snowbus.bus.clock import now_ms
 from snowbus.bus.errors import FilterError, StartError
 from snowbus.bus.filters import Filter, parse_filter
 from snowbus.bus.start import Start, parse_time
@@ -22,11 +22,6 @@ def event_filter(arguments: Iterable[str]) -> Filter:
         return parse_filter(filter_pairs(arguments))
     except FilterError as error:
         raise click.UsageError(str(error)) from None
-
-
-def now_ms() -> int:
-    """Now, in ms since 1970."""
-    return time.time_ns() // 1_000_000
 
 
 def start_of(text: str | None) -> Start:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar, get_args
 
 import click
 
+from snowbus.bus.clock import now_ms
 from snowbus.bus.errors import SnowbusError, TopicNotFoundError
 from snowbus.bus.event import BAD_TOPIC, DEAD_TOPIC, DELIVERIES_TOPIC, EVENTS_TOPIC, RETRY_TOPIC
 from snowbus.bus.json_text import dumps
@@ -20,7 +21,7 @@ from snowbus.consumers.letters import Copies, Letter, Selection, State, in_full,
 from snowbus.consumers.retry_topic import Retried, retry_letters
 
 from . import exit_codes
-from .arguments import event_filter, now_ms, to_time
+from .arguments import event_filter, to_time
 from .letters import print_letter, print_letters
 from .running import run, with_log
 from .settings import SettingsCommand, with_settings

@@ -1,11 +1,11 @@
 """Checks the events that `snowbus publish` reads, and puts them on the log."""
 
 import sys
-import time
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from snowbus.bus.acceptance import Draft, schemas_of
+from snowbus.bus.clock import now_ms
 from snowbus.bus.errors import RecordTooLargeError, SnowbusError
 from snowbus.bus.event import BAD_TOPIC, EVENTS_TOPIC, ProducerRecord
 from snowbus.bus.iglu.resolver import Resolver
@@ -55,7 +55,7 @@ class Publisher:
         """
         drafts, refused = _read(items)
         lookups = await self._resolver.look_up(schemas_of(drafted for _, drafted in drafts))
-        now = time.time_ns() // 1_000_000
+        now = now_ms()
         records: dict[str, list[tuple[str, ProducerRecord]]] = {BAD_TOPIC: [], EVENTS_TOPIC: []}
         for place, drafted in drafts:
             try:

@@ -7,6 +7,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from snowbus.bus.clock import now_ms
 from snowbus.bus.cursor import encode_cursor
 from snowbus.bus.errors import GroupHasMembersError, RecordTooLargeError, StartError
 from snowbus.bus.event import RETRY_TOPIC, Record
@@ -18,7 +19,7 @@ from snowbus.consumers.replay import FilteredReplay, ReplayError, move_back, pla
 from snowbus.consumers.replay_ranges import Bound, PartitionReplay, is_backwards, parse_bound
 
 from . import exit_codes
-from .arguments import event_filter, now_ms
+from .arguments import event_filter
 from .running import run, stop_on_signals, with_log
 from .settings import SettingsCommand, with_settings
 from .terminal import console, printable, progress

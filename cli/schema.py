@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from snowbus.bus.acceptance import Draft, check, schemas_of
+from snowbus.bus.clock import now_ms
 from snowbus.bus.errors import JsonError, PayloadError, RegistryError, SnowbusError
 from snowbus.bus.iglu.config import settings_config
 from snowbus.bus.iglu.lint import lint
@@ -18,7 +19,6 @@ from snowbus.bus.json_text import loads
 from snowbus.bus.settings import Settings
 
 from . import exit_codes
-from .arguments import now_ms
 from .events_in import events_in
 from .running import run
 from .settings import RESOLVER, SettingsCommand, with_settings

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from snowbus.bus.clock import now_ms
 from snowbus.bus.errors import ConfigurationError, PlanError, SnowbusError
 from snowbus.bus.filters import Filter
 from snowbus.bus.iglu.resolver import VERDICT_SECONDS, resolver_of
@@ -26,7 +27,7 @@ from snowbus.consumers.verify.shape import SCHEMA_FILE
 from snowbus.schemas import read_text
 
 from . import exit_codes
-from .arguments import event_filter, filter_pairs, now_ms, start_of
+from .arguments import event_filter, filter_pairs, start_of
 from .gateway_stream import STREAM_HELP, check_stream
 from .running import run, stop_on_signals, with_log
 from .settings import RESOLVER, SettingsCommand, with_settings

@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable, Collection
 
+from snowbus.bus.clock import now_ms
 from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.errors import LogError, LogUnavailableError
 from snowbus.bus.event import TopicPartition
@@ -107,7 +107,7 @@ class Commits:
 
     def _progress(self, partition: TopicPartition, *, left: bool) -> Progress:
         state = self._work.tracker.state(partition)
-        now, wall_ms = asyncio.get_running_loop().time(), time.time_ns() // 1_000_000
+        now, wall_ms = asyncio.get_running_loop().time(), now_ms()
         since, error = self._errors.get(partition, (0.0, ""))
         if error and now - since > _ERROR_SECONDS and not state.waiting:
             del self._errors[partition]

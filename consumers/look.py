@@ -1,10 +1,10 @@
 """Looks at all groups at once: asks the log each thing once, side by side, and for the ages no longer than it may."""
 
 import asyncio
-import time
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
+from snowbus.bus.clock import now_ms
 from snowbus.bus.errors import LogError, LogUnavailableError
 from snowbus.bus.event import DELIVERIES_TOPIC, TopicPartition
 from snowbus.bus.log.interface import Log, Place
@@ -28,7 +28,7 @@ async def look(log: Log, groups: Collection[str], *, within: float = 3.0) -> Loo
     """
     found = await side_by_side(log.group_offsets, groups)
     committed = dict(zip(groups, found, strict=True))
-    at = time.time_ns() // 1_000_000
+    at = now_ms()
     # Where topics end is asked after what is committed in them, so that no group is ahead of its topic.
     topics = sorted({partition.topic for partitions in found for partition in partitions})
     offsets = await side_by_side(lambda topic: _offsets(log, topic), topics)

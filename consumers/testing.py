@@ -15,6 +15,7 @@ from typing import Any, TypeVar, TypeVarTuple
 
 from snowbus.bus import event as bus
 from snowbus.bus.acceptance import accept
+from snowbus.bus.clock import now_ms
 from snowbus.bus.log.interface import Log
 from snowbus.bus.log.memory import MemoryLog
 from snowbus.bus.metrics import Metrics
@@ -85,7 +86,7 @@ def event(
     if contexts := [{"schema": uri, "data": value} for uri, value in entities]:
         described["contexts"] = contexts
     payload = payload_from_plain_json(described)
-    return accept(payload, now=time.time_ns() // 1_000_000, producer="testing")
+    return accept(payload, now=now_ms(), producer="testing")
 
 
 def run_consumer(

@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 import random
-import time
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from snowbus.bus.backoff import Backoff
+from snowbus.bus.clock import now_ms
 from snowbus.bus.errors import LogDamagedError, LogError
 from snowbus.bus.log.interface import Log
 
@@ -249,7 +249,7 @@ def _death(record: Record, reason: str, error: BaseException, group_id: str) -> 
         partition=record.partition,
         offset=record.offset,
         group=group_id,
-        time=time.time_ns() // 1_000_000,
+        time=now_ms(),
         attempts=record.attempt,
         exception=f"{type(error).__module__}.{type(error).__qualname__}" if raised else "",
         traceback="".join(traceback.format_exception(error)) if raised else "",

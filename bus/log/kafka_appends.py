@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 
+from ..clock import now_ms
 from ..diagnostics import Diagnostics
 from ..errors import (
     LogClosedError,
@@ -314,7 +315,7 @@ class _Lane:
 
     def _pack(self, batch: Iterable[Slot], producer: ProducerId) -> bytes:
         records = (record for _, _, record, _ in batch)
-        return pack(records, producer, sequence=self._sequence, now=time.time_ns() // 1_000_000)
+        return pack(records, producer, sequence=self._sequence, now=now_ms())
 
     def _refused(self, batch: list[Slot], error: BatchRefusedError) -> None:
         """Try halves, until the record that Kafka does not take stands alone; the others go on."""

@@ -1,12 +1,12 @@
 """The log in memory: for tests, and for what need not outlive its process. It has groups and all that a log has."""
 
 import asyncio
-import time
 from collections.abc import Collection, Sequence
 from typing import Self
 from uuid import uuid4
 from weakref import WeakValueDictionary
 
+from ..clock import now_ms
 from ..errors import ConfigurationError, GroupHasMembersError, LogClosedError
 from ..event import ProducerRecord, Record, TopicPartition
 from .embedded_reader import EmbeddedGroupReader, EmbeddedReader
@@ -66,7 +66,7 @@ class MemoryLog(Log):
         self.store.partitions(topic)
         check_records(topic, records, self.options.max_record_bytes)
         await asyncio.sleep(0)  # as on every log, others have their turn
-        return self.store.append(topic, records, now=time.time_ns() // 1_000_000)
+        return self.store.append(topic, records, now=now_ms())
 
     async def read(self, offsets: Offsets) -> Reader:
         """See Log.read."""

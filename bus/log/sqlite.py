@@ -2,10 +2,10 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Collection, Sequence
 from typing import Self
 
+from ..clock import now_ms
 from ..database import Connection
 from ..diagnostics import Diagnostics
 from ..errors import ConfigurationError, LogError, LogUnavailableError
@@ -75,7 +75,7 @@ class SqliteLog(Log):
         check_records(topic, records, self.options.max_record_bytes)
         if not records:
             return []
-        now = _now_ms()
+        now = now_ms()
 
         def append(connection: Connection) -> list[tuple[int, int]]:
             self.file.check_room(self.options.disk_reserve)
@@ -177,7 +177,7 @@ class SqliteLog(Log):
 
     async def reset_group(self, group_id: str, offsets: Offsets, metadata: Metadata | None = None) -> None:
         """See Log.reset_group."""
-        now, texts = _now_ms(), check_metadata(metadata)
+        now, texts = now_ms(), check_metadata(metadata)
         await self.file.write(lambda connection: groups.reset(connection, group_id, offsets, texts, now=now))
 
     async def check(self) -> None:
@@ -223,7 +223,7 @@ class SqliteLog(Log):
         while True:
             more = 0
             try:
-                more = await self._expire_chunk(_now_ms())
+                more = await self._expire_chunk(now_ms())
             except LogError as error:
                 logger.warning("retention not applied", reason=str(error))
             if not more:
@@ -256,7 +256,3 @@ class SqliteLog(Log):
 
 def _topics(connection: Connection) -> list[TopicInfo]:
     return [TopicInfo(*row) for row in connection.execute("SELECT name, partitions FROM topics ORDER BY name")]
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from ..clock import now_ms
 from ..database import Connection
 from ..diagnostics import Diagnostics
 from ..errors import LogClosedError, LogError
@@ -81,7 +82,7 @@ class SqliteGroupReader(EmbeddedGroupReader):
     async def _group_moved(self) -> bool:
         def moved(connection: Connection) -> bool:
             changed = groups.generation(connection, self._group_id) != self._generation
-            return changed or groups.has_silent(connection, self._group_id, now=_now_ms(), silence_ms=self._silence_ms)
+            return changed or groups.has_silent(connection, self._group_id, now=now_ms(), silence_ms=self._silence_ms)
 
         return await self._file.fetch(moved)
 
@@ -90,7 +91,7 @@ class SqliteGroupReader(EmbeddedGroupReader):
         return round(_SILENCE * self._options.session_timeout * 1000)
 
     async def _renew(self) -> None:
-        now = _now_ms()
+        now = now_ms()
         joining = self._generation < 0
 
         def renew(connection: Connection) -> groups.Membership:
@@ -131,7 +132,7 @@ class SqliteGroupReader(EmbeddedGroupReader):
                             connection,
                             self._group_id,
                             self._member_id,
-                            now=_now_ms(),
+                            now=now_ms(),
                             silence_ms=self._silence_ms,
                         )
                     )
@@ -143,7 +144,3 @@ class SqliteGroupReader(EmbeddedGroupReader):
 
     def _say_not_renewed(self, error: LogError) -> None:
         self._diagnostics.warning("group membership not renewed", group_id=self._group_id, reason=str(error))
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
 from snowbus.bus import tracing
+from snowbus.bus.clock import now_ms
 from snowbus.bus.collector.batches import MAX_BODY_BYTES, Outgoing, Refused, body_of, prepare
 from snowbus.bus.collector.verdicts import Answer, Dead, Delivered, Denied, NoAnswer, Split, Stop, Verdict, judge
 from snowbus.bus.collector.verdicts import Retry as Again
@@ -108,7 +109,7 @@ class Delivery:
 
     def _body(self, records: Sequence[Record], events: Sequence[Outgoing]) -> bytes:
         """The body of a request with events. Raises DeadLetter, NotTogetherError."""
-        body = body_of(events, time.time_ns() // 1_000_000)
+        body = body_of(events, now_ms())
         if len(body) > self._max_bytes and len(events) > 1:
             raise NotTogetherError("together they are too large")
         if len(body) > MAX_BODY_BYTES:

@@ -8,6 +8,7 @@ from math import inf
 from types import TracebackType
 from typing import Self
 
+from snowbus.bus.clock import now_ms
 from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.errors import LogError
 from snowbus.bus.event import DELIVERIES_TOPIC
@@ -78,7 +79,7 @@ class Reporter:
             taken = self.pending.take()
             report = Report(
                 group=self._group,
-                time=time.time_ns() // 1_000_000,
+                time=now_ms(),
                 sender=self._sender,
                 receipts=tuple(taken),
                 collectors=states,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
+from snowbus.bus.clock import now_ms
 from snowbus.bus.collector.sender import Sender
 from snowbus.bus.collector.target import targets_of
 from snowbus.bus.event import EVENTS_TOPIC
@@ -94,7 +95,7 @@ def _consumer(delivery: Delivery, settings: Settings) -> Consumer[..., Any]:
 
 
 def _states(collectors: Collectors) -> list[CollectorState]:
-    wall_ms = time.time_ns() // 1_000_000
+    wall_ms = now_ms()
     return [_as_reported(state, wall_ms) for state in collectors.states(time.monotonic())]
 
 

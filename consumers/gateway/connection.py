@@ -1,10 +1,10 @@
 """One reader: where it starts, its history, the live stream, and what it says to us."""
 
 import asyncio
-import time
 from dataclasses import dataclass, replace
 
 from snowbus.bus.backoff import Backoff
+from snowbus.bus.clock import now_ms
 from snowbus.bus.cursor import RunningCursor, encode_cursor
 from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.errors import LogError, TopicNotFoundError
@@ -93,7 +93,7 @@ class Session:
             self._say_outage(outage, cursor)
         elif cursor is not None and not outage and (silent or self._told_outage):
             self._told_outage = False
-            self._conversation.send("heartbeat", heartbeat_frame(cursor, now=_now_ms()))
+            self._conversation.send("heartbeat", heartbeat_frame(cursor, now=now_ms()))
 
     # Streaming
 
@@ -130,7 +130,7 @@ class Session:
 
     async def _begin(self) -> RunningCursor:
         """Find where to start, and say hello; while the log is away, say so and try on."""
-        start, asked_at = self._subscription.start, _now_ms()
+        start, asked_at = self._subscription.start, now_ms()
         cursor = encode_cursor(start.positions) if isinstance(start, Resume) else None
         backoff = Backoff(0.2, maximum=2.0)
         await self._hub.tail.wait_first_try(_FIRST_TRY_SECONDS)
@@ -147,7 +147,7 @@ class Session:
                 await asyncio.sleep(backoff.next_wait())
         position = RunningCursor(start.positions if isinstance(start, Resume) else positions)
         if self._greeted:
-            self._conversation.send("heartbeat", heartbeat_frame(position.text, now=_now_ms()))
+            self._conversation.send("heartbeat", heartbeat_frame(position.text, now=now_ms()))
         else:
             self._say_hello(position.text.decode())
         for gap in gaps:
@@ -332,7 +332,3 @@ class Session:
                 self._hub.live.send_away(reader)  # and it comes again with the filter
             else:
                 self._hub.live.go_on(reader)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

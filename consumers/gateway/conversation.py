@@ -1,13 +1,13 @@
 """What every websocket of the gateway has in common: how it is greeted and told what is wrong, and how it is heard."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 
+from snowbus.bus.clock import now_ms
 from snowbus.bus.errors import SnowbusError
 from snowbus.bus.metrics import Metrics
 from snowbus.bus.tracker_protocol import timestamp_from_ms
@@ -47,7 +47,7 @@ class Conversation:
 
     def say_hello(self, subscription: Mapping[str, object], cursor: str | None) -> None:
         """Greet, with the subscription as it was understood."""
-        now = timestamp_from_ms(time.time_ns() // 1_000_000)
+        now = timestamp_from_ms(now_ms())
         self.say("hello", server=f"snowbus/{version()}", subscription=subscription, cursor=cursor, time=now)
         self._greeted.set()
 

@@ -4,11 +4,11 @@ A reader whose socket takes no more is passed over, and costs nothing but its pl
 takes more it gets those that it missed; when they are no longer held, what the store was told since.
 """
 
-import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from itertools import islice
 
+from snowbus.bus.clock import now_ms
 from snowbus.bus.event import TopicPartition
 from snowbus.bus.metrics import Metrics
 
@@ -95,7 +95,7 @@ class Deliveries:
         """Take what a group has committed, and tell what has changed."""
         changed = self.store.commit(group, offsets)
         if changed:
-            self._tell([commits_message(group, changed, now=_now_ms())])
+            self._tell([commits_message(group, changed, now=now_ms())])
 
     def restart(self) -> None:
         """Forget everything: the log began anew, and readers are told that elsewhere."""
@@ -172,13 +172,9 @@ class Deliveries:
         self._sent.inc(reader.sequence - start)
 
     def _send_snapshot(self, reader: DeliveryReader, snapshot: Snapshot) -> None:
-        message = snapshot.next_message(self.store, now=_now_ms())
+        message = snapshot.next_message(self.store, now=now_ms())
         if message is None:
             reader.snapshot = None
             return
         reader.connection.slip_in(json_frame(message))
         self._sent.inc()
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from websockets.http11 import Request, Response
 
+from snowbus.bus.clock import now_ms
 from snowbus.bus.cursor import RunningCursor, encode_cursor
 from snowbus.bus.errors import FilterError, LogError, TopicNotFoundError
 from snowbus.bus.event import EVENTS_TOPIC, Record
@@ -98,7 +99,7 @@ class Exports:
             if "group" in dict(pairs):
                 raise FilterError("group", "is for a websocket")
             pairs = pairs if dict(pairs).get("from") else [*pairs, _DEFAULT_FROM]
-            asked = parse_subscription(pairs, now=time.time_ns() // 1_000_000, rights=rights)
+            asked = parse_subscription(pairs, now=now_ms(), rights=rights)
         except RefusedErrors as error:
             return refusal_response(refusal_of(error))
         if self._turns.locked():

@@ -9,7 +9,6 @@ log meanwhile, there is an answer, as the Inspector polls no more after the firs
 """
 
 import asyncio
-import time
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,6 +16,7 @@ from urllib.parse import unquote
 
 from websockets.http11 import Request, Response
 
+from snowbus.bus.clock import now_ms
 from snowbus.bus.cursor import decode_cursor
 from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.errors import LogError
@@ -175,7 +175,7 @@ class _Follower:
                 written.append(self._feed.write_unreadable(reading.record))
             if place % _WRITTEN_AT_ONCE == 0:
                 await asyncio.sleep(0)  # live readers do not wait for feeds
-        self._feed.take(written, now=time.time_ns() // 1_000_000, skipped=self._count - len(written))
+        self._feed.take(written, now=now_ms(), skipped=self._count - len(written))
         self._found.clear()
         self._count = 0
 

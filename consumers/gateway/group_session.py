@@ -2,8 +2,8 @@
 
 import asyncio
 import secrets
-import time
 
+from snowbus.bus.clock import now_ms
 from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.event import TopicPartition
 from snowbus.bus.tracker_protocol import timestamp_from_ms
@@ -157,4 +157,4 @@ def _answer(delivery: Delivery, answer: Answer) -> None:
 
 
 def _now() -> str:
-    return timestamp_from_ms(time.time_ns() // 1_000_000)
+    return timestamp_from_ms(now_ms())

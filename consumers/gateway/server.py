@@ -12,6 +12,7 @@ from weakref import WeakSet
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 
+from snowbus.bus.clock import now_ms
 from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.event import EVENTS_TOPIC
 from snowbus.bus.http_server import address_of, bind_all
@@ -245,7 +246,7 @@ class _Gateway:
             if refusal is None:
                 rights = await self.tokens.rights(headers.get_all("Authorization"), shown)
                 asked = [pair for pair in pairs if pair[0] != "token"]
-                subscription = parse_subscription(asked, now=time.time_ns() // 1_000_000, rights=rights)
+                subscription = parse_subscription(asked, now=now_ms(), rights=rights)
                 refusal = self.groups.reason_to_refuse(subscription)
         except RefusedErrors as error:
             refusal = refusal_of(error)

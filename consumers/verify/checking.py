@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from snowbus.bus.acceptance import check, draft, schemas_of
 from snowbus.bus.canonical import Decoded, decode
+from snowbus.bus.clock import now_ms
 from snowbus.bus.event import ProducerRecord
 from snowbus.bus.iglu.resolver import VERDICT_SECONDS, Resolver, resolver_of
 from snowbus.bus.payload import Payload
@@ -58,7 +58,7 @@ class SchemaChecks:
         """The record of an event. Raises PayloadError when it is none."""
         drafted = draft(payload)
         lookups = self._run(self._resolver.look_up_all(schemas_of([drafted])))
-        return check(drafted, lookups, now=time.time_ns() // 1_000_000, producer=producer).record
+        return check(drafted, lookups, now=now_ms(), producer=producer).record
 
     def check_all(self, events: Sequence[Seen | Unchecked]) -> list[Seen]:
         """As the function of this name."""

@@ -1,12 +1,12 @@
 """The events of one test: a bus in memory to track to, and what may be asked of the events on it."""
 
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from snowbus.bus.clock import now_ms
 from snowbus.bus.event import EVENTS_TOPIC, ProducerRecord, Record
 from snowbus.bus.log.memory import MemoryLog, named_store
 from snowbus.bus.log.memory_store import Store
@@ -45,7 +45,7 @@ class MemoryEmitter:
     def append(self, record: ProducerRecord) -> None:
         """Take one event as it stands on the log."""
         with self._lock:
-            self._store.append(EVENTS_TOPIC, [record], now=time.time_ns() // 1_000_000)
+            self._store.append(EVENTS_TOPIC, [record], now=now_ms())
 
     def flush(self) -> None:
         """Nothing waits."""

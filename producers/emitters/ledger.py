@@ -1,11 +1,11 @@
 """Books what becomes of events: counts it, says it in the diagnostics, tells who asked, and keeps what was refused."""
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from snowbus.bus.clock import now_ms
 from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.json_text import dump_bytes
 from snowbus.bus.payload import Payload
@@ -95,7 +95,7 @@ class Ledger:
     def damaged(self, value: bytes, reason: str) -> None:
         """The spool held bytes that are no event."""
         self.counts.damaged += 1
-        self._keep({"reason": reason, "at": time.time_ns() // 1_000_000, "bytes": value.decode("latin-1")})
+        self._keep({"reason": reason, "at": now_ms(), "bytes": value.decode("latin-1")})
         self._diagnostics.warning("not an event in the spool", emitter=self._name, reason=reason)
 
     def _keep(self, line: dict[str, object]) -> None:

@@ -1,12 +1,12 @@
 """A collector, or an ingest, as an emitter's destination: events are POSTed as `payload_data`."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import NamedTuple, Self
 
 from snowbus.bus import tracing
+from snowbus.bus.clock import now_ms
 from snowbus.bus.collector.batches import MAX_BODY_BYTES, Outgoing, body_of, outgoing
 from snowbus.bus.collector.sender import Sender
 from snowbus.bus.collector.target import Target
@@ -106,7 +106,7 @@ class CollectorDestination:
 
     async def send(self, items: Sequence[Item]) -> Verdict:
         """See Destination."""
-        now = time.time_ns() // 1_000_000
+        now = now_ms()
         traces = [item.traceparent for item in items]
         headers = dict(request_headers(tracing.onward(traces)))
         if self._to_ingest and not shared(traces) and (each := join_traceparents(traces)):

@@ -1,6 +1,5 @@
 """A log as an emitter's destination: events are checked, and appended."""
 
-import time
 from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Self
 
 from snowbus.bus import tracing
 from snowbus.bus.acceptance import Draft, draft, schemas_of
+from snowbus.bus.clock import now_ms
 from snowbus.bus.collector.verdicts import Dead, Delivered, Denied, Retry, Split, Stop, Verdict
 from snowbus.bus.errors import LogError, RecordRefusedError, RecordTooLargeError
 from snowbus.bus.event import BAD_TOPIC, EVENTS_TOPIC, ProducerRecord
@@ -97,7 +97,7 @@ class LogDestination:
     async def keep(self, event: Tracked, reason: str) -> bool:
         """See Destination: `snowbus.bad` is for that."""
         try:
-            now = time.time_ns() // 1_000_000
+            now = now_ms()
             bad = Bad(utf8(dump_payload(event.payload)), reason)
             record = bad_record(bad, source={}, query=b"", received=now, max_bytes=self._max_record_bytes)
             await self._append(BAD_TOPIC, [record])

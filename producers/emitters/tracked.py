@@ -1,11 +1,11 @@
 """An event as it waits in an emitter: when it was tracked, its payload, of which nothing is the caller's, its trace."""
 
-import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 from uuid import uuid4
 
 from snowbus.bus import tracing
+from snowbus.bus.clock import now_ms
 from snowbus.bus.payload import Payload, as_payload
 
 
@@ -27,4 +27,4 @@ def tracked(parameters: Mapping[str, Any]) -> Tracked:
     "".join(payload)  # a name that is no text raises here, and not where others would suffer
     if not payload.get("eid"):
         payload["eid"] = str(uuid4())
-    return Tracked(time.time_ns() // 1_000_000, payload, tracing.active())
+    return Tracked(now_ms(), payload, tracing.active())

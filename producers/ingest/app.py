@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, NamedTuple
 
 from snowbus.bus import tracing
+from snowbus.bus.clock import now_ms
 from snowbus.bus.diagnostics import Diagnostics
 from snowbus.bus.errors import LogError, RecordTooLargeError
 from snowbus.bus.http_server import Receive, Scope, Send, serve_http
@@ -258,7 +259,7 @@ class IngestApp:
             source["api_key"] = key.name
         trace, traces = tracing.active() or _traceparent(head), head.headers.get(_TRACEPARENTS)
         each = split_traceparents(header_text(traces)) if traces else ()
-        return _Sender(Sent(source, time.time_ns() // 1_000_000, head.query, trace, each), cookie, key)
+        return _Sender(Sent(source, now_ms(), head.query, trace, each), cookie, key)
 
     async def _write(self, understood: Understood, whole: bytes, sender: _Sender, *, accepted: Answer) -> Answer:
         if sender.key is not None:
