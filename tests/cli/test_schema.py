@@ -34,7 +34,7 @@ def test_schemas_that_are_right_pass(tmp_path):
 
 def test_without_a_folder_those_of_the_resolver_are_checked(tmp_path):
     answer = snowbus("schema", "check", cwd=tmp_path)
-    assert (answer.stdout, answer.returncode) == ("7 schemas, 0 problems\n", exit_codes.OK)
+    assert (answer.stdout, answer.returncode) == ("8 schemas, 0 problems\n", exit_codes.OK)
 
 
 @pytest.mark.parametrize(

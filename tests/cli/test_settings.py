@@ -145,9 +145,9 @@ def test_what_a_command_finds_wrong_is_told_with_where_it_came_from(tmp_path):
 def test_a_protocol_that_needs_a_user_is_told_with_where_the_protocol_came_from(tmp_path):
     log = "kafka://127.0.0.1:1"
     answer = snowbus("topics", "--log", log, cwd=tmp_path, settings={"kafka_security_protocol": "SASL_SSL"})
-    assert answer.stderr.startswith("snowbus: SNOWBUS_KAFKA_SECURITY_PROTOCOL: SASL_SSL needs a user and a password: ")
+    assert answer.stderr.startswith("snowbus: SNOWBUS_KAFKA_SECURITY_PROTOCOL: SASL_SSL needs a user and a password; ")
     answer = snowbus("topics", "--log", f"{log}?security_protocol=SASL_SSL", cwd=tmp_path)
-    assert answer.stderr.startswith("snowbus: --log: SASL_SSL needs a user and a password: ")
+    assert answer.stderr.startswith("snowbus: --log: SASL_SSL needs a user and a password; ")
 
 
 @pytest.mark.parametrize("url", ["kafka://x:y?sasl_password=secret-4711", "kafka://[?sasl_password=secret-4711"])

@@ -209,7 +209,7 @@ def test_a_group_that_told_nothing_but_how_its_collectors_stand_is_told_of() -> 
     (message,) = messages_of(store, Window({}))
     assert (message["group"], message["time"], message["receipts"]) == ("collector", "1970-01-01T00:00:02.000Z", [])
     assert message["collectors"] == [
-        {"url": "https://c.example/x", "state": "down", "since": _EPOCH, "error": "e" * 200, "next_try": None}
+        {"url": "https://…@c.example/x", "state": "down", "since": _EPOCH, "error": "e" * 200, "next_try": None}
     ]
 
 

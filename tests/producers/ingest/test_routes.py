@@ -3,7 +3,8 @@
 import pytest
 
 from snowbus.bus.errors import ConfigurationError
-from snowbus.producers.ingest.routes import EVENTS_PATH, Endpoint, Routes, endpoints_of
+from snowbus.bus.tracker_protocol import COLLECTOR_PATH
+from snowbus.producers.ingest.routes import Endpoint, Routes, endpoints_of
 
 
 @pytest.mark.parametrize(
@@ -38,15 +39,24 @@ def test_there_is_nothing_on_other_paths(path: str) -> None:
 
 
 def test_a_path_of_ones_own_stands_for_one_of_the_collectors() -> None:
-    routes = Routes((f"/com.acme/track={EVENTS_PATH}", "/com.acme/go=/r/tp2"), redirects=True)
-    assert routes.real("/com.acme/track") == EVENTS_PATH
+    routes = Routes((f"/com.acme/track={COLLECTOR_PATH}", "/com.acme/go=/r/tp2"), redirects=True)
+    assert routes.real("/com.acme/track") == COLLECTOR_PATH
     assert routes.real("/com.acme/go") == "/r/tp2"
     assert routes.real("/sink-health") == "/ready"
     assert routes.real("/com.acme/other") == "/com.acme/other"
 
 
 @pytest.mark.parametrize(
-    "own", ["/track", "/a/b", "/a/b=/c/d", "/a/b/c=" + EVENTS_PATH, "/a/b=/r/tp2", EVENTS_PATH + "=" + EVENTS_PATH, "a"]
+    "own",
+    [
+        "/track",
+        "/a/b",
+        "/a/b=/c/d",
+        "/a/b/c=" + COLLECTOR_PATH,
+        "/a/b=/r/tp2",
+        COLLECTOR_PATH + "=" + COLLECTOR_PATH,
+        "a",
+    ],
 )
 def test_a_path_that_cannot_work_is_told(own: str) -> None:
     with pytest.raises(ConfigurationError, match=r"ingest_paths: .* is not /VENDOR/VERSION=PATH"):
