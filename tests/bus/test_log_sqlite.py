@@ -509,6 +509,8 @@ def test_a_member_drains_and_commits_though_it_cannot_renew_itself_meanwhile(sql
 
 def test_a_log_whose_closing_is_cancelled_has_ended_its_threads(sqlite_url):
     async def main():
+        unhandled = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
         log = await open_log(sqlite_url, ONE_PARTITION)
         await log.create_topics([TOPIC])
         appending = [asyncio.ensure_future(log.append(TOPIC, records(1))) for _ in range(100)]
@@ -518,8 +520,9 @@ def test_a_log_whose_closing_is_cancelled_has_ended_its_threads(sqlite_url):
         closing.cancel()
         with pytest.raises(asyncio.CancelledError):
             await closing
-        assert [each.name for each in threading.enumerate() if each.name.startswith("snowbus-log")] == []
         assert len(await asyncio.gather(*appending)) == 100
+        await eventually(lambda: not [each for each in threading.enumerate() if each.name.startswith("snowbus-log")])
+        assert unhandled == []
 
     run(main())
 
