@@ -21,7 +21,7 @@ from snowbus.bus.errors import (
 from snowbus.bus.event import ProducerRecord
 from snowbus.bus.log import LogOptions, open_log
 from snowbus.bus.log import kafka_errors as table
-from snowbus.bus.log.kafka_appends import Call, take
+from snowbus.bus.log.kafka_calls import Call, take
 from snowbus.bus.log.kafka_errors import BatchRefusedError, SequenceLostError, mapped
 from snowbus.bus.log.kafka_url import has_password, parse_url, without_password
 
