@@ -104,8 +104,9 @@ class Journal(Handled):
         return self._path.read_bytes().count(b"\n")
 
     def lines(self) -> list[Line]:
-        """Every line, in order."""
-        found = (line.split() for line in self._path.read_text("utf-8").splitlines())
+        """Every line, in order, but for one that is being written."""
+        whole, _, _ = self._path.read_text("utf-8").rpartition("\n")
+        found = (line.split() for line in whole.splitlines())
         return [Line(int(pid), key, int(number)) for pid, key, number in found]
 
     def has(self, pid: int) -> bool:
