@@ -104,13 +104,10 @@ def with_where(
     if isinstance(error, ListenError):
         named = [spelt[name] for name in _listens(spelt) if getattr(settings, name) == error.listen]
         return ConfigurationError(f"{error}; choose another address with {' or '.join(named)}") if named else error
-    about = re.match(r"\w*", told := str(error))
-    name = about[0] if about else ""
-    if told.startswith(f"log: {settings.kafka_security_protocol} "):  # not what the URL says, but how to talk to it
-        told, name = told.removeprefix("log: "), "kafka_security_protocol"
-    if name not in settings.model_fields_set:
+    name = re.match(r"\w*", str(error))
+    if name is None or name[0] not in settings.model_fields_set:
         return error
-    return ConfigurationError(f"{where(name, flags, spelt)}: {told.removeprefix(f'{name}: ')}")
+    return ConfigurationError(f"{where(name[0], flags, spelt)}: {str(error).removeprefix(f'{name[0]}: ')}")
 
 
 def _problem(name: str, message: str, value: Any, *, unknown: bool) -> tuple[str, str]:

@@ -20,7 +20,6 @@ Assignment = frozenset[TopicPartition]
 OnRevoked = Callable[[Assignment], Awaitable[None]]
 OnAssigned = Callable[[Assignment], Awaitable[None]]
 
-
 _TIME_END = 2**63
 
 METADATA_LIMIT = 4064

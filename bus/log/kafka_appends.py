@@ -13,12 +13,12 @@ from ..clock import now_ms
 from ..diagnostics import Diagnostics
 from ..errors import (
     LogClosedError,
-    LogError,
     LogUnavailableError,
     RecordRefusedError,
     RecordTooLargeError,
     SnowbusError,
     TopicNotFoundError,
+    log_error,
 )
 from ..event import ProducerRecord, TopicPartition
 from ..tasks import cancelled
@@ -225,7 +225,7 @@ class _Lane:
         except Exception as error:  # what follows must not wait for ever for a task that has ended
             self._producer = None
             logger.exception("an append failed unexpectedly", topic=self._partition.topic)
-            _fail(batch, LogError(f"the append failed unexpectedly: {error!r}"))
+            _fail(batch, log_error("the append failed unexpectedly", error))
         else:
             self._at_most = _BATCH_RECORDS
             for position, (call, index, _, _) in enumerate(batch, offset):

@@ -72,7 +72,7 @@ def parse_url(url: str, options: LogOptions) -> tuple[list[Address], LogOptions]
     options = replace(options, **changes)
     if options.security_protocol.startswith("SASL") and not options.sasl_mechanism:
         options = replace(options, sasl_mechanism="PLAIN")
-    _check(options)
+    _check(options, protocol_from="log" if "security_protocol" in changes else "kafka_security_protocol")
     return [_address(server) for server in parts.netloc.split(",")], options
 
 
@@ -133,11 +133,13 @@ def _address(server: str) -> Address:
     return host.strip("[]"), int(port)
 
 
-def _check(options: LogOptions) -> None:
+def _check(options: LogOptions, *, protocol_from: str) -> None:
     for name, choices in _CHOICES.items():
         value = getattr(options, name)
         if value and value not in choices:
             raise ConfigurationError(f"log: {name}={value!r}; use one of {', '.join(choices)}")
     has_secret = options.sasl_password or options.sasl_password_file
     if options.security_protocol.startswith("SASL") and not (options.sasl_username and has_secret):
-        raise ConfigurationError(f"log: {options.security_protocol} needs a user and a password; {_SIGN_IN}")
+        raise ConfigurationError(
+            f"{protocol_from}: {options.security_protocol} needs a user and a password; {_SIGN_IN}"
+        )

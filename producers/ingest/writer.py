@@ -136,7 +136,7 @@ class Writer:
         accepted = len(made.records) + len(made.diverted)
         # Refused ones first: if this fails the whole request comes again, and no good event is there twice for it.
         if not accepted:
-            await self._write_bad(Bad(whole, told_together([each.sentence for each in refused])), refused[0].kind, sent)
+            await self._write_bad(_together(refused, whole), refused[0].kind, sent)
             return Outcome(0, refused)
         if refused or made.diverted:
             set_aside = self._refused_records(refused, whole, sent) if refused else []
@@ -210,7 +210,7 @@ class Writer:
 
     def _refused_records(self, refused: Sequence[Refused], whole: bytes, sent: Sent) -> list[ProducerRecord]:
         if len(refused) > KEPT_APART:
-            return [self._bad_record(Bad(whole, told_together([each.sentence for each in refused])), sent)]
+            return [self._bad_record(_together(refused, whole), sent)]
         return [self._bad_record(Bad(each.value, each.sentence), sent) for each in refused]
 
     def _bad_record(self, bad: Bad, sent: Sent) -> ProducerRecord:
@@ -230,6 +230,10 @@ class Writer:
             raise
         else:
             self._topics.took()
+
+
+def _together(refused: Sequence[Refused], whole: bytes) -> Bad:
+    return Bad(whole, told_together([each.sentence for each in refused]))
 
 
 def _oversized(made: _Made, error: RecordTooLargeError) -> list[Refused]:

@@ -15,13 +15,12 @@ const GROWTH = 8;
 const AMPLE = 1.25; // events do not come evenly
 
 /**
- * Reads a part after the other. `view()` is what is shown, `isWhole()` says that nothing was before it, `onFound(rows)` gets what was found, oldest first, and
- * `onChange()` is called when `state` changed: `idle`, `reading`, `failed`, `all` when the log holds nothing earlier, or
- * `none` when the view is to show nothing earlier.
+ * Reads a part after the other. `view()` is what is shown, `isWhole()` says that nothing was before it, `onFound(rows)`
+ * gets what was found, oldest first, and `onChange()` is called when `state` changed: `idle`, `reading`, `failed`, `all`
+ * when the log holds nothing earlier, or `none` when the view is to show nothing earlier.
  */
 export class Older {
   #reading = 0;
-
   #state = "idle";
 
   constructor({ rows, view, isWhole, token, onDelivery, onFound, onChange }) {
