@@ -507,11 +507,17 @@ def test_a_member_drains_and_commits_though_it_cannot_renew_itself_meanwhile(sql
     run(main())
 
 
+def new_threads(before):
+    """The threads that have begun since, and not ended; other tests may have left some that nobody waits for."""
+    return set(threading.enumerate()) - before
+
+
 def test_a_log_whose_closing_is_cancelled_has_ended_its_threads(sqlite_url):
     async def main():
-        unhandled = []
+        unhandled, before = [], set(threading.enumerate())
         asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
         log = await open_log(sqlite_url, ONE_PARTITION)
+        assert any(each.name == "snowbus-log-writer" for each in new_threads(before))
         await log.create_topics([TOPIC])
         appending = [asyncio.ensure_future(log.append(TOPIC, records(1))) for _ in range(100)]
         await asyncio.sleep(0)
@@ -521,7 +527,7 @@ def test_a_log_whose_closing_is_cancelled_has_ended_its_threads(sqlite_url):
         with pytest.raises(asyncio.CancelledError):
             await closing
         assert len(await asyncio.gather(*appending)) == 100
-        await eventually(lambda: not [each for each in threading.enumerate() if each.name.startswith("snowbus-log")])
+        await eventually(lambda: not any(each.name.startswith("snowbus-log") for each in new_threads(before)))
         assert unhandled == []
 
     run(main())
